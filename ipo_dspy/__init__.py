@@ -1,0 +1,1 @@
+"""Interpretable prompt optimization for CLIP, as a DSPy optimizer."""
