@@ -15,16 +15,16 @@ from urllib.parse import unquote_to_bytes
 from urllib.request import url2pathname
 
 import dspy
-import numpy as np
 import pydantic
 from PIL import Image, ImageOps
 
-from ipo_dspy.data.errors import UnreadableImage
+from ipo_dspy.data.errors import DataError, UnreadableImage
 
 ImageSource: TypeAlias = str | os.PathLike[str] | Image.Image | dspy.Image
 
 _FILE_SCHEME = "file://"
 _REMOTE_SCHEMES = ("http://", "https://")
+_URL_SCHEMES = ("data:", *_REMOTE_SCHEMES)
 _EXIF_ORIENTATION = 0x0112
 _FORMATS_LANGUAGE_MODELS_TAKE = {"PNG", "JPEG", "WEBP", "GIF"}
 _DECODING_ERRORS = (
@@ -71,16 +71,56 @@ class ImageFile(dspy.Image):
                 image_format = image.format or ""
         except _DECODING_ERRORS as error:
             raise _unreadable(str(self.path), error) from error
-        if image_format not in _FORMATS_LANGUAGE_MODELS_TAKE:
-            buffer = io.BytesIO()
-            open_image(self).save(buffer, format="PNG")
-            content, image_format = buffer.getvalue(), "PNG"
-        encoded = base64.b64encode(content).decode("ascii")
-        url = f"data:{Image.MIME[image_format]};base64,{encoded}"
-        return [{"type": "image_url", "image_url": {"url": url}}]
+        if image_format in _FORMATS_LANGUAGE_MODELS_TAKE:
+            return _message_part(content, image_format)
+        return _message_part(_png(open_image(self)), "PNG")
 
     def __repr__(self) -> str:
         return f"ImageFile({str(self.path)!r})"
+
+
+class DatasetImage(dspy.Image):
+    """A `dspy.Image` that stands for one item of a dataset object and decodes it when used.
+
+    Attributes:
+        url: `dataset:TOKEN/INDEX`; the token tells datasets of one process apart.
+    """
+
+    _dataset: Any = pydantic.PrivateAttr()
+    _index: int = pydantic.PrivateAttr()
+    _column: str | int = pydantic.PrivateAttr()
+
+    def __init__(self, dataset: Any, index: int, column: str | int, token: str) -> None:
+        pydantic.BaseModel.__init__(self, url=f"dataset:{token}/{index}")
+        self._dataset, self._index, self._column = dataset, index, column
+
+    def __deepcopy__(self, memo: object = None) -> DatasetImage:
+        return self
+
+    def load(self) -> Image.Image:
+        """The image as its dataset gives it.
+
+        Raises:
+            DataError: the dataset gives something else than a PIL image.
+            UnreadableImage: the dataset cannot decode it.
+        """
+        try:
+            image = self._dataset[self._index][self._column]
+        except _DECODING_ERRORS as error:
+            raise _unreadable(f"image {self._index} of the dataset", error) from error
+        if not isinstance(image, Image.Image):
+            raise DataError(
+                f"image {self._index} of the dataset is a {type(image).__name__}, not a PIL image; "
+                "make the dataset without a transform, or cast the column to images"
+            )
+        return image
+
+    def format(self) -> list[dict[str, Any]]:
+        """The image as the image part of a chat message, a base64 encoded PNG."""
+        return _message_part(_png(open_image(self)), "PNG")
+
+    def __repr__(self) -> str:
+        return f"DatasetImage({self.url!r})"
 
 
 def open_image(source: ImageSource) -> Image.Image:
@@ -99,18 +139,18 @@ def open_image(source: ImageSource) -> Image.Image:
         UnreadableImage: missing, truncated, or in a format Pillow cannot decode.
         TypeError: `source` is none of the above.
     """
-    if isinstance(source, Image.Image):
-        return _as_rgb(source, "the PIL image")
-    name = _name(source)
-    content = _content(source)
+    found = _resolve(source)
+    if isinstance(found, Image.Image):
+        return _as_rgb(found, "the image given")
+    content = _content(found)
     try:
         with Image.open(io.BytesIO(content)) as image:
             image.load()
-            return _as_rgb(image, name)
+            return _as_rgb(image, _name(found))
     except UnreadableImage:
         raise
     except _DECODING_ERRORS as error:
-        raise _unreadable(name, error) from error
+        raise _unreadable(_name(found), error) from error
 
 
 def check_image(path: str | os.PathLike[str]) -> None:
@@ -129,24 +169,27 @@ def check_image(path: str | os.PathLike[str]) -> None:
 
 
 def image_key(source: ImageSource) -> str:
-    """A short text that names this image within one process, without reading a file's content.
+    """A short text that names this image within one process, mostly without reading its content.
 
     A file goes by absolute path, time of change and size, so an overwritten file gets a new key;
-    a `dspy.Image` by its URL; a PIL image by its pixels.
+    any other `dspy.Image` by its URL; a PIL image by its pixels.
 
     Raises:
         UnreadableImage: the file is missing.
     """
-    path = _path(source)
-    if path is not None:
-        try:
-            status = path.stat()
-        except OSError as error:
-            raise _unreadable(str(path), error) from error
-        return f"{path.absolute()}:{status.st_mtime_ns}:{status.st_size}"
-    if isinstance(source, Image.Image):
-        return content_hash(source)
-    return _digest(_url(source).encode("utf-8"))
+    if isinstance(source, DatasetImage):
+        key: str = source.url
+        return key
+    found = _resolve(source)
+    if isinstance(found, Image.Image):
+        return content_hash(found)
+    if isinstance(found, str):
+        return _digest(found.encode("utf-8"))
+    try:
+        status = found.stat()
+    except OSError as error:
+        raise _unreadable(str(found), error) from error
+    return f"{found.absolute()}:{status.st_mtime_ns}:{status.st_size}"
 
 
 def content_hash(source: ImageSource) -> str:
@@ -158,10 +201,23 @@ def content_hash(source: ImageSource) -> str:
     Raises:
         UnreadableImage: missing or not to be fetched.
     """
-    if isinstance(source, Image.Image):
-        rgb = open_image(source)
+    found = _resolve(source)
+    if isinstance(found, Image.Image):
+        rgb = open_image(found)
         return _digest(f"{rgb.size}".encode() + rgb.tobytes())
-    return _digest(_content(source))
+    return _digest(_content(found))
+
+
+def _png(image: Image.Image) -> bytes:
+    buffer = io.BytesIO()
+    image.save(buffer, format="PNG")
+    return buffer.getvalue()
+
+
+def _message_part(content: bytes, image_format: str) -> list[dict[str, Any]]:
+    encoded = base64.b64encode(content).decode("ascii")
+    url = f"data:{Image.MIME[image_format]};base64,{encoded}"
+    return [{"type": "image_url", "image_url": {"url": url}}]
 
 
 def _digest(content: bytes) -> str:
@@ -185,6 +241,8 @@ def _as_rgb(image: Image.Image, name: str) -> Image.Image:
 
 def _eight_bit(image: Image.Image) -> Image.Image:
     """Gray of 16 bits, 32 bits or floating point as gray of eight bits, white staying white."""
+    import numpy as np
+
     values = np.nan_to_num(np.asarray(image, dtype=np.float64))
     low, high = 0.0, 65535.0
     if image.mode == "F":
@@ -196,47 +254,40 @@ def _eight_bit(image: Image.Image) -> Image.Image:
     return Image.fromarray(scaled.astype(np.uint8), mode="L")
 
 
-def _path(source: ImageSource) -> Path | None:
-    """The file that `source` names, None when it names none."""
+def _resolve(source: ImageSource) -> Path | Image.Image | str:
+    """What the image really is: a file, a decoded image, or a URL."""
     if isinstance(source, ImageFile):
         return source.path
-    if isinstance(source, os.PathLike):
-        return Path(source)
-    if isinstance(source, str) and not source.startswith(("data:", *_REMOTE_SCHEMES)):
-        return Path(source)
-    return None
-
-
-def _url(source: ImageSource) -> str:
-    if isinstance(source, str):
-        return source
+    if isinstance(source, DatasetImage):
+        return source.load()
     if isinstance(source, dspy.Image):
         url: str = source.url
         return url
+    if isinstance(source, Image.Image):
+        return source
+    if isinstance(source, str) and source.startswith(_URL_SCHEMES):
+        return source
+    if isinstance(source, str | os.PathLike):
+        return Path(source)
     raise TypeError(
         f"an image may be a path, a PIL image or a dspy.Image, not {type(source).__name__}"
     )
 
 
-def _name(source: ImageSource) -> str:
-    path = _path(source)
-    if path is not None:
-        return str(path)
-    url = _url(source)
-    return url if len(url) <= 80 else f"{url[:60]}..."
+def _name(found: Path | str) -> str:
+    name = str(found)
+    return name if isinstance(found, Path) or len(name) <= 80 else f"{name[:60]}..."
 
 
-def _content(source: ImageSource) -> bytes:
-    path = _path(source)
-    if path is not None:
-        return _file_bytes(path)
-    url = _url(source)
-    if url.startswith(_REMOTE_SCHEMES):
-        try:
-            url = dspy.Image.from_url(url).url
-        except OSError as error:
-            raise _unreadable(url, error) from error
-    return _data_bytes(url)
+def _content(found: Path | str) -> bytes:
+    if isinstance(found, Path):
+        return _file_bytes(found)
+    if not found.startswith(_REMOTE_SCHEMES):
+        return _data_bytes(found)
+    try:
+        return _data_bytes(dspy.Image.from_url(found).url)
+    except OSError as error:
+        raise UnreadableImage(f"{found} cannot be fetched ({error}); check the address") from error
 
 
 def _file_bytes(path: Path) -> bytes:

@@ -6,8 +6,7 @@ import hashlib
 import json
 import math
 import random
-import unicodedata
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -126,30 +125,3 @@ class LabeledImages:
 def labeled_image(image: dspy.Image, label: str) -> dspy.Example:
     """One labelled image: `image` is the input, `label` the class name to be found."""
     return dspy.Example(image=image, label=label).with_inputs("image")
-
-
-def check_classnames(origins: Mapping[str, str]) -> tuple[str, ...]:
-    """The class names of `origins`, in order, made sure to be told apart as text.
-
-    Args:
-        origins: where each class comes from, such as a folder's name, to its class name.
-
-    Raises:
-        DataError: a class name is empty, or two read alike (letter case aside).
-    """
-    seen: dict[str, str] = {}
-    for origin, classname in origins.items():
-        text = unicodedata.normalize("NFC", " ".join(classname.split())).casefold()
-        if not text:
-            raise DataError(f"the class {origin!r} has an empty name; rename it")
-        if text in seen:
-            raise DataError(
-                f"the classes {seen[text]!r} and {origin!r} both read {classname!r}; "
-                "rename one, or merge them"
-            )
-        seen[text] = origin
-    if len(origins) == 1:
-        raise DataError(
-            f"there is one class only, {next(iter(origins))!r}; classification needs at least two"
-        )
-    return tuple(origins.values())
