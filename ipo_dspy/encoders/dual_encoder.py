@@ -1,0 +1,159 @@
+"""What the built-in encoders share: batches, precision, unit length, and being one object."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Self
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from ipo_dspy.encoders.device import BatchSize, autocast
+from ipo_dspy.encoders.loading import load_encoder
+
+if TYPE_CHECKING:
+    import PIL.Image
+
+_IMAGES_AT_ONCE = 64
+_TEXTS_AT_ONCE = 128
+
+
+class DualEncoder(ABC):
+    """An encoder around a model of a library; safe to use from several threads.
+
+    Copies are the same object, and pickling keeps only the spec: weights are never duplicated.
+
+    Args:
+        spec: the text that rebuilds it through `load_encoder`.
+        model: the library's model, moved to `device` and put into evaluation mode.
+        context_length: most tokens a text may have.
+        device: as torch spells it.
+        precision: `float32`, `bfloat16` or `float16`.
+    """
+
+    def __init__(
+        self,
+        spec: str,
+        model: nn.Module,
+        *,
+        context_length: int,
+        device: str = "cpu",
+        precision: str = "float32",
+    ) -> None:
+        self.spec = spec
+        self.context_length = context_length
+        self.device = torch.device(device)
+        self.precision = precision
+        self.model = model.to(self.device).eval().requires_grad_(False)
+        self._images_at_once = BatchSize(_IMAGES_AT_ONCE)
+        self._texts_at_once = BatchSize(_TEXTS_AT_ONCE)
+
+    @abstractmethod
+    def count_tokens(self, texts: Sequence[str]) -> list[int]:
+        """Count each text's tokens, start and end included, never truncated."""
+
+    @property
+    @abstractmethod
+    def preprocessing(self) -> str:
+        """Stable text that tells how images are prepared; part of the key of cached features."""
+
+    @abstractmethod
+    def _pixels(self, images: Sequence[PIL.Image.Image]) -> Tensor:
+        """Prepare RGB images for the image tower: [N, 3, H, W]."""
+
+    @abstractmethod
+    def _image_tower(self, pixels: Tensor) -> Tensor:
+        """Run the library's own image tower: [N, D], any length."""
+
+    @abstractmethod
+    def _tokenize(self, texts: Sequence[str]) -> Tensor:
+        """Give the library's own token ids, padded as the model was trained: [T, L]."""
+
+    @abstractmethod
+    def _text_tower(self, tokens: Tensor) -> Tensor:
+        """Run the library's own text tower: [T, D], any length."""
+
+    @abstractmethod
+    def _scale_and_bias(self) -> tuple[Tensor, Tensor | None]:
+        """The factor and the offset of the logits."""
+
+    def encode_images(self, images: Sequence[PIL.Image.Image]) -> Tensor:
+        """Encode RGB images: [N, D] float32 on the CPU, unit length.
+
+        Raises:
+            ValueError: no images.
+        """
+        if not images:
+            raise ValueError("encode_images needs at least one image; got none")
+        return self._images_at_once.run(images, self._encode_image_batch)
+
+    def encode_texts(self, texts: Sequence[str]) -> Tensor:
+        """Encode texts: [T, D] float32 on the CPU, unit length.
+
+        Raises:
+            ValueError: no texts, or one that is too long for the model.
+        """
+        if not texts:
+            raise ValueError("encode_texts needs at least one text; got none")
+        self._refuse_long(texts)
+        return self._texts_at_once.run(texts, self._encode_text_batch)
+
+    def encode_templates(self, groups: Sequence[Sequence[str]]) -> Tensor:
+        """Encode several templates, each filled with every class name: [G, C, D] unit length.
+
+        A group's features are the same bits whatever other groups come with it.
+
+        Args:
+            groups: for every template its C texts, in the order of the class names.
+
+        Raises:
+            ValueError: no groups, groups of different sizes, or a text that is too long.
+        """
+        if not groups:
+            raise ValueError("encode_templates needs at least one group of texts; got none")
+        return torch.stack([self.encode_texts(group) for group in groups])
+
+    def logits(self, image_features: Tensor, text_features: Tensor) -> Tensor:
+        """Compare [N, D] image features with [C, D] text features: [N, C] logits."""
+        with torch.inference_mode():
+            scale, bias = self._scale_and_bias()
+            logits = image_features @ text_features.T * scale.to(image_features.device)
+            return logits if bias is None else logits + bias.to(image_features.device)
+
+    def _encode_image_batch(self, images: Sequence[PIL.Image.Image]) -> Tensor:
+        # Worker threads do not inherit inference mode, so it is entered here.
+        with torch.inference_mode():
+            pixels = self._pixels(images).to(self.device)
+            with autocast(self.device, self.precision):
+                features = self._image_tower(pixels)
+            return _unit_length(features)
+
+    def _encode_text_batch(self, texts: Sequence[str]) -> Tensor:
+        with torch.inference_mode():
+            tokens = self._tokenize(texts).to(self.device)
+            with autocast(self.device, self.precision):
+                features = self._text_tower(tokens)
+            return _unit_length(features)
+
+    def _refuse_long(self, texts: Sequence[str]) -> None:
+        for text, count in zip(texts, self.count_tokens(texts), strict=True):
+            if count > self.context_length:
+                raise ValueError(
+                    f"{self.spec} takes at most {self.context_length} tokens, but this text has "
+                    f"{count}; shorten it: {text!r}"
+                )
+
+    def __copy__(self) -> Self:
+        return self
+
+    def __deepcopy__(self, memo: object) -> Self:
+        return self
+
+    def __reduce__(self) -> tuple[Callable[[str], DualEncoder], tuple[str]]:
+        return (load_encoder, (self.spec,))
+
+
+def _unit_length(features: Tensor) -> Tensor:
+    return functional.normalize(features.float(), dim=-1).cpu()
