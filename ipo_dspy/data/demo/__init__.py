@@ -16,7 +16,7 @@ from PIL import Image
 
 from ipo_dspy.data.demo.media import MEDIA as _MEDIA
 from ipo_dspy.data.demo.objects import OBJECTS
-from ipo_dspy.data.demo.scene import SIZE, compose
+from ipo_dspy.data.demo.scene import SIZE, Scene, compose
 
 Split = Literal["encoder", "train", "test"]
 """What pictures are for: training the demo encoder, optimising a prompt, or testing it."""
@@ -40,8 +40,10 @@ __all__ = [
     "MEDIA",
     "NOVEL_CLASSES",
     "SIZE",
+    "Scene",
     "Split",
     "draw",
+    "lay_out",
     "picture_seed",
     "write_folder",
 ]
@@ -57,9 +59,14 @@ def draw(class_name: str, medium: str, seed: int) -> Image.Image:
         raise ValueError(f"No class {class_name!r} in the demo world; choose from {list(CLASSES)}.")
     if medium not in _MEDIA:
         raise ValueError(f"No medium {medium!r} in the demo world; choose from {list(MEDIA)}.")
-    chance = np.random.default_rng(_digest(class_name, medium, seed))
-    scene = compose(class_name, _MEDIA[medium].backdrops, chance)
-    return _MEDIA[medium].render(scene, chance)
+    chance = np.random.default_rng(_digest("strokes", class_name, medium, seed))
+    return _MEDIA[medium].render(lay_out(class_name, medium, seed), chance)
+
+
+def lay_out(class_name: str, medium: str, seed: int) -> Scene:
+    """Tell what `draw` with the same arguments shows: where, how large, in which colours."""
+    chance = np.random.default_rng(_digest("scene", class_name, medium, seed))
+    return compose(class_name, _MEDIA[medium].backdrops, chance)
 
 
 def picture_seed(split: Split, seed: int, index: int) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
@@ -54,7 +55,7 @@ def _clouds(chance: Chance, cells: int) -> Pixels:
     """Make soft large patches, [SIZE, SIZE, 1], 0 to 1."""
     coarse = Image.fromarray((chance.random((cells, cells)) * 255).astype(np.uint8))
     smooth = coarse.resize((SIZE, SIZE), Image.Resampling.BICUBIC)
-    return np.asarray(smooth, dtype=np.float32)[..., None] / 255
+    return np.asarray(smooth, dtype=np.float32)[..., None] / np.float32(255)
 
 
 def _blend(under: Pixels, over: Pixels | tuple[int, ...], cover: Pixels) -> Pixels:
@@ -100,7 +101,9 @@ def _filled(
             if edge:
                 brush.line([*corners, corners[0]], fill=edge, width=edge_width)
         else:
-            brush.line(corners, fill=edge or shades[part.colour], width=edge_width if edge else width)
+            brush.line(
+                corners, fill=edge or shades[part.colour], width=edge_width if edge else width
+            )
     return image
 
 
@@ -134,13 +137,13 @@ def _silhouette(parts: Iterable[Part], width: int = 4) -> Image.Image:
 
 def _cover(mask: Image.Image) -> Pixels:
     """Turn a mask into [SIZE, SIZE, 1], 0 to 1."""
-    return _pixels(mask)[..., None] / 255
+    return _pixels(mask)[..., None] / np.float32(255)
 
 
 def _stripes(chance: Chance, spacing: float, angle: float, share: float = 0.5) -> Pixels:
     """Rule parallel lines, [SIZE, SIZE, 1], 0 to 1; share is how much of the page they take."""
     down, across = np.mgrid[0:SIZE, 0:SIZE].astype(np.float32)
-    phase = across * np.cos(angle) + down * np.sin(angle) + chance.random() * spacing
+    phase = across * math.cos(angle) + down * math.sin(angle) + chance.random() * spacing
     waves: Pixels = ((phase % spacing) < share * spacing).astype(np.float32)[..., None]
     return waves
 
@@ -157,7 +160,9 @@ def _photo(scene: Scene, chance: Chance) -> Image.Image:
         floor = np.array(_shade("brown", chance, 40), dtype=np.float32)
         wall = np.where(down > horizon, floor * (0.8 + 0.4 * _clouds(chance, 7)), wall)
     clutter = _silhouette(scene.clutter).filter(ImageFilter.GaussianBlur(5))
-    loose = _pixels(_filled(scene.clutter, chance, (90, 90, 90)).filter(ImageFilter.GaussianBlur(5)))
+    loose = _pixels(
+        _filled(scene.clutter, chance, (90, 90, 90)).filter(ImageFilter.GaussianBlur(5))
+    )
     picture = _blend(wall, loose, _cover(clutter))
     silhouette = _silhouette(scene.parts)
     cover = _cover(silhouette)
@@ -186,7 +191,9 @@ def _pencil(scene: Scene, chance: Chance) -> Image.Image:
 def _chalk(scene: Scene, chance: Chance) -> Image.Image:
     board = np.array(_shade(scene.backdrop, chance, 8), dtype=np.float32)
     board = board * 0.55 + 22 * _clouds(chance, 5) * _clouds(chance, 3) + _grain(chance, 4)
-    stick = _shade(("white", "white", "cream", "pink", "yellow")[int(chance.integers(5))], chance, 8)
+    stick = _shade(
+        ("white", "white", "cream", "pink", "yellow")[int(chance.integers(5))], chance, 8
+    )
     width = int(chance.integers(3, 6))
     lines = _outlined(scene.parts, chance, width=width, wobble=0.008)
     doodles = _outlined(scene.clutter, chance, width=width, wobble=0.008)
@@ -233,7 +240,11 @@ def _neon(scene: Scene, chance: Chance) -> Image.Image:
     bright = ((255, 60, 120), (60, 220, 255), (120, 255, 90), (255, 170, 40), (190, 90, 255))
     picture = wall
     split = int(chance.integers(1, len(scene.parts) + 1))
-    for parts, scale in ((scene.parts[:split], 1.0), (scene.parts[split:], 1.0), (scene.clutter, 0.4)):
+    for parts, scale in (
+        (scene.parts[:split], 1.0),
+        (scene.parts[split:], 1.0),
+        (scene.clutter, 0.4),
+    ):
         if not parts:
             continue
         tube = _outlined(parts, chance, width=4)
@@ -272,7 +283,9 @@ def _watercolour(scene: Scene, chance: Chance) -> Image.Image:
     loose = [
         Part(p.colour, _wobbly(p.points, p.closed, chance, 0.006), p.closed) for p in everything
     ]
-    paint = _pixels(_filled(loose, chance, (235, 232, 225), spread=26).filter(ImageFilter.GaussianBlur(2.5)))
+    paint = _pixels(
+        _filled(loose, chance, (235, 232, 225), spread=26).filter(ImageFilter.GaussianBlur(2.5))
+    )
     shape = _silhouette(loose)
     body = _cover(shape.filter(ImageFilter.GaussianBlur(2)))
     rim = np.clip(_cover(shape) - _cover(shape.filter(ImageFilter.GaussianBlur(5))), 0, 1)
@@ -308,7 +321,9 @@ def _woodcut(scene: Scene, chance: Chance) -> Image.Image:
     cuts = (((down + bend) % spacing) < 0.45 * spacing).astype(np.float32)[..., None]
     inside = cuts * (_clouds(chance, 4) > 0.45)
     night = chance.random() < 0.4
-    outside = np.maximum(1 - 0.9 * cuts if night else 0.5 * cuts * (_clouds(chance, 4) > 0.6), scraps)
+    outside = np.maximum(
+        1 - 0.9 * cuts if night else 0.5 * cuts * (_clouds(chance, 4) > 0.6), scraps
+    )
     ink = np.maximum(outside * (1 - silhouette) + inside * silhouette, lines)
     ink = np.clip(ink * (chance.random((SIZE, SIZE, 1)) < 0.94), 0, 1).astype(np.float32)
     return _picture(_blend(paper, (28, 24, 24), ink) + _grain(chance, 3))
@@ -340,9 +355,7 @@ def _stained_glass(scene: Scene, chance: Chance) -> Image.Image:
 
 def _pixel_art(scene: Scene, chance: Chance) -> Image.Image:
     ground = _shade(scene.backdrop, chance, 12)
-    whole = _filled(
-        (*scene.clutter, *scene.parts), chance, ground, edge=(20, 18, 30), edge_width=6
-    )
+    whole = _filled((*scene.clutter, *scene.parts), chance, ground, edge=(20, 18, 30), edge_width=6)
     cells = int((24, 32)[int(chance.integers(2))])
     small = whole.resize((cells, cells), Image.Resampling.BOX)
     few = small.quantize(int(chance.integers(8, 14))).convert("RGB")

@@ -394,7 +394,7 @@ def _duck(chance: Chance) -> Parts:
     colour = _one_of(chance, "yellow", "white")
     neck = chance.uniform(-0.55, -0.42)
     return [
-        area("orange", smooth(-0.62, neck - 0.08, -1.0, neck - 0.02, -0.98, neck + 0.1, -0.62, neck + 0.1)),
+        area("orange", polygon(-0.6, neck - 0.1, -1.0, neck, -0.98, neck + 0.1, -0.6, neck + 0.1)),
         area(
             colour,
             smooth(

@@ -95,7 +95,9 @@ def _scrap(chance: np.random.Generator) -> Part:
         corners = turned(polygon(-size, -size, size, -size, size, size, -size, size), 90 * at[0])
         return area(colour, moved(corners, *at))
     if kind == 2:
-        return area(colour, moved(turned(polygon(0, -size, size, size, -size, size), 360 * at[1]), *at))
+        return area(
+            colour, moved(turned(polygon(0, -size, size, size, -size, size), 360 * at[1]), *at)
+        )
     bends = chance.uniform(-2 * size, 2 * size, 4)
     return Part(
         colour,

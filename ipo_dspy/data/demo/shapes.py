@@ -96,7 +96,7 @@ def mirrored(points: Points) -> Points:
 
 def moved(points: Points, x: float, y: float) -> Points:
     """Shift an outline."""
-    return points + [x, y]
+    return points + np.array([x, y])
 
 
 def turned(points: Points, degrees: float) -> Points:
