@@ -195,15 +195,16 @@ def _chalk(scene: Scene, chance: Chance) -> Image.Image:
         ("white", "white", "cream", "pink", "yellow")[int(chance.integers(5))], chance, 8
     )
     width = int(chance.integers(3, 6))
-    lines = _outlined(scene.parts, chance, width=width, wobble=0.008)
-    doodles = _outlined(scene.clutter, chance, width=width, wobble=0.008)
+    lines = _outlined(scene.parts, chance, width=width, wobble=0.012)
+    doodles = _outlined(scene.clutter, chance, width=width, wobble=0.012)
     dust = _cover(lines.filter(ImageFilter.GaussianBlur(5)))
-    marks = _cover(lines) + 0.6 * _cover(doodles)
+    marks = _cover(lines) + 0.8 * _cover(doodles)
     if chance.random() < 0.4:
         rub = _stripes(chance, 5, chance.uniform(0.3, 1.3), 0.45) * _clouds(chance, 5)
         marks = marks + 0.55 * rub * _cover(_silhouette(scene.parts))
-    crumble = (chance.random((SIZE, SIZE, 1)) < 0.78).astype(np.float32)
-    cover = np.clip(marks, 0, 1) * (0.25 + 0.75 * crumble) + 0.25 * dust
+    crumble = (chance.random((SIZE, SIZE, 1)) < 0.7).astype(np.float32)
+    wiped = np.clip(1.6 - 2.4 * _clouds(chance, 6), 0.08, 1)
+    cover = np.clip(marks, 0, 1) * (0.2 + 0.8 * crumble) * wiped + 0.25 * dust
     return _picture(_blend(board, stick, np.clip(cover, 0, 1)))
 
 
