@@ -89,6 +89,10 @@ class Draft:
         extra = re.sub(r"\s*,[\s,]*", ", ", rest).strip(" ,")
         return cls(medium, link, style, colour, look, extra=extra, **found)
 
+    def phrases(self) -> list[str]:
+        """The optional phrases it has."""
+        return [phrase for place in (*PLACES, "extra") if (phrase := getattr(self, place))]
+
     def render(self) -> str:
         """Write the template: one line, one slot, a full stop at the end."""
         noun = " ".join(word for word in (self.style, self.colour, self.medium) if word)

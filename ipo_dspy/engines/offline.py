@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
 import random
 import re
-import threading
-from collections import Counter
 from collections.abc import Callable
 from typing import Any, Self
 
@@ -17,6 +14,7 @@ from ipo_dspy.engines.base import LocalEngine, answer, texts, turns
 from ipo_dspy.engines.drafts import MOST_WORDS
 from ipo_dspy.engines.evidence import Evidence, earlier_prompts
 from ipo_dspy.engines.reading import Asked, OutputField, listed_names, value_for
+from ipo_dspy.engines.seeds import Seeds
 from ipo_dspy.engines.writing import TemplateWriter
 from ipo_dspy.template import SLOT
 
@@ -62,23 +60,16 @@ class OfflineProposer(LocalEngine):
     """
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._asked_before: Counter[str] = Counter()
+        self._seeds = Seeds()
 
     def complete(self, request: Request) -> Response:
-        """Answer one request; images in it are not looked at."""
+        """Answer one request; images in it are not looked at, but count as part of its text."""
         conversation = turns(request)
-        system = "\n".join(texts(conversation, "system"))
-        earlier = "\n".join(texts(conversation, "assistant"))
-        everything = "\n".join([system, earlier, *texts(conversation, "user")])
-        asked = Asked.read(system, (texts(conversation, "user") or [""])[-1])
-        text = _reply(asked, random.Random(self._number(everything, request.config.seed)))
-        return answer(
-            request,
-            text,
-            input_tokens=len(everything.split()),
-            output_tokens=len(text.split()),
-        )
+        said = {role: texts(conversation, role) for role in ("system", "user", "assistant")}
+        asked = Asked.read("\n".join(said["system"]), said["user"][-1] if said["user"] else "")
+        text = _reply(asked, random.Random(self._seeds.number(request, conversation)))
+        words_read = sum(len(turn.split()) for spoken in said.values() for turn in spoken)
+        return answer(request, text, input_tokens=words_read, output_tokens=len(text.split()))
 
     def close(self) -> None:
         """Do nothing: nothing is held."""
@@ -91,18 +82,6 @@ class OfflineProposer(LocalEngine):
     def load_state(cls, state: dict[str, Any]) -> Self:
         """Make the engine that `dump_state` described."""
         return cls()
-
-    def _number(self, text: str, seed: int | None) -> int:
-        digest = hashlib.blake2b(text.encode(), digest_size=16)
-        if seed is None:
-            key = digest.hexdigest()
-            with self._lock:
-                occurrence = self._asked_before[key]
-                self._asked_before[key] += 1
-            digest.update(f"/occurrence {occurrence}".encode())
-        else:
-            digest.update(f"/seed {seed}".encode())
-        return int.from_bytes(digest.digest())
 
 
 def offline_lm() -> dspy.LM:

@@ -18,6 +18,7 @@ _NOTE = "# note: the value you produce "
 _SCHEMA = "must adhere to the JSON schema: "
 _OUTPUT_FIELDS = "Your output fields are:\n"
 _STRUCTURE = "All interactions will be structured"
+_OBJECTIVE = "In adhering to this structure, your objective is:"
 _JSON_OUTPUTS = "Outputs will be a JSON object with the following fields."
 
 
@@ -53,6 +54,26 @@ class Asked:
             for name, _, description in _FIELD_LINE.findall(listed.partition(_STRUCTURE)[0])
         )
         return cls(fields, _sections(user), as_json, f"{system}\n{user}")
+
+    @property
+    def plain(self) -> str:
+        """What is asked, without the format: for models that follow no format."""
+        if not self.fields:
+            return self.text.strip()
+        _, _, objective = self.text.partition(_OBJECTIVE)
+        lines = [line.strip() for line in objective.partition("\n[[ ## ")[0].splitlines()]
+        inputs = [f"{name}: {text}" for name, text in self.inputs.items() if text]
+        return "\n\n".join([" ".join(line for line in lines if line), *inputs])
+
+    def in_format(self, reply: str) -> str:
+        """Give a reply the asked format if it has none and there is one text field to hold it.
+
+        Small models often answer the question and forget the format.
+        """
+        has_format = "{" in reply if self.as_json else "[[ ## " in reply
+        if has_format or len(self.fields) != 1 or self.fields[0].note:
+            return reply
+        return self.write({self.fields[0].name: reply})
 
     def write(self, values: Mapping[str, Any]) -> str:
         """Write the values of all fields in the format that was asked for."""

@@ -17,6 +17,9 @@ _NEW = 0.25
 _EDITED = ("medium", "medium", "medium", "link", "extra", *PLACES)
 """Where an edit may fall; the medium matters most to an encoder."""
 
+_MOST_PHRASES = 2
+"""More phrases beside the medium fit the few training images rather than the medium."""
+
 _BEST_FIRST = 0.6
 """The chance to take the best earlier prompt rather than go on to the next."""
 
@@ -55,8 +58,10 @@ class TemplateWriter:
         """Write a template of at most `most_words` words that reads well and is not known yet."""
         text = self._plain()
         for _ in range(_ATTEMPTS):
-            text = self._draft().render()
-            if reads_well(text, most_words) and not is_known(text):
+            draft = self._draft()
+            text = draft.render()
+            is_simple = len(draft.phrases()) <= _MOST_PHRASES
+            if is_simple and reads_well(text, most_words) and not is_known(text):
                 return text
         return text
 

@@ -65,6 +65,27 @@ def test_field_descriptions_are_read() -> None:
     assert (asked.fields[0].name, asked.fields[0].description) == ("text", "some words (few)")
 
 
+def test_the_plain_question_has_the_objective_and_the_inputs_alone() -> None:
+    signature = dspy.Signature("question -> answer", "Answer well.\nBe brief.")
+    for adapter in (ChatAdapter(), JSONAdapter()):
+        plain = read(adapter, signature, question="Why?").plain
+        assert plain == "Answer well. Be brief.\n\nquestion: Why?"
+
+
+@pytest.mark.parametrize("adapter", [ChatAdapter(), JSONAdapter()], ids=["chat", "json"])
+def test_a_reply_without_format_fills_the_one_text_field(adapter: ChatAdapter) -> None:
+    signature = dspy.Signature("question -> answer")
+    asked = read(adapter, signature, question="Why?")
+    assert adapter.parse(signature, asked.in_format("Because.")) == {"answer": "Because."}
+    formatted = asked.write({"answer": "So."})
+    assert asked.in_format(formatted) == formatted
+
+
+def test_a_reply_without_format_stays_where_there_are_more_fields() -> None:
+    asked = read(ChatAdapter(), dspy.Signature("question -> answer, reason"), question="Why?")
+    assert asked.in_format("Because.") == "Because."
+
+
 def test_free_text_has_no_fields() -> None:
     asked = Asked.read("", "Write a poem.")
     assert asked.fields == ()
