@@ -26,7 +26,7 @@ _PLAIN_OBJECT = "object"
 _UNSEEN = 0.04
 """The weight of a word for which nothing speaks; keeps every word of the vocabulary possible."""
 
-_TRUST = 6.0
+_TRUST = 2.0
 """How strongly success counts: a word that only the best prompts have weighs e**(_TRUST/2) more."""
 
 

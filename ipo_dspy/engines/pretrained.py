@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-from dspy.lm15 import Request, Response, UnsupportedModelError
+from dspy.lm15 import ImagePart, Request, Response, UnsupportedModelError
 
 from ipo_dspy.engines.base import LocalEngine, Turn, answer, texts, turns
 from ipo_dspy.engines.batching import Batcher
@@ -18,7 +18,7 @@ from ipo_dspy.engines.seeds import Seeds
 
 if TYPE_CHECKING:
     import torch
-    from torch import Tensor
+    from PIL import Image
 
     from ipo_dspy.engines.generation import Generated, Sampling
 
@@ -45,10 +45,11 @@ class Loaded:
 
 @dataclass(frozen=True)
 class Row:
-    """One conversation of a batch and how its answer is made."""
+    """One conversation of a batch, its images in order, and how its answer is made."""
 
     conversation: list[Turn]
     asked: Asked
+    images: Sequence[Image.Image]
     sampling: Sampling
 
 
@@ -88,7 +89,7 @@ class PretrainedEngine(LocalEngine):
         self.max_tokens = max_tokens
         self.trust_remote_code = trust_remote_code
         self._seeds = Seeds()
-        self._batcher: Batcher[Row, Generated] = Batcher(self._answer, max_batch)
+        self._batcher: Batcher[Row, Generated] = Batcher(self._generate, max_batch)
         self._lock = threading.Lock()
         self._loaded: Loaded | None = None
 
@@ -100,11 +101,14 @@ class PretrainedEngine(LocalEngine):
             ContextLengthError: the request is longer than the model's context.
             ValueError: the request holds what the model cannot read.
         """
+        from ipo_dspy.data.images import open_image
+
         conversation = turns(request)
         said = texts(conversation, "user")
         asked = Asked.read("\n".join(texts(conversation, "system")), said[-1] if said else "")
         sampling = self._sampling(request, conversation, asked)
-        made = self._batcher.submit(Row(conversation, asked, sampling))
+        images = [open_image(_source(part)) for part in image_parts(conversation)]
+        made = self._batcher.submit(Row(conversation, asked, images, sampling))
         return answer(
             request,
             asked.in_format(made.text),
@@ -156,7 +160,7 @@ class PretrainedEngine(LocalEngine):
         """
 
     @abstractmethod
-    def inputs(self, rows: Sequence[Row]) -> Mapping[str, Tensor]:
+    def inputs(self, rows: Sequence[Row]) -> Mapping[str, Any]:
         """Prepare a batch, padded on the left: `input_ids` [N, L], `attention_mask` [N, L], ..."""
 
     def _load(self) -> Loaded:
@@ -190,10 +194,12 @@ class PretrainedEngine(LocalEngine):
         )
 
     def _sampling(self, request: Request, conversation: list[Turn], asked: Asked) -> Sampling:
+        from transformers import GenerationConfig
+
         from ipo_dspy.engines.generation import Sampling
 
         wanted = request.config
-        own = self.loaded.model.generation_config
+        own = getattr(self.loaded.model, "generation_config", None) or GenerationConfig()
         room = self.room(conversation, asked)
         most = wanted.max_tokens or self.max_tokens
         samples = bool(own.do_sample)
@@ -210,19 +216,20 @@ class PretrainedEngine(LocalEngine):
             stops=tuple(stops),
         )
 
-    def _answer(self, rows: Sequence[Row]) -> list[Generated]:
-        import torch
-
+    def generate(self, rows: Sequence[Row]) -> list[Generated]:
+        """Answer a batch."""
         from ipo_dspy.engines.generation import generate
 
         loaded = self.loaded
+        inputs = {name: _moved(value, loaded.model) for name, value in self.inputs(rows).items()}
+        return generate(loaded.model, inputs, loaded.tokenizer, [row.sampling for row in rows])
+
+    def _generate(self, rows: Sequence[Row]) -> list[Generated]:
+        """Answer a batch, in halves where memory runs out."""
+        import torch
+
         try:
-            inputs = {
-                name: tensor.to(loaded.model.device) if isinstance(tensor, torch.Tensor) else tensor
-                for name, tensor in self.inputs(rows).items()
-            }
-            samplings = [row.sampling for row in rows]
-            return generate(loaded.model, inputs, loaded.tokenizer, samplings)
+            return self.generate(rows)
         except torch.OutOfMemoryError:
             if len(rows) == 1:
                 raise
@@ -230,7 +237,29 @@ class PretrainedEngine(LocalEngine):
         self._batcher.most = half
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
-        return [*self._answer(rows[:half]), *self._answer(rows[half:])]
+        return [*self._generate(rows[:half]), *self._generate(rows[half:])]
+
+
+def _moved(value: Any, model: Any) -> Any:
+    """Move input tensors to the model's device, those of images to its precision too."""
+    import torch
+
+    if isinstance(value, list):
+        return [_moved(item, model) for item in value]
+    if not isinstance(value, torch.Tensor):
+        return value
+    return value.to(model.device, model.dtype if value.is_floating_point() else None)
+
+
+def image_parts(conversation: list[Turn]) -> list[ImagePart]:
+    """The images of a conversation in order."""
+    return [part for _, content in conversation for part in content if isinstance(part, ImagePart)]
+
+
+def _source(part: ImagePart) -> str:
+    if part.data is not None:
+        return f"data:{part.media_type};base64,{part.data}"
+    return str(part.path or part.url)
 
 
 def plain_prompt(asked: Asked) -> str:

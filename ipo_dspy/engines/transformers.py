@@ -12,6 +12,7 @@ from ipo_dspy.engines.pretrained import (
     Loaded,
     PretrainedEngine,
     Row,
+    image_parts,
     plain_prompt,
     render_chat,
 )
@@ -41,7 +42,7 @@ class TransformersEngine(PretrainedEngine):
 
     def room(self, conversation: list[Turn], asked: Asked) -> int | None:
         """How many tokens the model's context leaves; see `PretrainedEngine.room`."""
-        if any(not isinstance(part, str) for _, content in conversation for part in content):
+        if image_parts(conversation):
             raise ValueError(f"{self.model!r} reads text alone, and the request has an image.")
         most = getattr(self.loaded.model.config, "max_position_embeddings", None)
         length = len(self._tokens(conversation, asked))

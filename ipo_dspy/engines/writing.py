@@ -11,7 +11,7 @@ from ipo_dspy.engines.evidence import Evidence
 from ipo_dspy.vocabulary import VOCABULARY
 
 _ATTEMPTS = 100
-_NEW = 0.25
+_NEW = 0.4
 """The least share of drafts that are new rather than made from earlier prompts."""
 
 _EDITED = ("medium", "medium", "medium", "link", "extra", *PLACES)

@@ -113,7 +113,7 @@ def test_a_system_text_survives_a_template_without_system_role(saved_model: Save
 
 
 def test_a_request_that_fills_the_context_is_refused(saved_model: Save) -> None:
-    with pytest.raises(ContextLengthError, match="takes 2048"):
+    with pytest.raises(ContextLengthError, match="takes 4096"):
         ask(TransformersEngine(saved_model()), "a photo of " * 2000)
 
 
