@@ -255,6 +255,38 @@ def saved_model(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]
     return save
 
 
+def teach(model: tf.PreTrainedModel, tokens: Sequence[int]) -> None:
+    """Train a model, made blind to all but the newest token, to say these tokens in this order."""
+    for name, weight in model.named_parameters():
+        if name.endswith(("o_proj.weight", "self_attn.dense.weight", "self_attn.dense.bias")):
+            weight.data.zero_()
+            weight.requires_grad = False
+    ids = torch.tensor([tokens])
+    optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=0.01)
+    model.train()
+    for _ in range(60):
+        optimizer.zero_grad()
+        model(input_ids=ids, labels=ids).loss.backward()
+        optimizer.step()
+    model.eval()
+
+
+@pytest.fixture(scope="session")
+def taught_model(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, str], Path]:
+    """Save a tiny language model that answers every question with this sentence: the folder."""
+
+    def save(architecture: str, sentence: str) -> Path:
+        folder = tmp_path_factory.mktemp(architecture)
+        tokenizer = byte_tokenizer()
+        model = language_model(architecture)
+        teach(model, tokenizer(f":{sentence}</s>").input_ids)
+        model.save_pretrained(folder)
+        tokenizer.save_pretrained(folder)
+        return folder
+
+    return save
+
+
 @pytest.fixture(scope="session")
 def saved_vision_model(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
     """Save a tiny vision-language model with its processor: the folder."""
