@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from types import MappingProxyType
 
 from ipo_dspy.template import SLOT
@@ -114,10 +115,11 @@ class Draft:
         return f"{self.link} {self.look}"
 
 
-def content_words(text: str) -> list[str]:
+@lru_cache(maxsize=4096)
+def content_words(text: str) -> tuple[str, ...]:
     """The words of a text that carry meaning, in lower case."""
     words = re.findall(r"[\w'-]+", text.replace(SLOT, " ").lower())
-    return [word for word in words if word not in _EMPTY_WORDS]
+    return tuple(word for word in words if word not in _EMPTY_WORDS)
 
 
 def reads_well(template: str, most_words: int = MOST_WORDS) -> bool:

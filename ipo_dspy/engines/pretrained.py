@@ -86,6 +86,7 @@ class PretrainedEngine(LocalEngine):
         self.tokenizer = str(tokenizer or model)
         self.device = device
         self.dtype = dtype
+        self.max_batch = max_batch
         self.max_tokens = max_tokens
         self.trust_remote_code = trust_remote_code
         self._seeds = Seeds()
@@ -137,7 +138,7 @@ class PretrainedEngine(LocalEngine):
             "tokenizer": self.tokenizer,
             "device": self.device,
             "dtype": self.dtype,
-            "max_batch": self._batcher.most,
+            "max_batch": self.max_batch,
             "max_tokens": self.max_tokens,
         }
 
@@ -175,7 +176,7 @@ class PretrainedEngine(LocalEngine):
         try:
             with quick_hub():
                 loaded = self.load({"trust_remote_code": self.trust_remote_code}, dtype)
-        except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
+        except (ImportError, OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
             raise UnsupportedModelError(self._cannot_load(error)) from error
         loaded.model.to(device).eval()
         return loaded

@@ -56,7 +56,7 @@ class TemplateWriter:
 
     def write(self, is_known: Callable[[str], bool], most_words: int = MOST_WORDS) -> str:
         """Write a template of at most `most_words` words that reads well and is not known yet."""
-        text = self._plain()
+        text = Draft(medium="photo").render()
         for _ in range(_ATTEMPTS):
             draft = self._draft()
             text = draft.render()
@@ -64,9 +64,6 @@ class TemplateWriter:
             if is_simple and reads_well(text, most_words) and not is_known(text):
                 return text
         return text
-
-    def _plain(self) -> str:
-        return Draft(medium="photo").render()
 
     def _draft(self) -> Draft:
         # While there is little to learn from, most drafts are new.

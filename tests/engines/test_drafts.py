@@ -93,4 +93,4 @@ def test_a_long_template_reads_badly() -> None:
 
 
 def test_words_without_meaning_are_not_content() -> None:
-    assert content_words("A photo of a red <CLASS> on a wall.") == ["photo", "red", "wall"]
+    assert content_words("A photo of a red <CLASS> on a wall.") == ("photo", "red", "wall")

@@ -1,10 +1,11 @@
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import dspy
 import pytest
+import torch
 from dspy.lm15 import (
     Config,
     ContextLengthError,
@@ -15,6 +16,8 @@ from dspy.lm15 import (
     UnsupportedModelError,
 )
 
+from ipo_dspy.engines.generation import Generated
+from ipo_dspy.engines.pretrained import Row
 from ipo_dspy.engines.transformers import TransformersEngine
 
 Save = Callable[..., Path]
@@ -68,6 +71,23 @@ def test_rows_of_a_batch_answer_as_if_alone(saved_model: Save) -> None:
     assert [r.message.text for r in together] == [r.message.text for r in alone]
     assert [r.usage for r in together] == [r.usage for r in alone]
     assert max(sizes) > 1
+
+
+class SmallMemory(TransformersEngine):
+    """Runs out of memory with more than two requests at once."""
+
+    def generate(self, rows: Sequence[Row]) -> list[Generated]:
+        if len(rows) > 2:
+            raise torch.OutOfMemoryError
+        return super().generate(rows)
+
+
+def test_a_batch_that_does_not_fit_in_memory_is_halved(saved_model: Save) -> None:
+    engine = SmallMemory(saved_model())
+    ask(engine)
+    with ThreadPoolExecutor(8) as pool:
+        together = list(pool.map(lambda seed: ask(engine, seed=seed).message.text, range(8)))
+    assert together == [ask(engine, seed=seed).message.text for seed in range(8)]
 
 
 def test_temperature_zero_takes_the_likeliest_tokens(saved_model: Save) -> None:
