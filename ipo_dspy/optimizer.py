@@ -1,0 +1,459 @@
+"""IPO as a DSPy optimizer: `IPOOptimizer(metric=clip_acc).compile(program)`."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import dspy
+import orjson
+from dspy.teleprompt import Teleprompter
+
+from ipo_dspy.budget import ANSWER_TOKENS, Budget, Plan, Spent, estimate_tokens
+from ipo_dspy.describer import Describer, NoDescriber, VocabularyDescriber, mask_class_names
+from ipo_dspy.errors import NO_LANGUAGE_MODEL, stop
+from ipo_dspy.history import Journal, NoJournal, records
+from ipo_dspy.metrics import clip_acc
+from ipo_dspy.program import CLIPPredict
+from ipo_dspy.prompt_model import PromptModel
+from ipo_dspy.proposer import InstructionRules, Proposer, RefusedError, Rules, TemplateRules
+from ipo_dspy.records import Description, State, Trial
+from ipo_dspy.scorer import Metric, make_scorer
+from ipo_dspy.search import Search, Settings, Target
+from ipo_dspy.signatures import INSTRUCTION_META_PROMPT, MetaPrompt
+
+logger = logging.getLogger(__name__)
+
+
+class IPOOptimizer(Teleprompter):
+    """Interpretable prompt optimization (Du et al., NeurIPS 2024) for DSPy programs.
+
+    Searches a better CLIP template for the `CLIPPredict` in a program, or, where there is none,
+    better instructions for its language-model predictors: per step the prompt model sees a
+    meta-prompt, descriptions of the training images and the best prompts so far with loss and
+    accuracy, and writes new prompts, which are checked, scored and remembered.
+
+    Args:
+        metric: a DSPy metric; `clip_acc` and `clip_prob` are scored in tensors.
+        prompt_model: the language model that proposes; None takes the configured one.
+        describer: what describes the training images; None lets the encoder rank a vocabulary.
+        proposer: a module with the fields of `ProposePrompt`, called with `config`; None takes
+            `Proposer`.
+        meta_prompt: the instructions to the prompt model; None takes `MetaPrompt()`, and for
+            language-model programs `INSTRUCTION_META_PROMPT`.
+        steps: steps of the search, as in `Budget`.
+        prompts_per_step: proposals of a step, each a call of its own.
+        history_size: how many scored prompts the prompt model sees.
+        images_described: most training images that are described, evenly spaced.
+        initial: the first template; None takes the student's.
+        temperature: of the proposals.
+        steady: keep `prompts_per_step` calls in flight all the time, each made from the history as
+            it stands, rather than step by step; for prompt models that take long to answer. Which
+            prompts are found then depends on the order in which answers arrive.
+        budget: further bounds; its `steps` is replaced by `steps`.
+        most_failures: so many useless answers in a row end the search.
+        num_threads: most calls in flight; None takes DSPy's setting.
+        seed: numbers the calls, so that a repeated search makes the same ones.
+        run_dir: folder of the journal; a search that is begun again there goes on where it was.
+        track_stats: attach `candidate_programs`, `trial_logs` and `detailed_results`.
+        on_trial: called with every trial and what was spent so far.
+        callbacks: DSPy callbacks for `on_compile_start` and `on_compile_end`.
+    """
+
+    def __init__(
+        self,
+        metric: Metric = clip_acc,
+        *,
+        prompt_model: dspy.BaseLM | None = None,
+        describer: Describer | None = None,
+        proposer: dspy.Module | None = None,
+        meta_prompt: MetaPrompt | None = None,
+        steps: int = 100,
+        prompts_per_step: int = 5,
+        history_size: int = 20,
+        images_described: int = 64,
+        initial: str | None = None,
+        temperature: float = 1.0,
+        steady: bool = False,
+        budget: Budget | None = None,
+        most_failures: int = 10,
+        num_threads: int | None = None,
+        seed: int = 0,
+        run_dir: str | Path | None = None,
+        track_stats: bool = True,
+        on_trial: Callable[[Trial, Spent], None] | None = None,
+        callbacks: Sequence[Any] | None = None,
+    ) -> None:
+        super().__init__()
+        for name, value in {
+            "steps": steps,
+            "prompts_per_step": prompts_per_step,
+            "history_size": history_size,
+            "images_described": images_described,
+            "most_failures": most_failures,
+        }.items():
+            at_least = 0 if name in {"history_size", "images_described"} else 1
+            if value < at_least:
+                raise ValueError(f"{name} must be at least {at_least}, got {value}.")
+        if not callable(metric):
+            raise ValueError(f"metric must be a function of (example, prediction), got {metric!r}.")
+        self.metric = metric
+        self.prompt_model = prompt_model
+        self.describer = describer
+        self.proposer = proposer
+        self.meta_prompt = meta_prompt
+        self.prompts_per_step = prompts_per_step
+        self.history_size = history_size
+        self.images_described = images_described
+        self.initial = initial
+        self.temperature = temperature
+        self.steady = steady
+        self.budget = _with_steps(budget, steps)
+        self.most_failures = most_failures
+        self.num_threads = num_threads
+        self.seed = seed
+        self.run_dir = None if run_dir is None else Path(run_dir)
+        self.track_stats = track_stats
+        self.on_trial = on_trial
+        self.callbacks = list(callbacks or [])
+
+    def get_params(self) -> dict[str, Any]:
+        """Give the settings; changing the answer changes nothing here."""
+        return dict(self.__dict__)
+
+    def compile(
+        self,
+        student: dspy.Module,
+        *,
+        trainset: Sequence[dspy.Example] | None = None,
+        teacher: dspy.Module | None = None,
+        valset: Sequence[dspy.Example] | None = None,
+    ) -> dspy.Module:
+        """Search, and give a copy of the student with the best prompt.
+
+        The student is not changed and its encoder is shared. The kept prompt has the highest
+        training accuracy, ties going to the lower loss; with a `valset`, its accuracy and loss
+        decide.
+
+        Args:
+            student: a `CLIPClassifier`, any program around one, or a program of predictors.
+            trainset: examples to search on; None takes `student.trainset`.
+            teacher: not used; taken because other optimizers take one.
+            valset: examples that decide which prompt is kept.
+
+        Raises:
+            ValueError: there is no training set, no predictor or no prompt model, or the initial
+                prompt breaks a rule.
+            SearchStoppedError: the prompt model cannot be used, or gave useless answers in a row.
+            JournalError: the run folder belongs to another search or cannot be written.
+        """
+        examples = _training_examples(student, trainset)
+        lm = self._language_model()
+        program = student.deepcopy()
+        describer = self._describer(program)
+        with (
+            self._open_journal(program, examples, valset, lm, describer) as journal,
+            dspy.context(trace=None),
+        ):
+            targets = self._targets(program, examples, valset)
+            descriptions = self._describe(program, examples, describer, journal)
+            proposer = self.proposer or Proposer(targets[0].meta_prompt.signature())
+            search = Search(
+                targets,
+                PromptModel(lm, proposer, self.temperature, self.seed),
+                self._settings(descriptions),
+                journal,
+                self._listen,
+            )
+            search.run()
+        if self.track_stats:
+            _attach_results(program, search)
+        return program
+
+    def plan(self, student: dspy.Module, *, trainset: Sequence[dspy.Example] | None = None) -> Plan:
+        """Work out how many calls and about how many tokens `compile` takes, making none."""
+        examples = _training_examples(student, trainset)
+        describer = self._describer(student)
+        described = len(_spread(examples, self.images_described))
+        meta_prompt = self._meta_prompt(student)
+        words_per_description = 60 if describer.calls_per_image else 12
+        per_call = (
+            estimate_tokens([meta_prompt.task, meta_prompt.scores, meta_prompt.goal])
+            + estimate_tokens(["word " * words_per_description]) * described
+            + estimate_tokens(["word " * 20]) * self.history_size
+            + 150
+            + ANSWER_TOKENS
+        )
+        calls = self.budget.steps * self.prompts_per_step
+        if self.budget.calls is not None:
+            calls = min(calls, self.budget.calls)
+        return Plan(
+            description_calls=described * describer.calls_per_image,
+            proposal_calls=calls,
+            proposal_tokens=calls * per_call,
+        )
+
+    def _language_model(self) -> dspy.BaseLM:
+        lm = self.prompt_model or dspy.settings.lm
+        if lm is None:
+            raise ValueError(NO_LANGUAGE_MODEL)
+        if isinstance(lm, str):
+            raise ValueError(
+                f"Expected a language model, got the text {lm!r}; use dspy.LM({lm!r})."
+            )
+        return lm
+
+    def _describer(self, program: dspy.Module) -> Describer:
+        if self.describer is not None:
+            return self.describer
+        clip = _clip_predictors(program)
+        return VocabularyDescriber(next(iter(clip.values())).zero_shot) if clip else NoDescriber()
+
+    def _meta_prompt(self, program: dspy.Module) -> MetaPrompt:
+        if self.meta_prompt is not None:
+            return self.meta_prompt
+        return MetaPrompt() if _clip_predictors(program) else INSTRUCTION_META_PROMPT
+
+    def _settings(self, descriptions: Sequence[str]) -> Settings:
+        return Settings(
+            descriptions=descriptions,
+            prompts_per_step=self.prompts_per_step,
+            history_size=self.history_size,
+            num_threads=self.num_threads or dspy.settings.num_threads,
+            steady=self.steady,
+            budget=self.budget,
+            most_failures=self.most_failures,
+        )
+
+    def _targets(
+        self,
+        program: dspy.Module,
+        trainset: Sequence[dspy.Example],
+        valset: Sequence[dspy.Example] | None,
+    ) -> list[Target]:
+        predictors = _clip_predictors(program) or dict(program.named_predictors())
+        if not predictors:
+            raise ValueError(
+                f"{type(program).__name__} has no predictor to optimise; expected a CLIPClassifier "
+                "or a program with at least one dspy.Predict."
+            )
+        meta_prompt = self._meta_prompt(program)
+        targets = []
+        for name, predictor in predictors.items():
+            rules = _rules(predictor)
+            initial = self.initial or _current_text(predictor)
+            try:
+                initial = rules.check(initial) if "\n" not in initial else initial
+            except RefusedError as error:
+                raise ValueError(
+                    f"The initial prompt {initial!r} cannot be used: {error}."
+                ) from error
+            target = Target(
+                name=name,
+                predictor=predictor,
+                rules=rules,
+                meta_prompt=meta_prompt,
+                training=make_scorer(program, name, trainset, self.metric, self.num_threads),
+                validation=make_scorer(program, name, valset, self.metric, self.num_threads)
+                if valset
+                else None,
+            )
+            target.use(initial)
+            targets.append(target)
+        return targets
+
+    def _describe(
+        self,
+        program: dspy.Module,
+        trainset: Sequence[dspy.Example],
+        describer: Describer,
+        journal: Journal | NoJournal,
+    ) -> list[str]:
+        images = [example.get("image") for example in _spread(trainset, self.images_described)]
+        if not images or any(image is None for image in images):
+            return []
+        known = {
+            d.index: d
+            for d in (Description.model_validate(b) for b in records(journal.events, "description"))
+        }
+        missing = {index: image for index, image in enumerate(images) if index not in known}
+        if missing:
+            for description in describer.describe(missing):
+                journal.append({"description": description.model_dump()})
+                known[description.index] = description
+        failed = [d for d in known.values() if d.text is None]
+        if failed:
+            logger.warning("%d of %d images have no description.", len(failed), len(images))
+            if len(failed) == len(images):
+                stop(f"No image could be described; the first error: {failed[0].error}")
+        texts = [f"Image {i}: {d.text}" for i, d in sorted(known.items()) if d.text is not None]
+        names = [name for p in _clip_predictors(program).values() for name in p.classnames]
+        return mask_class_names(texts, names) if names else texts
+
+    def _open_journal(
+        self,
+        program: dspy.Module,
+        trainset: Sequence[dspy.Example],
+        valset: Sequence[dspy.Example] | None,
+        lm: dspy.BaseLM,
+        describer: Describer,
+    ) -> Journal | NoJournal:
+        if self.run_dir is None:
+            return NoJournal()
+        clip = _clip_predictors(program)
+        meta_prompt = self._meta_prompt(program)
+        signature = (self.proposer or Proposer()).dump_state()
+        return Journal(
+            self.run_dir,
+            {
+                "version": _version(),
+                "seed": self.seed,
+                "prompt_model": lm.model,
+                "describer": describer.spec,
+                "encoder": [predictor.zero_shot.encoder.spec for predictor in clip.values()],
+                "training_images": fingerprint(trainset),
+                "validation_images": fingerprint(valset or []),
+                "initial": self.initial or [p.signature.instructions for p in program.predictors()],
+                "metric": getattr(self.metric, "__name__", type(self.metric).__name__),
+                "prompts_per_step": self.prompts_per_step,
+                "history_size": self.history_size,
+                "images_described": self.images_described,
+                "temperature": self.temperature,
+                "steady": self.steady,
+                "meta_prompt": _digest([repr(meta_prompt), repr(signature)]),
+            },
+        )
+
+    def _listen(self, trial: Trial, spent: Spent) -> None:
+        score = trial.score
+        if score is None:
+            logger.info("step %d: %s (%s): %r", trial.step, trial.state, trial.reason, trial.text)
+        else:
+            logger.info(
+                "step %d: accuracy %.2f, loss %.4f: %r",
+                trial.step,
+                score.accuracy,
+                score.loss,
+                trial.text,
+            )
+        if self.on_trial is not None:
+            self.on_trial(trial, spent)
+
+
+@dataclass(frozen=True)
+class IPOResults:
+    """What a search found; `program.detailed_results` holds one.
+
+    `trials` are all trials in order; `best` is the one that was kept; `prompts` the scored texts,
+    best first; `ended_by` the bound that ended the search.
+    """
+
+    trials: tuple[Trial, ...]
+    best: Trial
+    spent: Spent
+    ended_by: str
+
+    @property
+    def prompts(self) -> list[str]:
+        """The scored texts, best first."""
+        scored = [trial for trial in self.trials if trial.state is State.OK]
+        return [t.text for t in sorted(scored, key=lambda trial: trial.rank, reverse=True)]
+
+
+CANDIDATE_PROGRAMS = 10
+"""How many of the best prompts come as programs in `candidate_programs`."""
+
+
+def _attach_results(program: dspy.Module, search: Search) -> None:
+    """Attach results in the shapes that DSPy's own optimizers use."""
+    trials = tuple(trial for target in search.targets for trial in target.history)
+    results = IPOResults(trials, search.best, search.spent, search.ended_by)
+    ranked = sorted((t for t in trials if t.score is not None), key=lambda t: t.rank, reverse=True)
+    candidates = []
+    for trial in ranked[:CANDIDATE_PROGRAMS]:
+        candidate = program.deepcopy()
+        predictor = dict(candidate.named_predictors())[trial.predictor]
+        predictor.signature = predictor.signature.with_instructions(trial.text)
+        decisive = trial.validation or trial.score
+        candidates.append(
+            {
+                "score": decisive.accuracy if decisive else None,
+                "program": candidate,
+                "instruction": trial.text,
+            }
+        )
+    program.score = candidates[0]["score"]
+    program.candidate_programs = candidates
+    program.trial_logs = {
+        number: trial.model_dump(mode="json") for number, trial in enumerate(trials)
+    }
+    program.total_calls = search.spent.calls
+    program.detailed_results = results
+
+
+def fingerprint(examples: Sequence[dspy.Example]) -> str:
+    """Hash the content of examples; images count by content, not by where they lie."""
+    from ipo_dspy.data.images import content_hash
+
+    parts = []
+    for example in examples:
+        fields = {
+            key: content_hash(value) if key == "image" else repr(value)
+            for key, value in example.items()
+        }
+        parts.append(repr(sorted(fields.items())))
+    return _digest(parts)
+
+
+def _digest(parts: Sequence[str]) -> str:
+    return hashlib.blake2b(orjson.dumps(list(parts)), digest_size=16).hexdigest()
+
+
+def _version() -> str:
+    from ipo_dspy import __version__
+
+    return __version__
+
+
+def _with_steps(budget: Budget | None, steps: int) -> Budget:
+    return replace(budget or Budget(), steps=steps)
+
+
+def _training_examples(
+    student: dspy.Module, trainset: Sequence[dspy.Example] | None
+) -> Sequence[dspy.Example]:
+    examples = getattr(student, "trainset", None) if trainset is None else trainset
+    if not examples:
+        raise ValueError(
+            "There is no training set. Pass compile(program, trainset=[dspy.Example(image=..., "
+            "label=...).with_inputs('image'), ...]) or make the program with "
+            "CLIPClassifier.from_folder(...), which brings its own."
+        )
+    return list(examples)
+
+
+def _clip_predictors(program: dspy.Module) -> Mapping[str, CLIPPredict]:
+    return {n: p for n, p in program.named_predictors() if isinstance(p, CLIPPredict)}
+
+
+def _rules(predictor: dspy.Predict) -> Rules:
+    if isinstance(predictor, CLIPPredict):
+        return TemplateRules(predictor.zero_shot, predictor.classnames)
+    return InstructionRules()
+
+
+def _current_text(predictor: dspy.Predict) -> str:
+    if isinstance(predictor, CLIPPredict):
+        return predictor.template.text
+    return str(predictor.signature.instructions)
+
+
+def _spread(examples: Sequence[dspy.Example], most: int) -> list[dspy.Example]:
+    """Pick at most `most` examples at even distances."""
+    if len(examples) <= most:
+        return list(examples)
+    return [examples[index * len(examples) // most] for index in range(most)]

@@ -1,0 +1,164 @@
+"""Asks a language model for new prompts, and checks what it answers."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Protocol
+
+import dspy
+
+from ipo_dspy.records import ScoredPrompt
+from ipo_dspy.signatures import ProposePrompt, token_limit
+from ipo_dspy.template import InvalidTemplateError, Template
+
+if TYPE_CHECKING:
+    from ipo_dspy.zero_shot import ZeroShot
+
+
+class Proposer(dspy.Module):
+    """(meta-prompt, image descriptions, scored history) -> one new prompt.
+
+    Args:
+        signature: a signature with the fields of `ProposePrompt`.
+    """
+
+    def __init__(self, signature: type[dspy.Signature] = ProposePrompt) -> None:
+        super().__init__()
+        self.propose = dspy.Predict(signature)
+
+    def forward(
+        self,
+        meta_prompt: str,
+        image_descriptions: Sequence[str],
+        scored_history: Sequence[ScoredPrompt],
+        **kwargs: Any,
+    ) -> dspy.Prediction:
+        """Make one call to the configured language model; `prompt` is its answer, unchecked."""
+        return self.propose(
+            meta_prompt=meta_prompt,
+            image_descriptions=list(image_descriptions),
+            scored_history=list(scored_history),
+            **kwargs,
+        )
+
+
+class RefusedError(ValueError):
+    """A proposal breaks a rule; the message says which one."""
+
+
+class Rules(Protocol):
+    """What makes a text a valid candidate."""
+
+    @property
+    def limit(self) -> str:
+        """How long a text may be, in words for the prompt model; may be empty."""
+
+    def check(self, text: str) -> str:
+        """Give the text in its normal form.
+
+        Raises:
+            RefusedError: the text breaks a rule.
+        """
+
+
+@dataclass(frozen=True)
+class TemplateRules:
+    """A candidate is one line with `<CLASS>` once that fits the encoder with every class name."""
+
+    zero_shot: ZeroShot
+    classnames: Sequence[str]
+    limit: str = field(init=False)
+
+    def __post_init__(self) -> None:
+        longest = self.zero_shot.count_tokens(Template("<CLASS>"), self.classnames)
+        room = self.zero_shot.encoder.context_length - longest
+        object.__setattr__(self, "limit", token_limit(max(room, 0)))
+
+    def check(self, text: str) -> str:
+        """Normalise slot spellings and apply the rules; see `Rules.check`."""
+        line = _one_line(text)
+        try:
+            template = Template(line)
+        except InvalidTemplateError as error:
+            raise RefusedError(str(error)) from error
+        tokens = self.zero_shot.count_tokens(template, self.classnames)
+        if tokens > self.zero_shot.encoder.context_length:
+            raise RefusedError(
+                f"it has {tokens} tokens with the longest class name filled in, and the encoder "
+                f"takes at most {self.zero_shot.encoder.context_length}"
+            )
+        return template.text
+
+
+@dataclass(frozen=True)
+class InstructionRules:
+    """A candidate is any text that is not empty and has no left-over tags."""
+
+    limit: str = ""
+
+    def check(self, text: str) -> str:
+        """Apply the rules; see `Rules.check`."""
+        return _without_left_overs(text)
+
+
+_FENCE = re.compile(r"\A```[\w-]*\n?(.*?)\n?```\Z", re.DOTALL)
+_TAGS = re.compile(r"\A<(INS|prompt|answer)>(.*?)</\1>\Z", re.DOTALL | re.IGNORECASE)
+_LEAD = re.compile(
+    r"\A(?:(?:sure|certainly|of course)\b[^:\n]*:|here(?:'s| is| are)\b[^:\n]*:"
+    r"|(?:(?:the|my|a) )?(?:new |improved |final )*(?:prompt|template|answer)\s*:)\s*",
+    re.IGNORECASE,
+)
+_QUOTES = {'"': '"', "'": "'", "“": "”", "‘": "’", "«": "»", "`": "`"}
+_LEFT_OVER = re.compile(r"</?INS>|\[\[ ##|## \]\]|```|</?(?:prompt|answer|think)>", re.IGNORECASE)
+
+
+def clean(reply: str) -> str:
+    """Take off what language models put around a prompt: lead-ins, tags, fences, quotes, `**`."""
+    text = reply.strip()
+    while (bare := _unwrapped(text)) != text:
+        text = bare
+    return text
+
+
+def _unwrapped(text: str) -> str:
+    # Each pass takes off one layer at most, so that layers may come in any order.
+    if match := _FENCE.match(text):
+        return match[1].strip()
+    if match := _TAGS.match(text):
+        return match[2].strip()
+    if match := _LEAD.match(text):
+        return text[match.end() :].strip()
+    for mark in ("**", "__"):
+        if text.startswith(mark) and text.endswith(mark) and len(text) > 2 * len(mark):
+            return text[len(mark) : -len(mark)].strip()
+    inner = text[1:-1]
+    if len(text) > 2 and _QUOTES.get(text[0]) == text[-1] and text[0] not in inner:
+        return inner.strip()
+    return text.replace("**", "").strip()
+
+
+def _without_left_overs(text: str) -> str:
+    if not text.strip():
+        raise RefusedError("it is empty")
+    if match := _LEFT_OVER.search(text):
+        raise RefusedError(f"it has a left-over {match[0]!r}")
+    return text.strip()
+
+
+def _one_line(text: str) -> str:
+    text = _without_left_overs(text)
+    if len(text.splitlines()) > 1:
+        raise RefusedError("it has more than one line")
+    return text
+
+
+def rollout_id(seed: int, step: int, slot: int, attempt: int = 0) -> int:
+    """Number a call so that equal requests are different calls, and a repeated run makes the same.
+
+    `attempt` counts earlier answers to the same call. The number lies between 1 and 2**31 - 1.
+    """
+    key = f"{seed}/{step}/{slot}/{attempt}".encode()
+    return 1 + int.from_bytes(hashlib.blake2b(key, digest_size=8).digest()) % (2**31 - 2)

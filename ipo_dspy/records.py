@@ -1,0 +1,100 @@
+"""What is remembered of a search: scores, trials, replies."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+from pydantic import BaseModel, ConfigDict
+
+
+class Record(BaseModel):
+    """An immutable record that goes to the journal as JSON."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", ser_json_inf_nan="strings")
+
+
+class ScoredPrompt(Record):
+    """One line of the history as the prompt model sees it."""
+
+    prompt: str
+    loss: float
+    accuracy: float
+
+
+class Score(Record):
+    """How well a text does on a set of examples.
+
+    `accuracy` is the mean metric in percent, 0 to 100; `loss` the mean cross-entropy of the true
+    class in nats (for programs without class probabilities: one minus the mean metric); `n` the
+    number of examples; `per_class` the mean metric in percent for each label.
+    """
+
+    accuracy: float
+    loss: float
+    n: int
+    per_class: dict[str, float] = {}
+
+    @property
+    def rank(self) -> tuple[float, float]:
+        """The order of the search: higher accuracy first, then lower loss."""
+        return (self.accuracy, -self.loss)
+
+
+class State(StrEnum):
+    """What became of a proposal."""
+
+    OK = "ok"
+    INVALID = "invalid"
+    FAILED = "failed"
+
+
+class Description(Record):
+    """The text about one training image, or the error that came instead."""
+
+    index: int
+    text: str | None = None
+    error: str | None = None
+
+
+class Reply(Record):
+    """One answer of the prompt model to one call, or the error that came instead.
+
+    Tokens and dollars are None where unknown; unknown is not zero.
+    """
+
+    step: int
+    slot: int
+    text: str | None = None
+    error: str | None = None
+    tokens: int | None = None
+    dollars: float | None = None
+
+
+class Trial(Record):
+    """One candidate and what became of it.
+
+    `step` 0 is the initial prompt. `score` is on the training set, `validation` on the validation
+    set where there is one; both are None unless the state is `ok`, and then `reason` is empty.
+    `counts_as_failure` marks what says that the prompt model does not work: ten such in a row stop
+    the search.
+    """
+
+    step: int
+    slot: int
+    predictor: str = ""
+    text: str
+    state: State
+    reason: str = ""
+    counts_as_failure: bool = False
+    score: Score | None = None
+    validation: Score | None = None
+
+    @property
+    def rank(self) -> tuple[float, float, float, float]:
+        """Sort key, best highest: validation where there is one decides before training."""
+        if self.score is None:
+            raise ValueError(
+                f"A trial that is {self.state.value} has no rank; expected an ok trial."
+            )
+        decisive = self.validation or self.score
+        return (*decisive.rank, *self.score.rank)

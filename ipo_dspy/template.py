@@ -1,0 +1,74 @@
+"""A CLIP prompt template: text with exactly one slot for the class name."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+SLOT = "<CLASS>"
+_SPELLINGS = re.compile(r"<class>|\[class\]|\{(?:c|class|label)?\}", re.IGNORECASE)
+
+
+def _with_slots(text: str) -> str:
+    return _SPELLINGS.sub(SLOT, text)
+
+
+class InvalidTemplateError(ValueError):
+    """A text that is no template; the message says which rule it breaks."""
+
+
+@dataclass(frozen=True)
+class Template:
+    """One or several lines, each with exactly one `<CLASS>`; several lines are an ensemble.
+
+    Construct with `Template(text)`, which accepts the spellings `{}`, `{c}`, `{class}`, `{label}`,
+    `[CLASS]` and `<class>` and keeps every other character.
+
+    Raises:
+        InvalidTemplateError: the text is empty, or one of its lines has no slot or more than one.
+    """
+
+    text: str
+
+    def __post_init__(self) -> None:
+        lines = [line.strip() for line in _with_slots(self.text).splitlines() if line.strip()]
+        if not lines:
+            raise InvalidTemplateError(f"the template is empty; expected text with {SLOT} in it")
+        for line in lines:
+            count = line.count(SLOT)
+            if count != 1:
+                raise InvalidTemplateError(
+                    f"expected {SLOT} exactly once in each line, found it {count} times in {line!r}"
+                )
+        object.__setattr__(self, "text", "\n".join(lines))
+
+    @classmethod
+    def repair(cls, text: str) -> Template:
+        """Make a template of any text, for callers that must not fail.
+
+        Lines that have the slot are the template and other lines are left out. Where no line has
+        it, the class name goes in front: behind long prose it would be cut off by the encoder.
+        """
+        lines = [line.strip() for line in _with_slots(text).splitlines()]
+        slotted = [line for line in lines if SLOT in line]
+        if not slotted:
+            return cls(" ".join([f"{SLOT}.", *(line for line in lines if line)]))
+        heads = (line.partition(SLOT) for line in slotted)
+        return cls("\n".join(head + slot + tail.replace(SLOT, "it") for head, slot, tail in heads))
+
+    @property
+    def lines(self) -> tuple[str, ...]:
+        """The single-slot lines; more than one make an ensemble."""
+        return tuple(self.text.splitlines())
+
+    def fill(self, class_name: str) -> tuple[str, ...]:
+        """Put a class name into every line; its underscores become spaces, the rest is literal."""
+        name = class_name.replace("_", " ")
+        parts = (line.partition(SLOT) for line in self.lines)
+        return tuple(head + name + tail for head, _, tail in parts)
+
+    def __str__(self) -> str:
+        return self.text
+
+
+DEFAULT_TEMPLATE = Template(f"a photo of a {SLOT}.")

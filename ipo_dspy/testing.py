@@ -1,0 +1,201 @@
+"""Fakes whose right answers are known, and contract checks for encoders made elsewhere."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING
+
+import dspy
+import PIL.Image
+
+from ipo_dspy.data import labeled_image
+from ipo_dspy.encoders.base import Encoder
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+COLOURS = {
+    "red": (230, 20, 20),
+    "green": (20, 200, 20),
+    "blue": (20, 20, 230),
+    "yellow": (220, 220, 20),
+    "white": (240, 240, 240),
+    "black": (10, 10, 10),
+}
+"""The classes of `ColourEncoder`: plain pictures of one colour."""
+
+
+class ColourEncoder:
+    """A dual encoder of colours with just the members of the protocol.
+
+    A picture's feature tells its colour. A text's feature tells the colour it names, mixed with
+    the next colour of `COLOURS` unless it holds the good words: each of them takes the mixture
+    half-way back. So a template is the better the more good words it has, and with all of them
+    every picture is classified rightly.
+
+    Args:
+        good_words: the words that help.
+        context_length: most tokens of a text; a token is a word, and two more mark start and end.
+    """
+
+    def __init__(
+        self, good_words: Sequence[str] = ("crisp", "flat"), context_length: int = 16
+    ) -> None:
+        self.good_words = tuple(good_words)
+        self.spec = f"colours:{','.join(self.good_words)}"
+        self.context_length = context_length
+        self.texts_encoded = 0
+
+    def encode_images(self, images: Sequence[PIL.Image.Image]) -> Tensor:
+        """Encode RGB images: [N, 6] unit length."""
+        import torch
+
+        centres = torch.tensor(list(COLOURS.values()), dtype=torch.float32)
+        pixels = torch.tensor([image.resize((1, 1)).getpixel((0, 0)) for image in images]).float()
+        features = torch.exp(-torch.cdist(pixels, centres) / 60.0)
+        return torch.nn.functional.normalize(features, dim=-1)
+
+    def encode_texts(self, texts: Sequence[str]) -> Tensor:
+        """Encode texts: [T, 6] unit length."""
+        import torch
+
+        self.texts_encoded += len(texts)
+        return torch.nn.functional.normalize(torch.stack([self._text(t) for t in texts]), dim=-1)
+
+    def _text(self, text: str) -> Tensor:
+        import torch
+
+        words = set("".join(c if c.isalnum() else " " for c in text.lower()).split())
+        doubt = 0.6 * 0.5 ** len(words & set(self.good_words))
+        feature = torch.full((len(COLOURS),), 0.1)
+        for index, colour in enumerate(COLOURS):
+            if colour in words:
+                feature[index] += 1.0 - doubt
+                feature[(index + 1) % len(COLOURS)] += doubt
+        return feature
+
+    def count_tokens(self, texts: Sequence[str]) -> list[int]:
+        """Count words, and two more for start and end."""
+        return [len(text.split()) + 2 for text in texts]
+
+    def logits(self, image_features: Tensor, text_features: Tensor) -> Tensor:
+        """Ten times the cosine: [N, C]."""
+        return 10.0 * image_features @ text_features.T
+
+
+def colour_examples(per_colour: int = 1, size: int = 8) -> list[dspy.Example]:
+    """Labelled pictures of `COLOURS`, `per_colour` of each in slightly different shades."""
+    return [
+        labeled_image(dspy.Image(_plain(colour, shade, size)), name)
+        for name, colour in COLOURS.items()
+        for shade in range(per_colour)
+    ]
+
+
+def _plain(colour: tuple[int, int, int], shade: int, size: int) -> PIL.Image.Image:
+    red, green, blue = (min(255, channel + 3 * shade) for channel in colour)
+    return PIL.Image.new("RGB", (size, size), (red, green, blue))
+
+
+class ScriptedEngine:
+    """An engine for `dspy.LM(engine=...)` whose answers are given in advance.
+
+    Args:
+        answer: maps the number of a call, from 0, and its request text to the value of the answer
+            field, or raises what the call shall raise.
+        field: the output field that is answered; None sends the answer bare.
+    """
+
+    supported_params = ("temperature", "max_tokens")
+
+    def __init__(self, answer: Callable[[int, str], str], field: str | None = "prompt") -> None:
+        self.requests: list[str] = []
+        self._answer = answer
+        self._field = field
+        self._lock = threading.Lock()
+
+    def complete(self, request: dspy.lm15.Request) -> dspy.lm15.Response:
+        """Answer one request."""
+        from dspy.lm15 import Message, Response, Usage
+
+        text = "\n".join(message.text or "" for message in request.messages)
+        with self._lock:
+            number = len(self.requests)
+            self.requests.append(text)
+        answer = self._answer(number, text)
+        if self._field is not None:
+            answer = f"[[ ## {self._field} ## ]]\n{answer}\n\n[[ ## completed ## ]]"
+        return Response(
+            id=None,
+            model=request.model,
+            message=Message.assistant(answer),
+            finish_reason="stop",
+            usage=Usage(input_tokens=100, output_tokens=10, total_tokens=110),
+        )
+
+    def stream(self, request: dspy.lm15.Request) -> Iterator[object]:
+        """Answer one request as a stream of one piece."""
+        from dspy.lm15 import response_to_events
+
+        return iter(response_to_events(self.complete(request)))
+
+    def close(self) -> None:
+        """Nothing is held."""
+
+
+def scripted_lm(
+    answers: Sequence[str] | Callable[[int, str], str], field: str | None = "prompt"
+) -> dspy.LM:
+    """A language model that gives these answers one after the other, then begins again.
+
+    The engine is at `lm.engine`; its `requests` are what was asked.
+    """
+    if callable(answers):
+        return dspy.LM("scripted/model", engine=ScriptedEngine(answers, field), cache=False)
+    listed = list(answers)
+    return scripted_lm(lambda number, request: listed[number % len(listed)], field)
+
+
+def check_encoder(
+    encoder: Encoder, images: Sequence[PIL.Image.Image], texts: Sequence[str]
+) -> None:
+    """Check that an encoder keeps the protocol's promises.
+
+    Args:
+        encoder: the encoder.
+        images: at least two different RGB images.
+        texts: at least two different texts.
+
+    Raises:
+        AssertionError: a promise is broken; the message names it.
+    """
+    import torch
+
+    image_features = encoder.encode_images(images)
+    text_features = encoder.encode_texts(texts)
+    for name, features, count in (
+        ("encode_images", image_features, len(images)),
+        ("encode_texts", text_features, len(texts)),
+    ):
+        _check(features.shape[0] == count and features.ndim == 2, f"{name} gives [N, D]")
+        _check(features.dtype == torch.float32, f"{name} gives float32")
+        lengths = features.norm(dim=-1)
+        _check(torch.allclose(lengths, torch.ones(count), atol=1e-4), f"{name} gives unit length")
+    _check(image_features.shape[1] == text_features.shape[1], "both share one space")
+    _check(torch.equal(text_features, encoder.encode_texts(texts)), "encoding is deterministic")
+    _check(
+        encoder.logits(image_features, text_features).shape == (len(images), len(texts)),
+        "logits gives [N, C]",
+    )
+    long_text = " ".join(["word"] * (encoder.context_length + 10))
+    _check(
+        encoder.count_tokens([long_text])[0] > encoder.context_length,
+        "count_tokens never truncates",
+    )
+    _check(bool(encoder.spec), "spec is a text")
+
+
+def _check(kept: bool, promise: str) -> None:
+    if not kept:
+        raise AssertionError(f"The encoder breaks a promise: {promise}.")
