@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     import PIL.Image
 
 _SCHEME = "open_clip:"
-_SELF_CONTAINED = (HF_HUB_PREFIX, LOCAL_DIR_PREFIX)
 _LOADING_ERRORS = (OSError, RuntimeError, ValueError, KeyError, UnpicklingError, SafetensorError)
 
 
@@ -114,8 +113,9 @@ def load_open_clip_encoder(spec: str, *, device: str, precision: str) -> OpenCLI
             if pretrained is not None:
                 # Alone, this says what is missing; within create_model it also logs at the root.
                 download_pretrained(get_pretrained_cfg(name, pretrained))
-            model, _, preprocess = open_clip.create_model_and_transforms(
-                name, pretrained=pretrained, device=device
+            # Unlike its sisters, this does not go on with random weights where there are none.
+            model, preprocess = open_clip.create_model_from_pretrained(
+                name, pretrained, device=device
             )
             tokenizer = open_clip.get_tokenizer(name)
     except _LOADING_ERRORS as error:
@@ -125,7 +125,10 @@ def load_open_clip_encoder(spec: str, *, device: str, precision: str) -> OpenCLI
 
 def _parse(text: str) -> tuple[str, str | None]:
     """Split into a model name and a pretrained tag or absolute file path, None where built in."""
-    if text.startswith(_SELF_CONTAINED):
+    if text.startswith(LOCAL_DIR_PREFIX):
+        folder = Path(text.removeprefix(LOCAL_DIR_PREFIX)).expanduser().resolve()
+        return f"{LOCAL_DIR_PREFIX}{folder}", None
+    if text.startswith(HF_HUB_PREFIX):
         return text, None
     models = open_clip.list_models()
     for name, pretrained in _splits(text):
@@ -245,8 +248,10 @@ def _count_tokens(tokenizer: Any, text: str) -> int:
 
 
 def _cannot_load(spec: str, name: str, error: Exception) -> str:
-    reason = str(error).strip().partition("\n")[0]
+    reason = str(error).strip().partition("\n")[0].partition(". ")[0]
     advice = "check the name and the network connection"
-    if isinstance(error, (SafetensorError, UnpicklingError)) or "state_dict" in reason:
+    if name.startswith(LOCAL_DIR_PREFIX):
+        advice = "check that the folder holds open_clip_config.json and the weights of its model"
+    elif isinstance(error, (SafetensorError, UnpicklingError)) or "state_dict" in reason:
         advice = f"check that the file holds weights of {name}"
     return f"{spec} cannot be loaded: {reason.rstrip('.')}; {advice}"
