@@ -97,9 +97,8 @@ class ZeroShot:
                 for key, template in zip(keys, templates, strict=True)
                 if key not in result
             }
-            for key, features in zip(
-                new, self._encode(list(new.values()), classnames), strict=True
-            ):
+            encoded = self._encode(list(new.values()), classnames) if new else []
+            for key, features in zip(new, encoded, strict=True):
                 result[key] = self._texts[key] = features
             return [result[key] for key in keys]
 
