@@ -6,14 +6,17 @@ import hashlib
 import json
 import math
 import random
-from collections.abc import Iterable
+from collections.abc import Callable, Hashable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import TypeVar
 
 import dspy
 
 from ipo_dspy.data.errors import DataError
 from ipo_dspy.data.images import content_hash
+
+_T = TypeVar("_T")
 
 
 @dataclass(frozen=True)
@@ -32,10 +35,7 @@ class LabeledImages:
         return len(self.examples)
 
     def few_shot(self, shots: int, seed: int | random.Random) -> LabeledImages:
-        """`shots` images of every class, all of a class that has fewer.
-
-        The published samples of CoOp and its successors come out: classes in order of first
-        appearance, one `random.sample` each.
+        """`shots` images of every class, as `sample_per_class` draws them.
 
         Args:
             shots: images per class, at least 1.
@@ -44,12 +44,7 @@ class LabeledImages:
         Raises:
             ValueError: `shots` is below 1.
         """
-        if shots < 1:
-            raise ValueError(f"shots must be at least 1, not {shots}")
-        generator = seed if isinstance(seed, random.Random) else random.Random(seed)
-        chosen: list[dspy.Example] = []
-        for group in self._by_class().values():
-            chosen += generator.sample(group, shots) if len(group) >= shots else group
+        chosen = sample_per_class(self.examples, lambda example: example.label, shots, seed)
         return LabeledImages(tuple(chosen), self.classnames)
 
     def base_and_novel(self) -> tuple[LabeledImages, LabeledImages]:
@@ -86,7 +81,8 @@ class LabeledImages:
             raise ValueError(f"fraction must lie between 0 and 1, not {fraction}")
         generator = random.Random(seed)
         held_out: set[int] = set()
-        for group in self._indices_by_class().values():
+        indices = range(len(self.examples))
+        for group in _groups(indices, lambda index: self.examples[index].label):
             count = min(max(1, round(fraction * len(group))), len(group) - 1)
             held_out.update(generator.sample(group, count))
         kept = (e for i, e in enumerate(self.examples) if i not in held_out)
@@ -109,19 +105,40 @@ class LabeledImages:
                 digest.update(json.dumps([image_hash, example.label]).encode())
         return digest.hexdigest()
 
-    def _indices_by_class(self) -> dict[str, list[int]]:
-        groups: dict[str, list[int]] = {}
-        for index, example in enumerate(self.examples):
-            groups.setdefault(example.label, []).append(index)
-        return groups
-
-    def _by_class(self) -> dict[str, list[dspy.Example]]:
-        return {
-            label: [self.examples[index] for index in indices]
-            for label, indices in self._indices_by_class().items()
-        }
-
 
 def labeled_image(image: dspy.Image, label: str) -> dspy.Example:
     """One labelled image: `image` is the input, `label` the class name to be found."""
     return dspy.Example(image=image, label=label).with_inputs("image")
+
+
+def sample_per_class(
+    items: Iterable[_T], label: Callable[[_T], Hashable], shots: int, seed: int | random.Random
+) -> list[_T]:
+    """`shots` items of every class, all of a class that has fewer.
+
+    The published samples of CoOp and its successors come out: classes in order of first
+    appearance, one `random.sample` each.
+
+    Args:
+        items: what to draw from, in the order of the published list.
+        label: the class of an item.
+        shots: items per class, at least 1.
+        seed: seed of the sample, or a generator to go on with.
+
+    Raises:
+        ValueError: `shots` is below 1.
+    """
+    if shots < 1:
+        raise ValueError(f"shots must be at least 1, not {shots}")
+    generator = seed if isinstance(seed, random.Random) else random.Random(seed)
+    chosen: list[_T] = []
+    for group in _groups(items, label):
+        chosen += generator.sample(group, shots) if len(group) >= shots else group
+    return chosen
+
+
+def _groups(items: Iterable[_T], label: Callable[[_T], Hashable]) -> list[list[_T]]:
+    groups: dict[Hashable, list[_T]] = {}
+    for item in items:
+        groups.setdefault(label(item), []).append(item)
+    return list(groups.values())
