@@ -6,7 +6,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from ipo_dspy.records import Reply, Trial
+from ipo_dspy.records import Reply
 
 
 @dataclass(frozen=True)
@@ -101,10 +101,3 @@ ANSWER_TOKENS = 60
 def estimate_tokens(texts: Sequence[str]) -> int:
     """Estimate how many tokens a language model makes of texts."""
     return round(TOKENS_PER_WORD * sum(len(text.split()) for text in texts))
-
-
-def steps_without_gain(trials: Sequence[Trial]) -> int:
-    """Count the finished steps since the best trial was found."""
-    scored = [trial for trial in trials if trial.score is not None]
-    best = max(scored, key=lambda trial: trial.rank)
-    return max((trial.step for trial in trials), default=0) - best.step

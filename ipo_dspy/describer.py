@@ -13,7 +13,7 @@ from typing import Any, Protocol
 
 import dspy
 
-from ipo_dspy.errors import PASSING_ERRORS, brief, stop_if_hopeless
+from ipo_dspy.asking import NO_ANSWER, ask
 from ipo_dspy.records import Description
 from ipo_dspy.signatures import DescribeImage
 from ipo_dspy.vocabulary import VOCABULARY
@@ -78,15 +78,11 @@ class LMDescriber:
                 pool.shutdown(cancel_futures=True)
 
     def _ask(self, index: int, image: object) -> Description:
-        predict = dspy.Predict(DescribeImage)
-        config = {"temperature": self.temperature}
-        with dspy.context(lm=self.lm, trace=None):
-            try:
-                answer = predict(image=_for_lm(image), config=config)
-            except PASSING_ERRORS as error:
-                stop_if_hopeless(error, self.lm)
-                return Description(index=index, error=brief(error))
-        return Description(index=index, text=str(answer.description))
+        lm = self.lm.copy(temperature=self.temperature)
+        answer = ask(lm, dspy.Predict(DescribeImage), "description", {"image": _for_lm(image)})
+        if answer.text is not None and not answer.text.strip():
+            return Description(index=index, error=NO_ANSWER)
+        return Description(index=index, text=answer.text, error=answer.error)
 
 
 @dataclass(frozen=True)
@@ -172,16 +168,26 @@ def mask_class_names(texts: Sequence[str], classnames: Sequence[str]) -> list[st
 
     The prompt has to fit all classes, so a description must not name one.
     """
-    names = sorted((name.replace("_", " ") for name in classnames), key=len, reverse=True)
-    plural = "(?:s|es)?"
+    names = sorted(classnames, key=len, reverse=True)
     pattern = re.compile(
-        r"\b(?:" + "|".join(re.escape(name) for name in names) + rf"){plural}\b", re.IGNORECASE
+        r"(?<!\w)(?:" + "|".join(_either_number(name) for name in names) + r")(?!\w)",
+        re.IGNORECASE,
     )
     masked = [pattern.subn(MASK, text) for text in texts]
     found = sum(count for _, count in masked)
     if found:
         logger.warning("Masked %d class names in the image descriptions.", found)
     return [text for text, _ in masked]
+
+
+def _either_number(name: str) -> str:
+    """A pattern for a name and its regular plural, its words apart by blanks or joined."""
+    words = [re.escape(word) for word in re.split(r"[\s_-]+", name) if word]
+    if not words:
+        return re.escape(name)
+    text = r"[\s_-]+".join(words)
+    plural = rf"|{text[:-1]}ies" if text.endswith("y") else ""
+    return rf"{text}(?:s|es)?{plural}"
 
 
 def _for_lm(image: object) -> Any:

@@ -2,23 +2,39 @@
 
 from __future__ import annotations
 
+import os
 import re
+from collections.abc import Iterator
 from typing import NoReturn
 
 import dspy
 from dspy.utils.exceptions import (
-    DSPyError,
     LMAuthError,
     LMBillingError,
     LMConfigurationError,
+    LMProviderError,
+    LMUnsupportedFeatureError,
     LMUnsupportedModelError,
 )
 
-PASSING_ERRORS = (DSPyError, OSError, RuntimeError)
-"""What a call of a language model may raise without ending a search, unless it is hopeless."""
+_HOPELESS = (
+    LMAuthError,
+    LMBillingError,
+    LMConfigurationError,
+    LMUnsupportedFeatureError,
+    LMUnsupportedModelError,
+    ImportError,
+)
+_NOT_FOUND = 404
 
-_HOPELESS = (LMAuthError, LMBillingError, LMConfigurationError, LMUnsupportedModelError)
-_SECRET = re.compile(r"\b(sk|pk|key|Bearer)([-_ ])[\w-]{6,}", re.IGNORECASE)
+_KEY_SHAPES = re.compile(
+    r"(\b(?:sk|pk|rk|gsk|hf|xai|ghp|nvapi)[-_]|\bAIza|\bAKIA|\b(?:Bearer|Basic) +"
+    r"|\b(?:key|token|secret|password)(?: provided)?['\"]?\s*[:=]\s*['\"]?|://[^/\s:@]*:)"
+    r"[^\s'\",;@]{6,}",
+    re.IGNORECASE,
+)
+_SECRET_NAME = re.compile("key|token|secret|password", re.IGNORECASE)
+_LEAST_SECRET = 8
 _MOST_CHARACTERS = 300
 
 
@@ -26,23 +42,38 @@ class SearchStoppedError(RuntimeError):
     """A search ended before its time; what was done is kept and can be resumed."""
 
 
-def brief(error: BaseException) -> str:
-    """One line about an error, without what looks like a key."""
+def brief(error: BaseException, lm: dspy.BaseLM | None = None) -> str:
+    """One line about an error, without keys.
+
+    Masked are the keys of the language model, those in the environment, and what has the shape of
+    one.
+    """
     text = " ".join(f"{type(error).__name__}: {error}".split())
-    text = _SECRET.sub(r"\1\2***", text)
+    for secret in _secrets(lm):
+        text = text.replace(secret, "***")
+    text = _KEY_SHAPES.sub(r"\1***", text)
     return text if len(text) <= _MOST_CHARACTERS else text[:_MOST_CHARACTERS] + "..."
+
+
+def _secrets(lm: dspy.BaseLM | None) -> Iterator[str]:
+    settings = {**os.environ, **getattr(lm, "kwargs", {})}
+    for name, value in settings.items():
+        if _SECRET_NAME.search(name) and isinstance(value, str) and len(value) >= _LEAST_SECRET:
+            yield value
 
 
 def stop_if_hopeless(error: BaseException, lm: dspy.BaseLM) -> None:
     """End the search if no later call can do better.
 
     Raises:
-        SearchStoppedError: the key, the account, the model name or the settings are wrong.
+        SearchStoppedError: the key, the account, the model name, the address or the settings are
+            wrong, or a package is missing.
     """
-    if isinstance(error, _HOPELESS):
+    missing = isinstance(error, LMProviderError) and error.status == _NOT_FOUND
+    if missing or isinstance(error, _HOPELESS):
         stop(
-            f"The language model {lm.model!r} cannot be used: {brief(error)}. Check its name and "
-            "its key, then repeat the command; it goes on where it stopped.",
+            f"The language model {lm.model!r} cannot be used: {brief(error, lm)}. Check its name "
+            "and its key, then repeat the command; it goes on where it stopped.",
             error,
         )
 

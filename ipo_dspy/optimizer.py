@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,15 +16,18 @@ from dspy.teleprompt import Teleprompter
 from ipo_dspy.budget import ANSWER_TOKENS, Budget, Plan, Spent, estimate_tokens
 from ipo_dspy.describer import Describer, NoDescriber, VocabularyDescriber, mask_class_names
 from ipo_dspy.errors import NO_LANGUAGE_MODEL, stop
-from ipo_dspy.history import Journal, NoJournal, records
+from ipo_dspy.journal import Journal, NoJournal, records
 from ipo_dspy.metrics import clip_acc
 from ipo_dspy.program import CLIPPredict
 from ipo_dspy.prompt_model import PromptModel
 from ipo_dspy.proposer import InstructionRules, Proposer, RefusedError, Rules, TemplateRules
-from ipo_dspy.records import Description, State, Trial
+from ipo_dspy.records import Description, Trial
+from ipo_dspy.results import IPOResults, attach_results, detach_results
 from ipo_dspy.scorer import Metric, make_scorer
-from ipo_dspy.search import Search, Settings, Target
+from ipo_dspy.search import Search, Settings
 from ipo_dspy.signatures import INSTRUCTION_META_PROMPT, MetaPrompt
+from ipo_dspy.target import Target
+from ipo_dspy.template import InvalidTemplateError, Template
 
 logger = logging.getLogger(__name__)
 
@@ -41,11 +44,11 @@ class IPOOptimizer(Teleprompter):
         metric: a DSPy metric; `clip_acc` and `clip_prob` are scored in tensors.
         prompt_model: the language model that proposes; None takes the configured one.
         describer: what describes the training images; None lets the encoder rank a vocabulary.
-        proposer: a module with the fields of `ProposePrompt`, called with `config`; None takes
-            `Proposer`.
+        proposer: a module with the fields of `ProposePrompt` that calls the configured language
+            model; None takes `Proposer`.
         meta_prompt: the instructions to the prompt model; None takes `MetaPrompt()`, and for
             language-model programs `INSTRUCTION_META_PROMPT`.
-        steps: steps of the search, as in `Budget`.
+        steps: steps of the search; None takes those of `budget`, which has 100 by default.
         prompts_per_step: proposals of a step, each a call of its own.
         history_size: how many scored prompts the prompt model sees.
         images_described: most training images that are described, evenly spaced.
@@ -54,7 +57,7 @@ class IPOOptimizer(Teleprompter):
         steady: keep `prompts_per_step` calls in flight all the time, each made from the history as
             it stands, rather than step by step; for prompt models that take long to answer. Which
             prompts are found then depends on the order in which answers arrive.
-        budget: further bounds; its `steps` is replaced by `steps`.
+        budget: further bounds.
         most_failures: so many useless answers in a row end the search.
         num_threads: most calls in flight; None takes DSPy's setting.
         seed: numbers the calls, so that a repeated search makes the same ones.
@@ -72,7 +75,7 @@ class IPOOptimizer(Teleprompter):
         describer: Describer | None = None,
         proposer: dspy.Module | None = None,
         meta_prompt: MetaPrompt | None = None,
-        steps: int = 100,
+        steps: int | None = None,
         prompts_per_step: int = 5,
         history_size: int = 20,
         images_described: int = 64,
@@ -90,7 +93,6 @@ class IPOOptimizer(Teleprompter):
     ) -> None:
         super().__init__()
         for name, value in {
-            "steps": steps,
             "prompts_per_step": prompts_per_step,
             "history_size": history_size,
             "images_described": images_described,
@@ -101,6 +103,11 @@ class IPOOptimizer(Teleprompter):
                 raise ValueError(f"{name} must be at least {at_least}, got {value}.")
         if not callable(metric):
             raise ValueError(f"metric must be a function of (example, prediction), got {metric!r}.")
+        if proposer is not None and any(p.lm is not None for p in proposer.predictors()):
+            raise ValueError(
+                "The proposer has a language model of its own, whose calls could not be told apart "
+                "in DSPy's cache. Pass the model as prompt_model and call proposer.set_lm(None)."
+            )
         self.metric = metric
         self.prompt_model = prompt_model
         self.describer = describer
@@ -112,7 +119,9 @@ class IPOOptimizer(Teleprompter):
         self.initial = initial
         self.temperature = temperature
         self.steady = steady
-        self.budget = _with_steps(budget, steps)
+        self.budget = budget or Budget()
+        if steps is not None:
+            self.budget = replace(self.budget, steps=steps)
         self.most_failures = most_failures
         self.num_threads = num_threads
         self.seed = seed
@@ -154,6 +163,7 @@ class IPOOptimizer(Teleprompter):
         examples = _training_examples(student, trainset)
         lm = self._language_model()
         program = student.deepcopy()
+        detach_results(program)
         describer = self._describer(program)
         with (
             self._open_journal(program, examples, valset, lm, describer) as journal,
@@ -161,7 +171,7 @@ class IPOOptimizer(Teleprompter):
         ):
             targets = self._targets(program, examples, valset)
             descriptions = self._describe(program, examples, describer, journal)
-            proposer = self.proposer or Proposer(targets[0].meta_prompt.signature())
+            proposer = self.proposer or Proposer(self._meta_prompt(program).signature())
             search = Search(
                 targets,
                 PromptModel(lm, proposer, self.temperature, self.seed),
@@ -171,14 +181,15 @@ class IPOOptimizer(Teleprompter):
             )
             search.run()
         if self.track_stats:
-            _attach_results(program, search)
+            trials = tuple(trial for target in targets for trial in target.history)
+            attach_results(program, IPOResults(trials, search.best, search.spent, search.ended_by))
         return program
 
     def plan(self, student: dspy.Module, *, trainset: Sequence[dspy.Example] | None = None) -> Plan:
         """Work out how many calls and about how many tokens `compile` takes, making none."""
         examples = _training_examples(student, trainset)
         describer = self._describer(student)
-        described = len(_spread(examples, self.images_described))
+        described = len(_images(_spread(examples, self.images_described)))
         meta_prompt = self._meta_prompt(student)
         words_per_description = 60 if describer.calls_per_image else 12
         per_call = (
@@ -191,6 +202,8 @@ class IPOOptimizer(Teleprompter):
         calls = self.budget.steps * self.prompts_per_step
         if self.budget.calls is not None:
             calls = min(calls, self.budget.calls)
+        if not self.steady:
+            calls -= calls % self.prompts_per_step
         return Plan(
             description_calls=described * describer.calls_per_image,
             proposal_calls=calls,
@@ -246,12 +259,8 @@ class IPOOptimizer(Teleprompter):
         for name, predictor in predictors.items():
             rules = _rules(predictor)
             initial = self.initial or _current_text(predictor)
-            try:
-                initial = rules.check(initial) if "\n" not in initial else initial
-            except RefusedError as error:
-                raise ValueError(
-                    f"The initial prompt {initial!r} cannot be used: {error}."
-                ) from error
+            if isinstance(rules, TemplateRules):
+                initial = _checked_initial(initial, rules)
             target = Target(
                 name=name,
                 predictor=predictor,
@@ -273,26 +282,32 @@ class IPOOptimizer(Teleprompter):
         describer: Describer,
         journal: Journal | NoJournal,
     ) -> list[str]:
-        images = [example.get("image") for example in _spread(trainset, self.images_described)]
-        if not images or any(image is None for image in images):
-            return []
-        known = {
-            d.index: d
-            for d in (Description.model_validate(b) for b in records(journal.events, "description"))
-        }
+        images = _images(_spread(trainset, self.images_described))
+        known: dict[int, Description] = {}
+        begun = bool(records(journal.events, "reply"))
+        for body in records(journal.events, "description"):
+            description = Description.model_validate(body)
+            # What failed is asked again, unless proposals were already made without it.
+            if description.text is not None or begun:
+                known[description.index] = description
         missing = {index: image for index, image in enumerate(images) if index not in known}
         if missing:
             for description in describer.describe(missing):
                 journal.append({"description": description.model_dump()})
                 known[description.index] = description
-        failed = [d for d in known.values() if d.text is None]
-        if failed:
-            logger.warning("%d of %d images have no description.", len(failed), len(images))
-            if len(failed) == len(images):
-                stop(f"No image could be described; the first error: {failed[0].error}")
-        texts = [f"Image {i}: {d.text}" for i, d in sorted(known.items()) if d.text is not None]
+        texts = {index: d.text for index, d in sorted(known.items()) if d.text is not None}
+        if len(texts) < len(known):
+            logger.warning(
+                "%d of %d images have no description.", len(known) - len(texts), len(images)
+            )
+        if known and not texts:
+            stop(
+                f"No image could be described; the first error: {known[0].error}. Check the image "
+                "model, then repeat the command, or describe images without one."
+            )
         names = [name for p in _clip_predictors(program).values() for name in p.classnames]
-        return mask_class_names(texts, names) if names else texts
+        masked = mask_class_names(list(texts.values()), names)
+        return [f"Image {index}: {text}" for index, text in zip(texts, masked, strict=True)]
 
     def _open_journal(
         self,
@@ -305,8 +320,7 @@ class IPOOptimizer(Teleprompter):
         if self.run_dir is None:
             return NoJournal()
         clip = _clip_predictors(program)
-        meta_prompt = self._meta_prompt(program)
-        signature = (self.proposer or Proposer()).dump_state()
+        proposer = (self.proposer or Proposer()).dump_state()
         return Journal(
             self.run_dir,
             {
@@ -324,7 +338,7 @@ class IPOOptimizer(Teleprompter):
                 "images_described": self.images_described,
                 "temperature": self.temperature,
                 "steady": self.steady,
-                "meta_prompt": _digest([repr(meta_prompt), repr(signature)]),
+                "meta_prompt": _digest([repr(self._meta_prompt(program)), repr(proposer)]),
             },
         )
 
@@ -342,57 +356,6 @@ class IPOOptimizer(Teleprompter):
             )
         if self.on_trial is not None:
             self.on_trial(trial, spent)
-
-
-@dataclass(frozen=True)
-class IPOResults:
-    """What a search found; `program.detailed_results` holds one.
-
-    `trials` are all trials in order; `best` is the one that was kept; `prompts` the scored texts,
-    best first; `ended_by` the bound that ended the search.
-    """
-
-    trials: tuple[Trial, ...]
-    best: Trial
-    spent: Spent
-    ended_by: str
-
-    @property
-    def prompts(self) -> list[str]:
-        """The scored texts, best first."""
-        scored = [trial for trial in self.trials if trial.state is State.OK]
-        return [t.text for t in sorted(scored, key=lambda trial: trial.rank, reverse=True)]
-
-
-CANDIDATE_PROGRAMS = 10
-"""How many of the best prompts come as programs in `candidate_programs`."""
-
-
-def _attach_results(program: dspy.Module, search: Search) -> None:
-    """Attach results in the shapes that DSPy's own optimizers use."""
-    trials = tuple(trial for target in search.targets for trial in target.history)
-    results = IPOResults(trials, search.best, search.spent, search.ended_by)
-    ranked = sorted((t for t in trials if t.score is not None), key=lambda t: t.rank, reverse=True)
-    candidates = []
-    for trial in ranked[:CANDIDATE_PROGRAMS]:
-        candidate = program.deepcopy()
-        predictor = dict(candidate.named_predictors())[trial.predictor]
-        predictor.signature = predictor.signature.with_instructions(trial.text)
-        decisive = trial.validation or trial.score
-        candidates.append(
-            {
-                "score": decisive.accuracy if decisive else None,
-                "program": candidate,
-                "instruction": trial.text,
-            }
-        )
-    program.score = candidates[0]["score"]
-    program.candidate_programs = candidates
-    program.trial_logs = {
-        number: trial.model_dump(mode="json") for number, trial in enumerate(trials)
-    }
-    program.total_calls = search.spent.calls
-    program.detailed_results = results
 
 
 def fingerprint(examples: Sequence[dspy.Example]) -> str:
@@ -417,10 +380,6 @@ def _version() -> str:
     from ipo_dspy import __version__
 
     return __version__
-
-
-def _with_steps(budget: Budget | None, steps: int) -> Budget:
-    return replace(budget or Budget(), steps=steps)
 
 
 def _training_examples(
@@ -450,6 +409,20 @@ def _current_text(predictor: dspy.Predict) -> str:
     if isinstance(predictor, CLIPPredict):
         return predictor.template.text
     return str(predictor.signature.instructions)
+
+
+def _checked_initial(text: str, rules: TemplateRules) -> str:
+    """Check each line of a template, which may be an ensemble, unlike a proposal."""
+    try:
+        return "\n".join(rules.check(line) for line in Template(text).lines)
+    except (RefusedError, InvalidTemplateError) as error:
+        raise ValueError(f"The initial prompt {text!r} cannot be used: {error}.") from error
+
+
+def _images(examples: Sequence[dspy.Example]) -> list[object]:
+    """The images of examples, or none if one has no image."""
+    images = [example.get("image") for example in examples]
+    return [] if any(image is None for image in images) else images
 
 
 def _spread(examples: Sequence[dspy.Example], most: int) -> list[dspy.Example]:

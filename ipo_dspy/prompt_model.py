@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import dspy
-from dspy.utils.exceptions import AdapterParseError
 
-from ipo_dspy.errors import PASSING_ERRORS, brief, stop_if_hopeless
-from ipo_dspy.history import EventLog
+from ipo_dspy.asking import ask
+from ipo_dspy.journal import EventLog
 from ipo_dspy.proposer import rollout_id
-from ipo_dspy.records import Reply
+from ipo_dspy.records import Call, Reply
 
 
 class PromptModel:
@@ -20,7 +19,7 @@ class PromptModel:
 
     Args:
         lm: the language model.
-        proposer: a module with the fields of `ProposePrompt`, called with `config`.
+        proposer: a module with the fields of `ProposePrompt`; it calls the configured model.
         temperature: of every call.
         seed: numbers the calls, so that a repeated search makes the same ones.
     """
@@ -32,11 +31,12 @@ class PromptModel:
         self._proposer = proposer
         self._temperature = temperature
         self._seed = seed
-        self._attempts: Counter[tuple[int, int]] = Counter()
+        self._takes_seed = "seed" in lm.supported_params
+        self._attempts: Counter[Call] = Counter()
 
     def count_earlier(self, replies: Sequence[Reply]) -> None:
         """Remember replies of an interrupted run: the same call again must be another call."""
-        self._attempts.update((reply.step, reply.slot) for reply in replies)
+        self._attempts.update(reply.call for reply in replies)
 
     def ask(self, step: int, slot: int, inputs: Mapping[str, Any], log: EventLog) -> Reply:
         """Make one call; its reply is in the log before this returns.
@@ -45,40 +45,38 @@ class PromptModel:
             SearchStoppedError: no call of this model can succeed.
             JournalError: the reply cannot be kept.
         """
-        number = rollout_id(self._seed, step, slot, self._attempts[step, slot])
-        config = {"temperature": self._temperature, "rollout_id": number}
-        if "seed" in self.lm.supported_params:
-            config["seed"] = number
-        text, failure = None, None
-        with dspy.context(lm=self.lm, trace=None):
-            try:
-                text = str(self._proposer(**inputs, config=config).prompt)
-            except AdapterParseError as error:
-                # Small models answer well but miss the format; the rules decide on the bare text.
-                text = error.lm_response
-            except PASSING_ERRORS as error:
-                stop_if_hopeless(error, self.lm)
-                failure = brief(error)
-        tokens, dollars = self._usage(number)
+        lm = self._numbered(rollout_id(self._seed, step, slot, self._attempts[step, slot]))
+        with dspy.track_usage() as usage:
+            answer = ask(lm, self._proposer, "prompt", inputs)
+        # Whoever looks at the model's history finds the calls there, in the order of the answers.
+        self.lm.history.extend(lm.history)
         reply = Reply(
-            step=step, slot=slot, text=text, error=failure, tokens=tokens, dollars=dollars
+            step=step,
+            slot=slot,
+            text=answer.text,
+            error=answer.error,
+            tokens=_tokens(usage.get_total_tokens().values()),
+            dollars=_dollars(lm.history),
         )
         log.append({"reply": reply.model_dump()})
         return reply
 
-    def _usage(self, number: int) -> tuple[int | None, float | None]:
-        """Tokens and dollars of the call with this rollout id, where DSPy knows them."""
-        entries = [
-            entry
-            for entry in list(getattr(self.lm, "history", []))
-            if (entry.get("kwargs") or {}).get("rollout_id") == number
-        ]
-        tokens = [(entry.get("usage") or {}).get("total_tokens") for entry in entries]
-        dollars = [entry.get("cost") for entry in entries]
-        return _sum(tokens), _sum(dollars)
+    def _numbered(self, number: int) -> dspy.BaseLM:
+        """Make a copy of the model for one call: the number keeps equal requests apart in caches.
+
+        The copy's history is that of the call alone, while calls are out at the same time.
+        """
+        seed = {"seed": number} if self._takes_seed else {}
+        return self.lm.copy(temperature=self._temperature, rollout_id=number, **seed)
 
 
-def _sum(values: Sequence[Any]) -> Any:
-    """Add what is known; None where nothing is."""
-    known = [value for value in values if value is not None]
+def _tokens(usages: Iterable[Mapping[str, Any]]) -> int | None:
+    """Sum the tokens of a call's usage, by model; None where none is known."""
+    known = [usage["total_tokens"] for usage in usages if usage.get("total_tokens") is not None]
     return sum(known) if known else None
+
+
+def _dollars(calls: Sequence[Mapping[str, Any]]) -> float | None:
+    """Sum what calls cost; None where one is unknown. Answers of DSPy's cache have no usage."""
+    costs = [call["cost"] for call in calls if call["usage"]]
+    return sum(costs) if costs and None not in costs else None

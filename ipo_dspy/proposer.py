@@ -104,10 +104,11 @@ class InstructionRules:
         return _without_left_overs(text)
 
 
-_FENCE = re.compile(r"\A```[\w-]*\n?(.*?)\n?```\Z", re.DOTALL)
+_FENCE = re.compile(r"\A```(?:[\w-]*\n)?(.*?)\n?```\Z", re.DOTALL)
 _TAGS = re.compile(r"\A<(INS|prompt|answer)>(.*?)</\1>\Z", re.DOTALL | re.IGNORECASE)
+_THINKING = re.compile(r"\A<think>.*?</think>", re.DOTALL | re.IGNORECASE)
 _LEAD = re.compile(
-    r"\A(?:(?:sure|certainly|of course)\b[^:\n]*:|here(?:'s| is| are)\b[^:\n]*:"
+    r"\A(?:(?:sure|certainly|of course)\b(?:[^:\n]*:|[!,.]*)|here(?:['’]s| is| are)\b[^:\n]*:"
     r"|(?:(?:the|my|a) )?(?:new |improved |final )*(?:prompt|template|answer)\s*:)\s*",
     re.IGNORECASE,
 )
@@ -116,7 +117,10 @@ _LEFT_OVER = re.compile(r"</?INS>|\[\[ ##|## \]\]|```|</?(?:prompt|answer|think)
 
 
 def clean(reply: str) -> str:
-    """Take off what language models put around a prompt: lead-ins, tags, fences, quotes, `**`."""
+    """Take off what language models put around a prompt.
+
+    That is thinking aloud, lead-ins, tags, code fences, quotes and `**`, in any order.
+    """
     text = reply.strip()
     while (bare := _unwrapped(text)) != text:
         text = bare
@@ -129,14 +133,16 @@ def _unwrapped(text: str) -> str:
         return match[1].strip()
     if match := _TAGS.match(text):
         return match[2].strip()
-    if match := _LEAD.match(text):
+    if match := _THINKING.match(text) or _LEAD.match(text):
         return text[match.end() :].strip()
     for mark in ("**", "__"):
         if text.startswith(mark) and text.endswith(mark) and len(text) > 2 * len(mark):
             return text[len(mark) : -len(mark)].strip()
-    inner = text[1:-1]
-    if len(text) > 2 and _QUOTES.get(text[0]) == text[-1] and text[0] not in inner:
-        return inner.strip()
+    if len(text) > 2 and _QUOTES.get(text[0]) == text[-1]:
+        inner = text[1:-1]
+        # An apostrophe within a word is no quote.
+        if text[0] not in re.sub(r"\b'\b", "", inner):
+            return inner.strip()
     return text.replace("**", "").strip()
 
 

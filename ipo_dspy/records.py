@@ -3,14 +3,28 @@
 from __future__ import annotations
 
 from enum import StrEnum
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, BeforeValidator, ConfigDict
+
+
+def _encodable(value: Any) -> Any:
+    # JSON may hold half a surrogate pair, and then no file takes the text.
+    return value.encode("utf-8", "replace").decode() if isinstance(value, str) else value
+
+
+Text = Annotated[str, BeforeValidator(_encodable)]
+"""Text from outside, with what UTF-8 cannot hold replaced by question marks."""
 
 
 class Record(BaseModel):
     """An immutable record that goes to the journal as JSON."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", ser_json_inf_nan="strings")
+
+
+Call = tuple[int, int]
+"""A step, from 1, and a slot in it, from 0; step 0 has the initial prompts."""
 
 
 class ScoredPrompt(Record):
@@ -52,8 +66,8 @@ class Description(Record):
     """The text about one training image, or the error that came instead."""
 
     index: int
-    text: str | None = None
-    error: str | None = None
+    text: Text | None = None
+    error: Text | None = None
 
 
 class Reply(Record):
@@ -64,10 +78,15 @@ class Reply(Record):
 
     step: int
     slot: int
-    text: str | None = None
-    error: str | None = None
+    text: Text | None = None
+    error: Text | None = None
     tokens: int | None = None
     dollars: float | None = None
+
+    @property
+    def call(self) -> Call:
+        """Which call it answers."""
+        return self.step, self.slot
 
 
 class Trial(Record):
@@ -88,6 +107,11 @@ class Trial(Record):
     counts_as_failure: bool = False
     score: Score | None = None
     validation: Score | None = None
+
+    @property
+    def call(self) -> Call:
+        """Which call it came from."""
+        return self.step, self.slot
 
     @property
     def rank(self) -> tuple[float, float, float, float]:

@@ -6,43 +6,19 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from contextvars import copy_context
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
-import dspy
-
-from ipo_dspy.budget import Budget, Spent, steps_without_gain
+from ipo_dspy.budget import Budget, Spent
 from ipo_dspy.errors import stop
-from ipo_dspy.history import EventLog, History, records
+from ipo_dspy.history import Past
+from ipo_dspy.journal import EventLog
 from ipo_dspy.prompt_model import PromptModel
-from ipo_dspy.proposer import RefusedError, Rules, clean
-from ipo_dspy.records import Reply, Score, State, Trial
-from ipo_dspy.scorer import Scorer
-from ipo_dspy.signatures import MetaPrompt
+from ipo_dspy.records import Call, Reply, State, Trial
+from ipo_dspy.target import Target
 
-TRIED_BEFORE = "it was tried before"
 _REFUSALS_SHOWN = 5
 _REFUSED_CHARACTERS = 160
-
-Call = tuple[int, int]
-"""A step, from 1, and a slot in it, from 0; step 0 has the initial prompts."""
-
-
-@dataclass(frozen=True)
-class Target:
-    """One predictor whose instructions are searched for."""
-
-    name: str
-    predictor: dspy.Predict
-    rules: Rules
-    meta_prompt: MetaPrompt
-    training: Scorer
-    validation: Scorer | None = None
-    history: History = field(default_factory=History)
-
-    def use(self, text: str) -> None:
-        """Give the predictor a text."""
-        self.predictor.signature = self.predictor.signature.with_instructions(text)
 
 
 @dataclass(frozen=True)
@@ -99,14 +75,12 @@ class Search:
         self._log = log
         self._on_trial = on_trial
         self._best: Trial | None = None
-        trials = [Trial.model_validate(body) for body in records(log.events, "trial")]
-        replies = [Reply.model_validate(body) for body in records(log.events, "reply")]
-        # The run that stopped for useless answers resumes by asking those again.
-        again = {_call(t) for t in _trailing_failures(trials, settings.most_failures)}
-        self._trials = {_call(t): t for t in trials if _call(t) not in again}
-        self._replies = {_call(r): r for r in replies if _call(r) not in again}
-        prompt_model.count_earlier(replies)
-        for reply in replies:
+        self._failures = 0
+        self._past = Past()
+        for event in log.events:
+            self._past.add(event)
+        prompt_model.count_earlier(self._past.all_replies)
+        for reply in self._past.all_replies:
             self.spent.add(reply)
 
     def run(self) -> None:
@@ -116,8 +90,9 @@ class Search:
             SearchStoppedError: the prompt model cannot be used, or gave useless answers in a row.
             JournalError: an event cannot be kept.
         """
+        self._forget_useless_answers()
         for slot, target in enumerate(self.targets):
-            self._remember(target, self._initial(target, slot))
+            self._remember(target, self._past.trials.get((0, slot)) or target.initial(slot))
         if self._settings.steady:
             self._run_steadily()
         else:
@@ -131,37 +106,45 @@ class Search:
             raise ValueError("The search has not begun; call run() first.")
         return self._best
 
+    def _forget_useless_answers(self) -> None:
+        """Where useless answers in a row stopped the search, ask for those again."""
+        calls = [trial.call for trial in self._past.useless()]
+        if len(calls) >= self._settings.most_failures:
+            event = {"again": calls}
+            self._log.append(event)
+            self._past.add(event)
+
     def _run_steps(self) -> None:
         """Ask for all proposals of a step at once, and go on when all are settled."""
         slots = range(self._settings.prompts_per_step)
         with self._pool() as pool:
             for step in range(1, self._settings.budget.steps + 1):
-                open_slots = [slot for slot in slots if (step, slot) not in self._replies]
-                if open_slots and self._must_end(len(open_slots)):
+                known = {s: r for s in slots if (r := self._past.replies.get((step, s)))}
+                if not known and self._must_end(len(slots)):
                     return
                 inputs = self._inputs(self._target(step))
-                calls = {s: self._submit(pool, (step, s), inputs) for s in open_slots}
+                calls = {s: self._submit(pool, (step, s), inputs) for s in slots if s not in known}
                 for slot in slots:
-                    known = self._replies.get((step, slot))
-                    self._settle(known or self._arrived(calls[slot]))
+                    self._settle(known[slot] if slot in known else self._arrived(calls[slot]))
 
     def _run_steadily(self) -> None:
         """Keep calls in flight all the time, each made from the history as it then stands."""
-        for reply in self._replies.values():
+        for reply in self._past.in_order():
             self._settle(reply)
-        settings = self._settings
         open_calls = (
             (step, slot)
-            for step in range(1, settings.budget.steps + 1)
-            for slot in range(settings.prompts_per_step)
-            if (step, slot) not in self._replies
+            for step in range(1, self._settings.budget.steps + 1)
+            for slot in range(self._settings.prompts_per_step)
+            if (step, slot) not in self._past.replies
         )
         in_flight: set[Future[Reply]] = set()
         with self._pool() as pool:
             while True:
-                while len(in_flight) < settings.prompts_per_step:
+                while len(in_flight) < self._settings.prompts_per_step:
+                    if self._must_end(len(in_flight) + 1):
+                        break
                     call = next(open_calls, None)
-                    if call is None or self._must_end(len(in_flight) + 1):
+                    if call is None:
                         break
                     inputs = self._inputs(self._target(call[0]))
                     in_flight.add(self._submit(pool, call, inputs))
@@ -213,27 +196,25 @@ class Search:
             "scored_history": target.history.shown(self._settings.history_size),
         }
 
-    def _initial(self, target: Target, slot: int) -> Trial:
-        known = self._trials.get((0, slot))
-        return known or _scored(target, (0, slot), target.predictor.signature.instructions)
-
     def _settle(self, reply: Reply) -> None:
         """Turn a reply into a trial, and remember it."""
         target = self._target(reply.step)
-        trial = self._trials.get(_call(reply)) or _judge(target, reply)
-        self._remember(target, trial)
-        self.spent.steps_without_gain = steps_without_gain(list(target.history))
-        if target.history.failures_in_a_row() >= self._settings.most_failures:
-            self._give_up(trial)
+        known = self._past.trials.get(reply.call)
+        self._remember(target, known or target.judge(reply))
 
     def _remember(self, target: Target, trial: Trial) -> None:
-        if _call(trial) not in self._trials:
+        new = trial.call not in self._past.trials
+        if new:
             self._log.append({"trial": trial.model_dump(mode="json")})
         target.history.add(trial)
         if trial.state is State.OK and (self._best is None or trial.rank > self._best.rank):
             self._best = trial
             target.use(trial.text)
+        self.spent.steps_without_gain = max(0, trial.step - self.best.step)
+        self._failures = self._failures + 1 if trial.counts_as_failure else 0
         self._on_trial(trial, self.spent)
+        if new and self._failures >= self._settings.most_failures:
+            self._give_up(trial)
 
     def _give_up(self, last: Trial) -> None:
         stop(
@@ -242,60 +223,3 @@ class Search:
             f"{last.reason}. Check the model, then repeat the command to go on, or choose another "
             "model and another run folder."
         )
-
-
-def _call(record: Reply | Trial) -> Call:
-    return record.step, record.slot
-
-
-def _judge(target: Target, reply: Reply) -> Trial:
-    """Check a reply by the rules, and score it if it passes."""
-    if reply.text is None:
-        return _unscored(target, reply, "", State.FAILED, reply.error or "no answer")
-    text = clean(reply.text)
-    try:
-        text = target.rules.check(text)
-    except RefusedError as error:
-        return _unscored(target, reply, text, State.INVALID, str(error))
-    if text in target.history:
-        return _unscored(target, reply, text, State.INVALID, TRIED_BEFORE)
-    return _scored(target, _call(reply), text)
-
-
-def _scored(target: Target, call: Call, text: str) -> Trial:
-    step, slot = call
-    validation: Score | None = None
-    [score] = target.training.score([text])
-    if target.validation is not None:
-        [validation] = target.validation.score([text])
-    return Trial(
-        step=step,
-        slot=slot,
-        predictor=target.name,
-        text=text,
-        state=State.OK,
-        score=score,
-        validation=validation,
-    )
-
-
-def _unscored(target: Target, reply: Reply, text: str, state: State, reason: str) -> Trial:
-    return Trial(
-        step=reply.step,
-        slot=reply.slot,
-        predictor=target.name,
-        text=text,
-        state=state,
-        reason=reason,
-        # A model that repeats itself works; there may just be little left to find.
-        counts_as_failure=reason != TRIED_BEFORE,
-    )
-
-
-def _trailing_failures(trials: Sequence[Trial], most_failures: int) -> list[Trial]:
-    count = 0
-    for trial in reversed(trials):
-        if not trial.counts_as_failure:
-            break
-        count += 1
-    return list(trials[len(trials) - count :]) if count >= most_failures else []
