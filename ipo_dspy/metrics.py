@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import dspy
 
+from ipo_dspy.predictor import ZeroShotPredict
 from ipo_dspy.signatures import classification_feedback
 
 if TYPE_CHECKING:
@@ -16,7 +17,8 @@ class _ClassificationMetric:
     """A five-argument DSPy metric that also has a tensor form.
 
     Called without `pred_name` it returns a float from 0 to 1. With `pred_name`, as GEPA calls it,
-    it returns `dspy.Prediction(score, feedback)`.
+    it returns `dspy.Prediction(score, feedback)`; the feedback says what a template is, unless
+    it is for another predictor of the program.
     """
 
     def __init__(self, name: str) -> None:
@@ -33,7 +35,8 @@ class _ClassificationMetric:
         score = self.score(example, pred)
         if pred_name is None:
             return score
-        return dspy.Prediction(score=score, feedback=classification_feedback(example, pred))
+        feedback = classification_feedback(example, pred, of_template=_of_template(pred_trace))
+        return dspy.Prediction(score=score, feedback=feedback)
 
     def score(self, example: dspy.Example, pred: dspy.Prediction) -> float:
         """Score one prediction, 0 to 1."""
@@ -57,10 +60,21 @@ class _Accuracy(_ClassificationMetric):
 
 class _Probability(_ClassificationMetric):
     def score(self, example: dspy.Example, pred: dspy.Prediction) -> float:
-        return pred._probabilities.of(example.label)
+        probabilities = getattr(pred, "_probabilities", None)
+        if probabilities is None:
+            raise ValueError(
+                "clip_prob needs the prediction of a CLIPPredict as it is; let forward return that "
+                "prediction rather than a new one, or use clip_acc."
+            )
+        return float(probabilities.of(example.label))
 
     def from_logits(self, logits: Tensor, labels: Tensor) -> Tensor:
         return logits.softmax(dim=-1).gather(-1, labels[:, None]).squeeze(-1)
+
+
+def _of_template(pred_trace: Any) -> bool:
+    """Tell whether feedback is asked for a template, rather than for a predictor beside it."""
+    return not pred_trace or isinstance(pred_trace[0][0], ZeroShotPredict)
 
 
 clip_acc = _Accuracy("clip_acc")

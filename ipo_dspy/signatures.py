@@ -122,8 +122,29 @@ def token_limit(tokens: int) -> str:
     )
 
 
-def classification_feedback(example: dspy.Example, pred: dspy.Prediction) -> str:
-    """Say how a zero-shot prediction went, and what the optimised text is."""
+TEMPLATE_RULES = (
+    "The text to write is a CLIP prompt template, not an instruction to a language model: one "
+    "short phrase that describes how the images look (medium, material, colours, lighting, "
+    f"viewpoint), on one line, that keeps the placeholder {SLOT} exactly once. Every class name "
+    f"is put in the place of {SLOT}, and an image belongs to the class whose phrase fits it best. "
+    "Questions, rules, advice and lists of class names do not help."
+)
+"""What an optimizer's language model has to know about the text it improves."""
+
+PROPOSE_TEMPLATE = (
+    "I classify images with CLIP. You are given the prompt template in use, called the current "
+    "instruction, along with examples of images, the classes they were given, and whether those "
+    f"were right.\n\n{TEMPLATE_RULES}\n\n"
+    "Look at what the images have in common, whatever their class, and write a new template that "
+    "describes it better. It has to apply to all classes. Answer with the template alone."
+)
+"""The task of GEPA's proposer for a predictor whose instructions are a CLIP template."""
+
+
+def classification_feedback(
+    example: dspy.Example, pred: dspy.Prediction, *, of_template: bool
+) -> str:
+    """Say how a zero-shot prediction went, and where a template is optimised, what that is."""
     verdict = (
         f"Right: {example.label!r}."
         if pred.label == example.label
@@ -131,8 +152,9 @@ def classification_feedback(example: dspy.Example, pred: dspy.Prediction) -> str
     )
     scores: dict[str, Any] = pred.toDict().get("scores", {})
     seen = ", ".join(f"{name} {value:.2f}" for name, value in scores.items())
-    return (
-        f"{verdict} Best classes: {seen}. The text being improved is a CLIP prompt template, not "
-        "an instruction to a language model: one short phrase that describes how the images look "
-        f"and keeps the placeholder {SLOT} exactly once."
-    )
+    parts = [verdict]
+    if seen:
+        parts.append(f"Best classes: {seen}.")
+    if of_template:
+        parts.append(TEMPLATE_RULES)
+    return " ".join(parts)
