@@ -68,7 +68,7 @@ class BatchSize:
         """Encode all items, a batch at a time: the results concatenated along the first axis.
 
         Raises:
-            torch.OutOfMemoryError: memory does not even hold one item.
+            RuntimeError: memory does not even hold one item; or what `encode` raises.
         """
         parts: list[Tensor] = []
         start = 0
@@ -76,12 +76,14 @@ class BatchSize:
             size = self.size
             try:
                 parts.append(encode(items[start : start + size]))
-            except torch.OutOfMemoryError:
-                if size == 1:
+            except RuntimeError as error:
+                if size == 1 or not is_out_of_memory(error):
                     raise
-                self._halve(size)
+            else:
+                start += size
                 continue
-            start += size
+            # Only here, for the error's traceback keeps the batch in memory.
+            self._halve(size)
         return torch.cat(parts)
 
     def _halve(self, size: int) -> None:
@@ -89,6 +91,15 @@ class BatchSize:
         _logger.warning("Out of memory with %d at once; going on with %d", size, self.size)
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
+        if torch.backends.mps.is_available():
+            torch.mps.empty_cache()
+
+
+def is_out_of_memory(error: RuntimeError) -> bool:
+    """Whether memory ran out; MPS and the CPU have no exception of their own for it."""
+    return isinstance(error, torch.OutOfMemoryError) or any(
+        words in str(error) for words in ("out of memory", "not enough memory", "allocate memory")
+    )
 
 
 def _mps_or_cpu() -> str:

@@ -68,8 +68,7 @@ def _load(spec: str, device: str, precision: str) -> DualEncoder:
 def _check_scheme(spec: str) -> None:
     if spec == "demo" or spec.startswith(_SCHEMES[1:]):
         return
-    near = get_close_matches(spec.split(":")[0] + ":", _SCHEMES) or get_close_matches(
-        spec, _SCHEMES
-    )
+    scheme = spec.partition(":")[0].lower()
+    near = get_close_matches(f"{scheme}:", _SCHEMES) or get_close_matches(scheme, _SCHEMES)
     hint = f"did you mean {near[0]!r}? " if near else ""
     raise ValueError(f"{spec!r} names no encoder; {hint}write {_FORMS}")

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import pytest
 import torch
@@ -10,17 +10,30 @@ from torch import Tensor
 from ipo_dspy.encoders.device import BatchSize, choose_device, choose_precision
 
 
+def fill_cuda() -> None:
+    raise torch.OutOfMemoryError("full")
+
+
+def fill_mps() -> None:
+    raise RuntimeError("MPS backend out of memory (MPS allocated: 5.56 GB, max allowed: 6.80 GB).")
+
+
+def fill_cpu() -> None:
+    torch.empty(2**55, dtype=torch.uint8)
+
+
 class SmallMemory:
     """Doubles numbers, and runs out of memory beyond a number of items."""
 
-    def __init__(self, room: int) -> None:
+    def __init__(self, room: int, fill: Callable[[], None] = fill_cuda) -> None:
         self.room = room
+        self.fill = fill
         self.sizes: list[int] = []
 
     def __call__(self, items: Sequence[int]) -> Tensor:
         self.sizes.append(len(items))
         if len(items) > self.room:
-            raise torch.OutOfMemoryError("full")
+            self.fill()
         return torch.tensor(items) * 2
 
 
@@ -30,14 +43,27 @@ def test_all_items_come_back_in_order() -> None:
     assert encode.sizes == [4, 4, 2]
 
 
-def test_batches_halve_for_good_when_memory_runs_out(caplog: pytest.LogCaptureFixture) -> None:
-    encode = SmallMemory(room=2)
+@pytest.mark.parametrize("fill", [fill_cuda, fill_mps, fill_cpu])
+def test_batches_halve_for_good_when_memory_runs_out(
+    fill: Callable[[], None], caplog: pytest.LogCaptureFixture
+) -> None:
+    encode = SmallMemory(2, fill)
     batch_size = BatchSize(8)
     with caplog.at_level(logging.WARNING):
         assert batch_size.run(range(5), encode).tolist() == [0, 2, 4, 6, 8]
     assert encode.sizes == [5, 4, 2, 2, 1]
     assert batch_size.size == 2
     assert "Out of memory" in caplog.text
+
+
+def test_another_fault_is_not_taken_for_lack_of_memory() -> None:
+    def fail() -> None:
+        raise RuntimeError("mat1 and mat2 shapes cannot be multiplied")
+
+    encode = SmallMemory(2, fail)
+    with pytest.raises(RuntimeError, match="cannot be multiplied"):
+        BatchSize(8).run(range(5), encode)
+    assert encode.sizes == [5]
 
 
 def test_memory_for_not_even_one_item_is_an_error() -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from ipo_dspy.encoders import load_encoder
+from ipo_dspy.encoders import Encoder, load_encoder
 
 
 def test_the_same_spec_gives_the_same_encoder(checkpoint: Callable[[str], Path]) -> None:
@@ -18,15 +18,49 @@ def test_the_same_spec_gives_the_same_encoder(checkpoint: Callable[[str], Path])
     assert load_encoder(spec, precision="bfloat16") is not encoder
 
 
-@pytest.mark.parametrize("spec", ["", "openclip:ViT-B-16/openai", "Demo", "clip"])
+def test_each_scheme_gives_an_encoder(
+    checkpoint: Callable[[str], Path], saved_encoder: Callable[[str], Path]
+) -> None:
+    for spec in (
+        "demo",
+        f"open_clip:tiny-vit/{checkpoint('tiny-vit')}",
+        f"hf:{saved_encoder('siglip')}",
+    ):
+        encoder = load_encoder(spec)
+        assert encoder.spec == spec
+        assert isinstance(encoder, Encoder)
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [
+        "",
+        "openclip:ViT-B-16/openai",
+        "Demo",
+        "clip",
+        "HF:openai/clip-vit-base-patch32",
+        "hf",
+        "demo:",
+    ],
+)
 def test_an_unknown_scheme_is_told_what_to_write(spec: str) -> None:
     with pytest.raises(ValueError, match=r"names no encoder;.*open_clip:MODEL/PRETRAINED"):
         load_encoder(spec)
 
 
-def test_a_near_scheme_is_suggested() -> None:
-    with pytest.raises(ValueError, match="did you mean 'open_clip:'"):
-        load_encoder("openclip:ViT-B-16/openai")
+@pytest.mark.parametrize(
+    ("spec", "near"),
+    [
+        ("openclip:ViT-B-16/openai", "open_clip:"),
+        ("OPEN_CLIP:ViT-B-16/openai", "open_clip:"),
+        ("HF:openai/clip-vit-base-patch32", "hf:"),
+        ("hf", "hf:"),
+        ("Demo", "demo"),
+    ],
+)
+def test_a_near_scheme_is_suggested(spec: str, near: str) -> None:
+    with pytest.raises(ValueError, match=f"did you mean '{near}'"):
+        load_encoder(spec)
 
 
 def test_importing_the_package_loads_no_heavy_library() -> None:

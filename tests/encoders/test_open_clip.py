@@ -16,6 +16,7 @@ from PIL import Image
 from torch.nn.functional import normalize
 
 from ipo_dspy.encoders import Encoder, EncoderError, load_encoder
+from ipo_dspy.testing import check_encoder
 
 TEXTS = ["a photo of a cat.", "cat", 'the "pug"s, chalk on a board', "", "émail 日本 {x}"]
 FAMILIES = (
@@ -23,6 +24,10 @@ FAMILIES = (
     "tiny-vit-quickgelu",
     "tiny-resnet",
     "tiny-convnext",
+    "tiny-eva",
+    "tiny-mobileclip",
+    "tiny-siglip",
+    "tiny-roberta",
     "tiny-custom-text",
     "tiny-bidirectional",
     "tiny-custom-block",
@@ -58,6 +63,14 @@ def test_features_and_logits_equal_those_of_open_clip(
     assert isinstance(encoder, Encoder)
 
 
+@pytest.mark.parametrize("name", FAMILIES)
+def test_the_promises_of_an_encoder_are_kept(
+    name: str, checkpoint: Callable[[str], Path], images: list[Image.Image]
+) -> None:
+    encoder = load_encoder(f"open_clip:{name}/{checkpoint(name)}")
+    check_encoder(encoder, images, ["a cat", "a dog."])
+
+
 def test_the_bias_of_the_logits_is_used(checkpoint: Callable[[str], Path]) -> None:
     encoder = load_encoder(f"open_clip:tiny-bidirectional/{checkpoint('tiny-bidirectional')}")
     orthogonal = torch.eye(2, 24)
@@ -78,6 +91,32 @@ def test_tokens_are_counted_beyond_the_limit(checkpoint: Callable[[str], Path]) 
     encoder = load_encoder(f"open_clip:tiny-vit/{checkpoint('tiny-vit')}")
     assert encoder.context_length == 77
     assert encoder.count_tokens(["", "cat", "cat " * 100]) == [2, 3, 102]
+
+
+@pytest.mark.parametrize(
+    ("name", "limit", "counts"),
+    [("tiny-siglip", 64, [1, 2, 101]), ("tiny-roberta", 77, [2, 3, 102])],
+)
+def test_tokens_of_other_tokenizers_are_counted_beyond_the_limit(
+    name: str, limit: int, counts: list[int], checkpoint: Callable[[str], Path]
+) -> None:
+    encoder = load_encoder(f"open_clip:{name}/{checkpoint(name)}")
+    assert encoder.context_length == limit
+    assert encoder.count_tokens(["", "cat", "cat " * 100]) == counts
+
+
+def test_batches_become_smaller_when_memory_runs_out(
+    checkpoint: Callable[[str], Path], images: list[Image.Image], tmp_path: Path
+) -> None:
+    def fill_memory(tower: torch.nn.Module, inputs: tuple[torch.Tensor]) -> None:
+        if len(inputs[0]) > 2:
+            raise torch.OutOfMemoryError("full")
+
+    copied = shutil.copy(checkpoint("tiny-vit"), tmp_path / "weights.safetensors")
+    encoder = load_encoder(f"open_clip:tiny-vit/{copied}")
+    expected = encoder.encode_images(images)
+    encoder.model.visual.register_forward_pre_hook(fill_memory)
+    torch.testing.assert_close(encoder.encode_images(images), expected)
 
 
 def test_a_text_that_is_too_long_is_refused_by_name(checkpoint: Callable[[str], Path]) -> None:
@@ -120,6 +159,40 @@ def test_many_threads_get_the_features_of_one(
         seen = list(pool.map(lambda _: encoder.encode_images(images), range(8)))
     assert all(torch.equal(answer, texts) and not answer.requires_grad for answer in answers)
     assert all(torch.equal(answer, pictures) for answer in seen)
+
+
+@pytest.fixture
+def local_folder(checkpoint: Callable[[str], Path], tmp_path: Path) -> Path:
+    """A folder as open_clip itself makes it of a model; images are squeezed into a square."""
+    settings = {
+        "model_cfg": open_clip.get_model_config("tiny-vit"),
+        "preprocess_cfg": {"mean": [0.1, 0.2, 0.3], "resize_mode": "squash"},
+    }
+    (tmp_path / "open_clip_config.json").write_text(json.dumps(settings))
+    shutil.copy(checkpoint("tiny-vit"), tmp_path / "open_clip_model.safetensors")
+    return tmp_path
+
+
+def test_a_local_folder_brings_its_own_settings(
+    local_folder: Path, images: list[Image.Image], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(local_folder.parent)
+    encoder = load_encoder(f"open_clip:local-dir:{local_folder.name}")
+    assert encoder.spec == f"open_clip:local-dir:{local_folder.resolve()}"
+    model, _, preprocess = open_clip.create_model_and_transforms(f"local-dir:{local_folder}")
+    with torch.no_grad():
+        expected = model.eval().encode_image(torch.stack([preprocess(i) for i in images]))
+    torch.testing.assert_close(
+        encoder.encode_images(images), normalize(expected), atol=1e-5, rtol=0
+    )
+    assert "squash" in encoder.preprocessing
+
+
+@pytest.mark.parametrize("lost", ["open_clip_config.json", "open_clip_model.safetensors"])
+def test_a_local_folder_that_lacks_something_is_refused(lost: str, local_folder: Path) -> None:
+    (local_folder / lost).unlink()
+    with pytest.raises(EncoderError, match="check that the folder holds open_clip_config"):
+        load_encoder(f"open_clip:local-dir:{local_folder}")
 
 
 @pytest.mark.parametrize(
@@ -189,7 +262,7 @@ def test_a_file_that_holds_no_weights_is_refused(tmp_path: Path) -> None:
 
 
 def test_an_unreachable_hub_is_said_in_one_sentence(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     from huggingface_hub import constants
 
@@ -198,3 +271,4 @@ def test_an_unreachable_hub_is_said_in_one_sentence(
     with pytest.raises(EncoderError, match="network") as caught:
         load_encoder("open_clip:ViT-B-16-quickgelu/openai")
     assert "\n" not in str(caught.value)
+    assert capfd.readouterr().err == ""
