@@ -29,7 +29,7 @@ _NOT_FOUND = 404
 
 _KEY_SHAPES = re.compile(
     r"(\b(?:sk|pk|rk|gsk|hf|xai|ghp|nvapi)[-_]|\bAIza|\bAKIA|\b(?:Bearer|Basic) +"
-    r"|\b(?:key|token|secret|password)(?: provided)?['\"]?\s*[:=]\s*['\"]?|://[^/\s:@]*:)"
+    r"|(?:key|token|secret|password)(?: provided)?['\"]?\s*[:=]\s*['\"]?|://[^/\s:@]*:)"
     r"[^\s'\",;@]{6,}",
     re.IGNORECASE,
 )

@@ -1,0 +1,86 @@
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+from ipo_dspy.records import Description, Reply, Score, State, Trial
+
+floats = st.floats(0, 100)
+scores = st.builds(
+    Score,
+    accuracy=floats,
+    loss=floats,
+    n=st.integers(1, 10**9),
+    per_class=st.dictionaries(st.text(), floats, max_size=3),
+)
+trials = st.builds(
+    Trial,
+    step=st.integers(0),
+    slot=st.integers(0),
+    predictor=st.text(),
+    text=st.text(),
+    state=st.sampled_from(State),
+    reason=st.text(),
+    counts_as_failure=st.booleans(),
+    score=st.none() | scores,
+    validation=st.none() | scores,
+)
+
+
+def trial(accuracy: float, loss: float, validation: Score | None = None) -> Trial:
+    score = Score(accuracy=accuracy, loss=loss, n=10)
+    return Trial(step=1, slot=0, text="x", state=State.OK, score=score, validation=validation)
+
+
+@given(trials)
+def test_a_trial_comes_back_from_json_as_it_was(made: Trial) -> None:
+    assert Trial.model_validate(json.loads(json.dumps(made.model_dump(mode="json")))) == made
+
+
+def test_a_record_cannot_be_changed() -> None:
+    with pytest.raises(ValidationError):
+        Reply(step=1, slot=0).step = 2
+
+
+def test_a_record_with_an_unknown_field_is_refused() -> None:
+    with pytest.raises(ValidationError):
+        Reply.model_validate({"step": 1, "slot": 0, "mood": "good"})
+
+
+def test_unknown_tokens_and_dollars_are_none_and_not_zero() -> None:
+    assert (Reply(step=1, slot=0).tokens, Reply(step=1, slot=0).dollars) == (None, None)
+
+
+@pytest.mark.parametrize("make", [Reply(step=1, slot=0), Description(index=0)])
+def test_text_that_utf8_cannot_hold_gets_question_marks(make: Reply | Description) -> None:
+    record = type(make).model_validate(
+        {**make.model_dump(), "text": "a \ud800 b", "error": "\udfff"}
+    )
+    assert (record.text, record.error) == ("a ? b", "?")
+
+
+@pytest.mark.parametrize(
+    ("better", "worse"),
+    [
+        (trial(50, 2.0), trial(40, 1.0)),
+        (trial(50, 1.0), trial(50, 2.0)),
+        (
+            trial(40, 9.0, Score(accuracy=80, loss=1, n=1)),
+            trial(90, 0.1, Score(accuracy=70, loss=0, n=1)),
+        ),
+        (
+            trial(50, 1.0, Score(accuracy=80, loss=1, n=1)),
+            trial(40, 1.0, Score(accuracy=80, loss=1, n=1)),
+        ),
+    ],
+    ids=["accuracy first", "then lower loss", "validation decides", "training breaks its ties"],
+)
+def test_the_better_trial_ranks_higher(better: Trial, worse: Trial) -> None:
+    assert better.rank > worse.rank
+
+
+def test_a_trial_without_a_score_has_no_rank() -> None:
+    with pytest.raises(ValueError, match="invalid has no rank"):
+        _ = Trial(step=1, slot=0, text="x", state=State.INVALID, reason="bad").rank
