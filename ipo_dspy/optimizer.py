@@ -14,6 +14,8 @@ import orjson
 from dspy.teleprompt import Teleprompter
 
 from ipo_dspy.budget import ANSWER_TOKENS, Budget, Plan, Spent, estimate_tokens
+from ipo_dspy.data.examples import image_of
+from ipo_dspy.data.images import content_hash
 from ipo_dspy.describer import Describer, NoDescriber, VocabularyDescriber, mask_class_names
 from ipo_dspy.errors import NO_LANGUAGE_MODEL, stop
 from ipo_dspy.journal import Journal, NoJournal, records
@@ -23,7 +25,7 @@ from ipo_dspy.prompt_model import PromptModel
 from ipo_dspy.proposer import InstructionRules, Proposer, RefusedError, Rules, TemplateRules
 from ipo_dspy.records import Description, Trial
 from ipo_dspy.results import IPOResults, attach_results, detach_results
-from ipo_dspy.scorer import Metric, make_scorer
+from ipo_dspy.scorer import Metric, Scorer, make_scorer
 from ipo_dspy.search import Search, Settings
 from ipo_dspy.signatures import INSTRUCTION_META_PROMPT, MetaPrompt
 from ipo_dspy.target import Target
@@ -60,6 +62,8 @@ class IPOOptimizer(Teleprompter):
         budget: further bounds.
         most_failures: so many useless answers in a row end the search.
         num_threads: most calls in flight; None takes DSPy's setting.
+        max_errors: so many examples on which program or metric raise make a prompt `failed`; None
+            takes DSPy's setting.
         seed: numbers the calls, so that a repeated search makes the same ones.
         run_dir: folder of the journal; a search that is begun again there goes on where it was.
         track_stats: attach `candidate_programs`, `trial_logs` and `detailed_results`.
@@ -85,6 +89,7 @@ class IPOOptimizer(Teleprompter):
         budget: Budget | None = None,
         most_failures: int = 10,
         num_threads: int | None = None,
+        max_errors: int | None = None,
         seed: int = 0,
         run_dir: str | Path | None = None,
         track_stats: bool = True,
@@ -124,6 +129,7 @@ class IPOOptimizer(Teleprompter):
             self.budget = replace(self.budget, steps=steps)
         self.most_failures = most_failures
         self.num_threads = num_threads
+        self.max_errors = max_errors
         self.seed = seed
         self.run_dir = None if run_dir is None else Path(run_dir)
         self.track_stats = track_stats
@@ -181,8 +187,8 @@ class IPOOptimizer(Teleprompter):
             )
             search.run()
         if self.track_stats:
-            trials = tuple(trial for target in targets for trial in target.history)
-            attach_results(program, IPOResults(trials, search.best, search.spent, search.ended_by))
+            found = IPOResults(tuple(search.trials), search.best, search.spent, search.ended_by)
+            attach_results(program, found)
         return program
 
     def plan(self, student: dspy.Module, *, trainset: Sequence[dspy.Example] | None = None) -> Plan:
@@ -266,14 +272,19 @@ class IPOOptimizer(Teleprompter):
                 predictor=predictor,
                 rules=rules,
                 meta_prompt=meta_prompt,
-                training=make_scorer(program, name, trainset, self.metric, self.num_threads),
-                validation=make_scorer(program, name, valset, self.metric, self.num_threads)
-                if valset
-                else None,
+                training=self._scorer(program, name, trainset),
+                validation=self._scorer(program, name, valset) if valset else None,
             )
             target.use(initial)
             targets.append(target)
         return targets
+
+    def _scorer(
+        self, program: dspy.Module, predictor_name: str, examples: Sequence[dspy.Example]
+    ) -> Scorer:
+        return make_scorer(
+            program, predictor_name, examples, self.metric, self.num_threads, self.max_errors
+        )
 
     def _describe(
         self,
@@ -360,12 +371,11 @@ class IPOOptimizer(Teleprompter):
 
 def fingerprint(examples: Sequence[dspy.Example]) -> str:
     """Hash the content of examples; images count by content, not by where they lie."""
-    from ipo_dspy.data.images import content_hash
-
     parts = []
     for example in examples:
+        image = image_of(example)
         fields = {
-            key: content_hash(value) if key == "image" else repr(value)
+            key: content_hash(value) if value is image else repr(value)
             for key, value in example.items()
         }
         parts.append(repr(sorted(fields.items())))
@@ -421,7 +431,7 @@ def _checked_initial(text: str, rules: TemplateRules) -> str:
 
 def _images(examples: Sequence[dspy.Example]) -> list[object]:
     """The images of examples, or none if one has no image."""
-    images = [example.get("image") for example in examples]
+    images = [image_of(example) for example in examples]
     return [] if any(image is None for image in images) else images
 
 

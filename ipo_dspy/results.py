@@ -2,18 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import dspy
 
 from ipo_dspy.budget import Spent
-from ipo_dspy.records import Trial
+from ipo_dspy.records import Call, Trial
 
 CANDIDATE_PROGRAMS = 10
 """How many of the best prompts come as programs in `candidate_programs`."""
-_ATTRIBUTES = ("score", "candidate_programs", "trial_logs", "total_calls", "detailed_results")
+_ATTRIBUTES = (
+    "score",
+    "candidate_programs",
+    "mb_candidate_programs",
+    "trial_logs",
+    "total_calls",
+    "prompt_model_total_calls",
+    "detailed_results",
+    "results_best",
+    "results_latest",
+    "flag_compilation_error_occurred",
+)
+"""What DSPy's optimizers attach to the programs they give."""
 
 
 @dataclass(frozen=True)
@@ -21,7 +33,7 @@ class IPOResults:
     """What a search found; `program.detailed_results` holds one.
 
     Attributes:
-        trials: all trials, by predictor and then in order.
+        trials: all trials, in the order they were made.
         best: the trial that was kept.
         spent: calls, tokens and dollars.
         ended_by: the bound that ended the search.
@@ -45,34 +57,57 @@ class IPOResults:
 
 
 def detach_results(program: dspy.Module) -> None:
-    """Take off what an earlier search attached: it belongs to that search's program."""
+    """Take off what an earlier optimizer attached: it belongs to the program that one gave."""
     for name in _ATTRIBUTES:
         vars(program).pop(name, None)
 
 
 def attach_results(program: dspy.Module, results: IPOResults) -> None:
-    """Attach `score`, `candidate_programs`, `trial_logs`, `total_calls` and `detailed_results`.
+    """Attach what other optimizers attach.
 
-    Each candidate program is the found one with one predictor's text replaced.
+    These are `score`, `candidate_programs`, `trial_logs`, `total_calls`,
+    `prompt_model_total_calls` and `detailed_results`. Each candidate program is what was scored:
+    the prompt with those the other predictors then had.
     """
-    candidates = [_candidate(program, trial) for trial in results.ranked[:CANDIDATE_PROGRAMS]]
-    program.score = candidates[0]["score"]
-    program.candidate_programs = candidates
+    texts = _texts_scored(results.trials)
+    program.score = _percent(results.best)
+    program.candidate_programs = [
+        {
+            "score": _percent(trial),
+            "program": _with_texts(program, texts[trial.call]),
+            "instruction": trial.text,
+        }
+        for trial in results.ranked[:CANDIDATE_PROGRAMS]
+    ]
     program.trial_logs = _logs(results.trials)
-    program.total_calls = results.spent.calls
+    program.total_calls = program.prompt_model_total_calls = results.spent.calls
     program.detailed_results = results
 
 
-def _candidate(program: dspy.Module, trial: Trial) -> dict[str, Any]:
+def _texts_scored(trials: Sequence[Trial]) -> dict[Call, dict[str, str]]:
+    """The texts of all predictors, by name, with which each trial was scored."""
+    current = {trial.predictor: trial.text for trial in trials if trial.step == 0}
+    texts: dict[Call, dict[str, str]] = {}
+    best: Trial | None = None
+    for trial in trials:
+        if trial.score is not None:
+            texts[trial.call] = current | {trial.predictor: trial.text}
+            if best is None or trial.rank > best.rank:
+                best, current = trial, texts[trial.call]
+    return texts
+
+
+def _with_texts(program: dspy.Module, texts: Mapping[str, str]) -> dspy.Module:
     candidate = program.deepcopy()
-    predictor = dict(candidate.named_predictors())[trial.predictor]
-    predictor.signature = predictor.signature.with_instructions(trial.text)
+    for name, predictor in candidate.named_predictors():
+        if name in texts:
+            predictor.signature = predictor.signature.with_instructions(texts[name])
+    return candidate
+
+
+def _percent(trial: Trial) -> float | None:
     decisive = trial.validation or trial.score
-    return {
-        "score": decisive.accuracy if decisive else None,
-        "program": candidate,
-        "instruction": trial.text,
-    }
+    return decisive.accuracy if decisive else None
 
 
 def _logs(trials: Sequence[Trial]) -> dict[int, dict[str, Any]]:

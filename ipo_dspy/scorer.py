@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import dspy
 
 from ipo_dspy.program import CLIPClassifier, CLIPPredict
+from ipo_dspy.program_evaluate import CANDIDATE, KnownEvaluate, ProgramEvaluate
 from ipo_dspy.records import Score
 from ipo_dspy.template import Template
 from ipo_dspy.zero_shot import class_index
@@ -82,8 +84,8 @@ class TensorScorer:
 class ProgramScorer:
     """Scores texts by running the whole program with any DSPy metric.
 
-    Programs with a `predict_batch` that belongs to their `forward` run in one batch, others
-    through `dspy.Evaluate`.
+    Programs with a `predict_batch` that belongs to their `forward` run in one batch. Examples that
+    fail are treated as `dspy.Evaluate` treats them.
     """
 
     def __init__(
@@ -93,46 +95,73 @@ class ProgramScorer:
         examples: Sequence[dspy.Example],
         metric: Metric,
         num_threads: int | None = None,
+        max_errors: int | None = None,
     ) -> None:
         self._program = program
         self._predictor = dict(program.named_predictors())[predictor_name]
         self._examples = list(examples)
-        self._metric = metric
-        self._num_threads = num_threads
+        self._evaluate = ProgramEvaluate(
+            devset=self._examples, metric=metric, num_threads=num_threads, max_errors=max_errors
+        )
 
     def score(self, texts: Sequence[str]) -> list[Score]:
-        """Score instruction texts on the examples given at construction."""
+        """Score instruction texts on the examples given at construction.
+
+        Raises:
+            EvaluationError: too many examples fail with one of the texts.
+        """
         return [self._score(text) for text in texts]
 
     def _score(self, text: str) -> Score:
-        predictor = self._predictor
-        before = predictor.signature
-        predictor.signature = before.with_instructions(text)
-        try:
-            with dspy.context(trace=None):
-                values, predictions = self._evaluate()
-        finally:
-            predictor.signature = before
-        losses = [
-            _loss(example, prediction, value)
-            for example, prediction, value in zip(self._examples, predictions, values, strict=True)
-        ]
+        with _instructions(self._predictor, text), dspy.context(trace=None):
+            results = self._evaluate(self._program, callback_metadata=CANDIDATE).results
+        values = [value for _, _, value in results]
+        losses = [_loss(*result) for result in results]
         return _summary([str(e.get("label", "")) for e in self._examples], values, losses)
 
-    def _evaluate(self) -> tuple[list[float], list[dspy.Prediction]]:
-        if has_batched_forward(self._program):
-            predictions = self._program.predict_batch([e.image for e in self._examples])
-            pairs = zip(self._examples, predictions, strict=True)
-            return [_number(self._metric(e, p)) for e, p in pairs], predictions
-        evaluate = dspy.Evaluate(
-            devset=self._examples,
-            metric=self._metric,
-            num_threads=self._num_threads,
-            display_progress=False,
-            callback_metadata={"metric_key": "eval_full"},
-        )
-        results = evaluate(self._program).results
-        return [_number(value) for _, _, value in results], [p for _, p, _ in results]
+
+class AnnouncingScorer:
+    """Lets DSPy's callbacks, such as MLflow's, see what another scorer does.
+
+    Args:
+        scorer: what scores.
+        program: the program whose texts are scored.
+        predictor_name: the predictor that has the texts.
+        examples: what the scorer scores on.
+        metric: what it scores with.
+    """
+
+    def __init__(
+        self,
+        scorer: Scorer,
+        program: dspy.Module,
+        predictor_name: str,
+        examples: Sequence[dspy.Example],
+        metric: Metric,
+    ) -> None:
+        self._scorer = scorer
+        self._program = program
+        self._predictor = dict(program.named_predictors())[predictor_name]
+        self._examples = examples
+        self._metric = metric
+
+    def score(self, texts: Sequence[str]) -> list[Score]:
+        """Score texts, one after the other where somebody listens."""
+        if not dspy.settings.callbacks:
+            return self._scorer.score(texts)
+        return [self._announced(text) for text in texts]
+
+    def _announced(self, text: str) -> Score:
+        scores: list[Score] = []
+
+        def work() -> float:
+            scores.extend(self._scorer.score([text]))
+            return scores[0].accuracy
+
+        with _instructions(self._predictor, text):
+            evaluate = KnownEvaluate(work, self._examples, self._metric)
+            evaluate(self._program, callback_metadata=CANDIDATE)
+        return scores[0]
 
 
 def make_scorer(
@@ -141,6 +170,7 @@ def make_scorer(
     examples: Sequence[dspy.Example],
     metric: Metric,
     num_threads: int | None = None,
+    max_errors: int | None = None,
 ) -> Scorer:
     """Choose the scorer: tensors where program and metric allow it, else the whole program."""
     predictor = dict(program.named_predictors())[predictor_name]
@@ -150,39 +180,39 @@ def make_scorer(
         and isinstance(predictor, CLIPPredict)
         and _is_plain(program, CLIPClassifier)
         and _is_plain(predictor, CLIPPredict)
+        and predictor.demo_cache is None
     ):
-        return TensorScorer(predictor, examples, metric)
-    return ProgramScorer(program, predictor_name, examples, metric, num_threads)
+        scorer = TensorScorer(predictor, examples, metric)
+        return AnnouncingScorer(scorer, program, predictor_name, examples, metric)
+    return ProgramScorer(program, predictor_name, examples, metric, num_threads, max_errors)
 
 
-def has_batched_forward(program: dspy.Module) -> bool:
-    """Tell whether `predict_batch` does what `forward` does.
-
-    A subclass that overrides `forward` alone has changed what the program means, and the batched
-    method that it inherits knows nothing of it.
-    """
-    owners = [cls for cls in type(program).__mro__ if "forward" in vars(cls)]
-    batched = [cls for cls in type(program).__mro__ if "predict_batch" in vars(cls)]
-    return bool(batched and owners and issubclass(batched[0], owners[0]))
+@contextmanager
+def _instructions(predictor: dspy.Predict, text: str) -> Iterator[None]:
+    """Give a predictor a text for a while."""
+    before = predictor.signature
+    predictor.signature = before.with_instructions(text)
+    try:
+        yield
+    finally:
+        predictor.signature = before
 
 
 def _is_plain(module: dspy.Module, cls: type) -> bool:
     overridable = ("forward", "predict_batch", "logits", "predictions", "template_of", "__call__")
     return all(
-        getattr(type(module), name, None) is getattr(cls, name, None) for name in overridable
+        name not in vars(module) and getattr(type(module), name, None) is getattr(cls, name, None)
+        for name in overridable
     )
-
-
-def _number(value: Any) -> float:
-    return float(value.score if isinstance(value, dspy.Prediction) else value)
 
 
 def _loss(example: dspy.Example, prediction: dspy.Prediction, value: float) -> float:
     probabilities = getattr(prediction, "_probabilities", None)
-    if probabilities is None:
+    label = example.get("label")
+    if probabilities is None or label not in probabilities.classnames:
         return 1.0 - value
     # The smallest positive float32 keeps the loss finite where a probability underflows to zero.
-    return -math.log(max(probabilities.of(example.label), 2.0**-149))
+    return -math.log(max(probabilities.of(label), 2.0**-149))
 
 
 def _summary(names: Sequence[str], values: Sequence[float], losses: Sequence[float]) -> Score:

@@ -69,6 +69,7 @@ class Search:
     ) -> None:
         self.targets = targets
         self.spent = Spent()
+        self.trials: list[Trial] = []
         self.ended_by = ""
         self._prompt_model = prompt_model
         self._settings = settings
@@ -206,6 +207,7 @@ class Search:
         new = trial.call not in self._past.trials
         if new:
             self._log.append({"trial": trial.model_dump(mode="json")})
+        self.trials.append(trial)
         target.history.add(trial)
         if trial.state is State.OK and (self._best is None or trial.rank > self._best.rank):
             self._best = trial

@@ -6,7 +6,9 @@ from dataclasses import dataclass, field
 
 import dspy
 
+from ipo_dspy.errors import stop
 from ipo_dspy.history import History
+from ipo_dspy.program_evaluate import EvaluationError
 from ipo_dspy.proposer import RefusedError, Rules, clean
 from ipo_dspy.records import Call, Reply, Score, State, Trial
 from ipo_dspy.scorer import Scorer
@@ -42,8 +44,15 @@ class Target:
         self.predictor.signature = self.predictor.signature.with_instructions(text)
 
     def initial(self, slot: int) -> Trial:
-        """Score the text that the predictor has before the first step."""
-        return self._scored((0, slot), self.predictor.signature.instructions)
+        """Score the text that the predictor has before the first step.
+
+        Raises:
+            SearchStoppedError: the program cannot be evaluated as it is.
+        """
+        try:
+            return self._scored((0, slot), self.predictor.signature.instructions)
+        except EvaluationError as error:
+            stop(f"The program cannot be evaluated as it is: {error}.", error)
 
     def judge(self, reply: Reply) -> Trial:
         """Check a reply by the rules, and score it if it passes."""
@@ -56,7 +65,10 @@ class Target:
             return self._unscored(reply, text, State.INVALID, str(error))
         if text in self.history:
             return self._unscored(reply, text, State.INVALID, TRIED_BEFORE)
-        return self._scored(reply.call, text)
+        try:
+            return self._scored(reply.call, text)
+        except EvaluationError as error:
+            return self._unscored(reply, text, State.FAILED, str(error))
 
     def _scored(self, call: Call, text: str) -> Trial:
         step, slot = call
