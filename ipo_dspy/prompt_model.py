@@ -45,10 +45,13 @@ class PromptModel:
             SearchStoppedError: no call of this model can succeed.
             JournalError: the reply cannot be kept.
         """
-        lm = self._numbered(rollout_id(self._seed, step, slot, self._attempts[step, slot]))
+        settings = self._settings(rollout_id(self._seed, step, slot, self._attempts[step, slot]))
+        # A copy has its own history: that of this call, while others are out at the same time.
+        lm = self.lm.copy(**settings)
         with dspy.track_usage() as usage:
             answer = ask(lm, self._proposer, "prompt", inputs)
-        # Whoever looks at the model's history finds the calls there, in the order of the answers.
+        for entry in lm.history:
+            entry["kwargs"] = {**settings, **entry["kwargs"]}
         self.lm.history.extend(lm.history)
         reply = Reply(
             step=step,
@@ -61,13 +64,10 @@ class PromptModel:
         log.append({"reply": reply.model_dump()})
         return reply
 
-    def _numbered(self, number: int) -> dspy.BaseLM:
-        """Make a copy of the model for one call: the number keeps equal requests apart in caches.
-
-        The copy's history is that of the call alone, while calls are out at the same time.
-        """
+    def _settings(self, number: int) -> dict[str, Any]:
+        """The settings of one call; its number keeps equal requests apart in DSPy's cache."""
         seed = {"seed": number} if self._takes_seed else {}
-        return self.lm.copy(temperature=self._temperature, rollout_id=number, **seed)
+        return {"temperature": self._temperature, "rollout_id": number, **seed}
 
 
 def _tokens(usages: Iterable[Mapping[str, Any]]) -> int | None:
