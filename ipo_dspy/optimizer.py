@@ -21,6 +21,7 @@ from ipo_dspy.errors import NO_LANGUAGE_MODEL, stop
 from ipo_dspy.journal import Journal, NoJournal, records
 from ipo_dspy.metrics import clip_acc
 from ipo_dspy.program import CLIPPredict
+from ipo_dspy.program_evaluate import CANDIDATE
 from ipo_dspy.prompt_model import PromptModel
 from ipo_dspy.proposer import InstructionRules, Proposer, RefusedError, Rules, TemplateRules
 from ipo_dspy.records import Description, Trial
@@ -195,7 +196,7 @@ class IPOOptimizer(Teleprompter):
         """Work out how many calls and about how many tokens `compile` takes, making none."""
         examples = _training_examples(student, trainset)
         describer = self._describer(student)
-        described = len(_images(_spread(examples, self.images_described)))
+        described = len(self.images_to_describe(examples))
         meta_prompt = self._meta_prompt(student)
         words_per_description = 60 if describer.calls_per_image else 12
         per_call = (
@@ -215,6 +216,10 @@ class IPOOptimizer(Teleprompter):
             proposal_calls=calls,
             proposal_tokens=calls * per_call,
         )
+
+    def images_to_describe(self, trainset: Sequence[dspy.Example]) -> list[object]:
+        """Pick the images that are described: at most `images_described`, at even distances."""
+        return _images(_spread(trainset, self.images_described))
 
     def _language_model(self) -> dspy.BaseLM:
         lm = self.prompt_model or dspy.settings.lm
@@ -261,6 +266,7 @@ class IPOOptimizer(Teleprompter):
                 "or a program with at least one dspy.Predict."
             )
         meta_prompt = self._meta_prompt(program)
+        key = "eval_train" if valset else CANDIDATE
         targets = []
         for name, predictor in predictors.items():
             rules = _rules(predictor)
@@ -272,18 +278,18 @@ class IPOOptimizer(Teleprompter):
                 predictor=predictor,
                 rules=rules,
                 meta_prompt=meta_prompt,
-                training=self._scorer(program, name, trainset),
-                validation=self._scorer(program, name, valset) if valset else None,
+                training=self._scorer(program, name, trainset, key),
+                validation=self._scorer(program, name, valset, CANDIDATE) if valset else None,
             )
             target.use(initial)
             targets.append(target)
         return targets
 
     def _scorer(
-        self, program: dspy.Module, predictor_name: str, examples: Sequence[dspy.Example]
+        self, program: dspy.Module, name: str, examples: Sequence[dspy.Example], metric_key: str
     ) -> Scorer:
         return make_scorer(
-            program, predictor_name, examples, self.metric, self.num_threads, self.max_errors
+            program, name, examples, self.metric, self.num_threads, self.max_errors, metric_key
         )
 
     def _describe(
@@ -293,7 +299,7 @@ class IPOOptimizer(Teleprompter):
         describer: Describer,
         journal: Journal | NoJournal,
     ) -> list[str]:
-        images = _images(_spread(trainset, self.images_described))
+        images = self.images_to_describe(trainset)
         known: dict[int, Description] = {}
         begun = bool(records(journal.events, "reply"))
         for body in records(journal.events, "description"):

@@ -14,8 +14,8 @@ from dspy.utils.parallelizer import ParallelExecutor
 from ipo_dspy.data.examples import image_of
 from ipo_dspy.errors import brief
 
-CANDIDATE = {"metric_key": "eval_full"}
-"""How DSPy's own optimizers mark the evaluation of a candidate, for MLflow to log."""
+CANDIDATE = "eval_full"
+"""What DSPy's own optimizers call the score of a candidate, for MLflow to log."""
 
 
 class EvaluationError(RuntimeError):
@@ -47,7 +47,7 @@ class ProgramEvaluate(dspy.Evaluate):
         examples = self.devset if devset is None else devset
         score = metric or self.metric
         batch = has_batched_forward(program)
-        predictions = program.predict_batch([_image(e) for e in examples]) if batch else []
+        known = _predict_at_once(program, examples) if batch else {}
         executor = _Executor(
             # The work that is left in a batch is the metric; threads would only slow it down.
             num_threads=num_threads or self.num_threads or (1 if batch else None),
@@ -56,14 +56,13 @@ class ProgramEvaluate(dspy.Evaluate):
         )
         most = min(len(examples), self.max_errors or dspy.settings.max_errors)
 
-        def run(index: int) -> tuple[Any, float] | None:
+        def run(example: dspy.Example) -> tuple[Any, float] | None:
             if executor.error_count >= most:
                 return None
-            example = examples[index]
-            prediction = predictions[index] if batch else program(**example.inputs())
+            prediction = known[id(example)] if batch else program(**example.inputs())
             return prediction, _number(score(example, prediction))
 
-        outcomes = executor.execute(run, range(len(examples)))
+        outcomes = executor.execute(run, examples)
         if executor.error_count >= most:
             first = executor.exceptions_map[min(executor.exceptions_map)]
             raise EvaluationError(
@@ -119,6 +118,14 @@ def has_batched_forward(program: dspy.Module) -> bool:
 class _Executor(ParallelExecutor):
     def _report_progress(self, *_: object) -> None:
         """Nothing: DSPy goes through all results for each one, and nobody sees the bar."""
+
+
+def _predict_at_once(
+    program: dspy.Module, examples: Sequence[dspy.Example]
+) -> dict[int, dspy.Prediction]:
+    """The prediction for each example, by the example's identity."""
+    predictions = program.predict_batch([_image(example) for example in examples])
+    return {id(e): prediction for e, prediction in zip(examples, predictions, strict=True)}
 
 
 def _image(example: dspy.Example) -> object:

@@ -96,10 +96,12 @@ class ProgramScorer:
         metric: Metric,
         num_threads: int | None = None,
         max_errors: int | None = None,
+        metric_key: str = CANDIDATE,
     ) -> None:
         self._program = program
         self._predictor = dict(program.named_predictors())[predictor_name]
         self._examples = list(examples)
+        self._metadata = {"metric_key": metric_key}
         self._evaluate = ProgramEvaluate(
             devset=self._examples, metric=metric, num_threads=num_threads, max_errors=max_errors
         )
@@ -114,7 +116,7 @@ class ProgramScorer:
 
     def _score(self, text: str) -> Score:
         with _instructions(self._predictor, text), dspy.context(trace=None):
-            results = self._evaluate(self._program, callback_metadata=CANDIDATE).results
+            results = self._evaluate(self._program, callback_metadata=self._metadata).results
         values = [value for _, _, value in results]
         losses = [_loss(*result) for result in results]
         return _summary([str(e.get("label", "")) for e in self._examples], values, losses)
@@ -129,6 +131,7 @@ class AnnouncingScorer:
         predictor_name: the predictor that has the texts.
         examples: what the scorer scores on.
         metric: what it scores with.
+        metric_key: what callbacks call the score.
     """
 
     def __init__(
@@ -138,12 +141,14 @@ class AnnouncingScorer:
         predictor_name: str,
         examples: Sequence[dspy.Example],
         metric: Metric,
+        metric_key: str = CANDIDATE,
     ) -> None:
         self._scorer = scorer
         self._program = program
         self._predictor = dict(program.named_predictors())[predictor_name]
         self._examples = examples
         self._metric = metric
+        self._metadata = {"metric_key": metric_key}
 
     def score(self, texts: Sequence[str]) -> list[Score]:
         """Score texts, one after the other where somebody listens."""
@@ -160,7 +165,7 @@ class AnnouncingScorer:
 
         with _instructions(self._predictor, text):
             evaluate = KnownEvaluate(work, self._examples, self._metric)
-            evaluate(self._program, callback_metadata=CANDIDATE)
+            evaluate(self._program, callback_metadata=self._metadata)
         return scores[0]
 
 
@@ -171,6 +176,7 @@ def make_scorer(
     metric: Metric,
     num_threads: int | None = None,
     max_errors: int | None = None,
+    metric_key: str = CANDIDATE,
 ) -> Scorer:
     """Choose the scorer: tensors where program and metric allow it, else the whole program."""
     predictor = dict(program.named_predictors())[predictor_name]
@@ -183,8 +189,10 @@ def make_scorer(
         and predictor.demo_cache is None
     ):
         scorer = TensorScorer(predictor, examples, metric)
-        return AnnouncingScorer(scorer, program, predictor_name, examples, metric)
-    return ProgramScorer(program, predictor_name, examples, metric, num_threads, max_errors)
+        return AnnouncingScorer(scorer, program, predictor_name, examples, metric, metric_key)
+    return ProgramScorer(
+        program, predictor_name, examples, metric, num_threads, max_errors, metric_key
+    )
 
 
 @contextmanager
