@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import dspy
 
@@ -122,23 +122,43 @@ PRESETS: tuple[Preset, ...] = (
 """The language models and the vision models that the poster compares, in its order."""
 
 
-def language_model(spec: str, *, trust_remote_code: bool = False) -> dspy.LM:
+@dataclass(frozen=True)
+class Connection:
+    """How models are reached over the network; models in this process have none.
+
+    Attributes:
+        timeout: seconds to wait for one answer.
+        num_retries: how often DSPy asks again after a timeout, a rate limit or a server's fault.
+        api_base: address of the server; None takes the provider's own.
+    """
+
+    timeout: float = 60.0
+    num_retries: int = 3
+    api_base: str | None = None
+
+
+def language_model(
+    spec: str, *, trust_remote_code: bool = False, connection: Connection = Connection()
+) -> dspy.LM:
     """Make the LM that proposes prompts.
 
     Args:
         spec: `offline`; `hf:NAME` with a hub name or a folder, run in this process; or any model
             that `dspy.LM` knows, such as `anthropic/...` or `ollama_chat/...`.
         trust_remote_code: run model code that comes with the weights.
+        connection: how the model is reached over the network.
 
     Raises:
         ValueError: the spec names no model.
     """
     if spec == _OFFLINE:
         return offline_lm()
-    return _lm(spec, TransformersEngine, trust_remote_code)
+    return _lm(spec, TransformersEngine, trust_remote_code, connection)
 
 
-def vision_model(spec: str, *, trust_remote_code: bool = False) -> dspy.LM:
+def vision_model(
+    spec: str, *, trust_remote_code: bool = False, connection: Connection = Connection()
+) -> dspy.LM:
     """Make the LM that describes images; see `language_model`.
 
     Raises:
@@ -149,13 +169,15 @@ def vision_model(spec: str, *, trust_remote_code: bool = False) -> dspy.LM:
             "the offline proposer sees no images; leave out the image model, and the encoder "
             "describes the images with a vocabulary"
         )
-    return _lm(spec, VisionEngine, trust_remote_code)
+    return _lm(spec, VisionEngine, trust_remote_code, connection)
 
 
-def _lm(spec: str, engine: type[PretrainedEngine], trust_remote_code: bool) -> dspy.LM:
+def _lm(
+    spec: str, engine: type[PretrainedEngine], trust_remote_code: bool, connection: Connection
+) -> dspy.LM:
     _warn_if_gone(spec)
     if not spec.startswith(_HUB):
-        return dspy.LM(spec)
+        return dspy.LM(spec, **_settings(connection))
     name = spec.removeprefix(_HUB)
     if not name:
         raise ValueError("'hf:' names no model; write 'hf:' and a hub name or a folder")
@@ -168,6 +190,11 @@ def _lm(spec: str, engine: type[PretrainedEngine], trust_remote_code: bool) -> d
         engine=engine(model, trust_remote_code=trust_remote_code),
         cache=not is_folder,
     )
+
+
+def _settings(connection: Connection) -> dict[str, Any]:
+    # An empty address would still count as one and decide how DSPy reaches the provider.
+    return {name: value for name, value in asdict(connection).items() if value is not None}
 
 
 def _warn_if_gone(spec: str) -> None:

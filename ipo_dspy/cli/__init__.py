@@ -1,0 +1,5 @@
+"""The command line: `ipo-dspy`, or `python -m ipo_dspy.cli`."""
+
+from ipo_dspy.cli.app import main
+
+__all__ = ["main"]

@@ -1,0 +1,87 @@
+"""Puts the commands together, and turns errors into one sentence each."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import sys
+from collections.abc import Sequence
+from types import FrameType
+
+from cyclopts import App
+from dspy.utils.exceptions import DSPyError
+
+from ipo_dspy import __version__
+from ipo_dspy.cli.describe import describe
+from ipo_dspy.cli.evaluate import evaluate
+from ipo_dspy.cli.optimize import optimize
+from ipo_dspy.cli.output import remarks
+from ipo_dspy.cli.plan import plan
+from ipo_dspy.cli.presets import presets
+from ipo_dspy.encoders import EncoderError
+from ipo_dspy.errors import SearchStoppedError
+from ipo_dspy.journal import JournalError
+
+EXPECTED_ERRORS = (
+    ValueError,
+    OSError,
+    EncoderError,
+    SearchStoppedError,
+    JournalError,
+    DSPyError,
+)
+"""Errors whose message tells a person what to do; any other is a fault of the program."""
+SHOW_TRACEBACK = "IPO_DSPY_TRACEBACK"
+"""Set in the environment, it shows where such an error came from."""
+_INTERRUPTED = 130
+
+app = App(
+    name="ipo-dspy",
+    help="Search better, readable CLIP prompts for your images.",
+    version=__version__,
+)
+for command in (optimize, plan, evaluate, describe, presets):
+    app.command(command)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run one command; exits with 1 after an error and with 130 after Ctrl-C.
+
+    Args:
+        arguments: of the command line; None takes those of the process.
+    """
+    signal.signal(signal.SIGINT, _leave)
+    _log_warnings()
+    try:
+        app(arguments)
+    except EXPECTED_ERRORS as error:
+        if os.environ.get(SHOW_TRACEBACK):
+            raise
+        sys.stderr.write(f"ipo-dspy: {_sentence(error)}\n")
+        sys.exit(1)
+
+
+def _sentence(error: BaseException) -> str:
+    text = " ".join(str(error).split())
+    if isinstance(error, OSError) and error.strerror:
+        where = f"{error.filename}: " if error.filename else ""
+        text = f"{where}{error.strerror}. What was written before is kept; the same command goes on"
+    return text if text.endswith((".", "!", "?")) else f"{text}."
+
+
+def _leave(signal_number: int, frame: FrameType | None) -> None:
+    """Leave at once: all that counts is on disk, and calls in flight may take minutes."""
+    remarks.show_cursor(True)
+    sys.stderr.write("\nipo-dspy: stopped; the same command goes on where it was.\n")
+    sys.stderr.flush()
+    os._exit(_INTERRUPTED)
+
+
+def _log_warnings() -> None:
+    """Show warnings of the library as remarks, and spare the reader those about price lists."""
+    handler = logging.StreamHandler()
+    handler.setFormatter(logging.Formatter("%(message)s"))
+    logging.getLogger("ipo_dspy").addHandler(handler)
+    for name in ("dspy.clients.model_metadata", "LiteLLM"):
+        logging.getLogger(name).setLevel(logging.ERROR)

@@ -1,0 +1,67 @@
+"""`ipo-dspy describe`: texts about the images that a search would be told."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ipo_dspy.cli.models import make_describer, make_encoder
+from ipo_dspy.cli.options import DescribingOptions, EncoderOptions, ReadingOptions, SamplingOptions
+from ipo_dspy.cli.output import remark, results, stage
+from ipo_dspy.cli.run_folder import write_whole
+from ipo_dspy.cli.tasks import folder_task
+from ipo_dspy.describer import Describer, VocabularyDescriber
+from ipo_dspy.errors import SearchStoppedError
+from ipo_dspy.optimizer import IPOOptimizer
+from ipo_dspy.zero_shot import ZeroShot
+
+
+def describe(
+    folder: Path,
+    /,
+    *,
+    reading: ReadingOptions = ReadingOptions(),  # noqa: B008 - frozen
+    sampling: SamplingOptions = SamplingOptions(),  # noqa: B008 - frozen
+    encoder: EncoderOptions = EncoderOptions(),  # noqa: B008 - frozen
+    describing: DescribingOptions = DescribingOptions(),  # noqa: B008 - frozen
+    out: Path | None = None,
+) -> None:
+    """Describe the images that `optimize` with the same options would have described.
+
+    Args:
+        folder: labelled images, as for `optimize`.
+        out: file to write, one description a line, for `--image-model file:PATH`; by default they
+            are printed.
+    """
+    describer = make_describer(describing)
+    with stage(f"Reading images of {folder}"):
+        task = folder_task(folder, reading, sampling)
+    if describer is None:
+        with stage(f"Loading the encoder {encoder.clip}"):
+            describer = VocabularyDescriber(ZeroShot(make_encoder(encoder)))
+    images = IPOOptimizer().images_to_describe(task.train.examples)
+    with stage(f"Describing {len(images)} images"):
+        texts = _describe(describer, images)
+    if out is None:
+        for text in texts:
+            results.print(text, soft_wrap=True)
+        return
+    content = "".join(f"{text}\n" for text in texts)
+    write_whole(out, lambda path: path.write_text(content, encoding="utf-8"))
+    remark(f"Wrote {len(texts)} descriptions to {out}; use them with --image-model file:{out}")
+
+
+def _describe(describer: Describer, images: list[object]) -> list[str]:
+    """Describe images, one line each.
+
+    Raises:
+        SearchStoppedError: an image has no description.
+    """
+    described = {d.index: d for d in describer.describe(dict(enumerate(images)))}
+    failed = [d for d in described.values() if d.text is None]
+    if failed or len(described) < len(images):
+        reason = failed[0].error if failed else "the image model is 'none'"
+        raise SearchStoppedError(
+            f"{len(failed) or len(images)} of {len(images)} images could not be described: "
+            f"{reason}. Answers that came are kept by DSPy's cache; repeat the command to go on."
+        )
+    return [" ".join((described[index].text or "").split()) for index in range(len(images))]

@@ -1,0 +1,107 @@
+"""From options to encoders, language models, describers and the optimizer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import dspy
+
+from ipo_dspy.budget import Budget, Spent
+from ipo_dspy.cli.options import DescribingOptions, EncoderOptions, RunOptions
+from ipo_dspy.describer import Describer, FileDescriber, LMDescriber, NoDescriber
+from ipo_dspy.engines.presets import Connection, language_model, vision_model
+from ipo_dspy.optimizer import IPOOptimizer
+from ipo_dspy.records import Trial
+
+if TYPE_CHECKING:
+    from ipo_dspy.encoders.dual_encoder import DualEncoder
+
+_FILE = "file:"
+
+
+def make_encoder(options: EncoderOptions) -> DualEncoder:
+    """Load the encoder.
+
+    Raises:
+        ValueError: the spec, device or precision is none there is.
+        EncoderError: weights are missing, unreadable or do not fit.
+    """
+    from ipo_dspy.encoders import load_encoder
+
+    return load_encoder(options.clip, device=options.device, precision=options.precision)
+
+
+def make_prompt_model(options: RunOptions) -> dspy.LM:
+    """Make the language model that proposes.
+
+    Raises:
+        ValueError: the spec names no model.
+    """
+    return language_model(
+        options.proposing.prompt_model,
+        trust_remote_code=options.describing.trust_remote_code,
+        connection=_connection(options.describing),
+    )
+
+
+def make_describer(options: DescribingOptions) -> Describer | None:
+    """Make what describes the images; None lets the encoder rank a vocabulary.
+
+    Raises:
+        ValueError: the spec names no model or no file.
+    """
+    spec = options.image_model
+    if spec == "vocabulary":
+        return None
+    if spec == "none":
+        return NoDescriber()
+    if spec.startswith(_FILE):
+        path = Path(spec.removeprefix(_FILE)).expanduser()
+        if not path.is_file():
+            raise ValueError(f"There is no file of descriptions {path}.")
+        return FileDescriber(path)
+    lm = vision_model(
+        spec, trust_remote_code=options.trust_remote_code, connection=_connection(options)
+    )
+    return LMDescriber(lm, options.num_threads)
+
+
+def make_optimizer(
+    options: RunOptions,
+    run_dir: Path | None = None,
+    on_trial: Callable[[Trial, Spent], None] | None = None,
+) -> IPOOptimizer:
+    """Put the optimizer together.
+
+    Raises:
+        ValueError: a setting is out of its range.
+    """
+    search, bounds = options.search, options.bounds
+    return IPOOptimizer(
+        prompt_model=make_prompt_model(options),
+        describer=make_describer(options.describing),
+        steps=options.steps,
+        prompts_per_step=search.prompts_per_step,
+        history_size=search.history_size,
+        initial=search.initial,
+        steady=search.steady,
+        budget=Budget(
+            calls=bounds.max_calls,
+            tokens=bounds.max_tokens,
+            dollars=bounds.max_dollars,
+            seconds=bounds.max_seconds,
+            patience=bounds.patience,
+        ),
+        num_threads=options.describing.num_threads,
+        seed=options.sampling.seed,
+        run_dir=run_dir,
+        on_trial=on_trial,
+    )
+
+
+def _connection(options: DescribingOptions) -> Connection:
+    if options.timeout <= 0:
+        raise ValueError(f"--timeout must be above 0 seconds, got {options.timeout:g}.")
+    return Connection(timeout=options.timeout, api_base=options.api_base)

@@ -1,0 +1,142 @@
+"""`ipo-dspy optimize`: the main job."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ipo_dspy.cli.models import make_encoder, make_optimizer
+from ipo_dspy.cli.options import RunOptions
+from ipo_dspy.cli.output import SearchProgress, remark, results, stage
+from ipo_dspy.cli.run_folder import default_run_folder, make_run_folder, write_whole
+from ipo_dspy.cli.summary import print_summary
+from ipo_dspy.cli.tasks import Task, demo_task, folder_task, task_name
+from ipo_dspy.data.images import ImageFile
+from ipo_dspy.evaluation import Comparison, check_fit, compare
+from ipo_dspy.program import CLIPClassifier
+from ipo_dspy.report import Report, write_report
+from ipo_dspy.template import Template
+from ipo_dspy.zero_shot import ZeroShot
+
+if TYPE_CHECKING:
+    from ipo_dspy.results import IPOResults
+
+
+def optimize(
+    folder: Path | None = None,
+    /,
+    *,
+    run: RunOptions = RunOptions(),  # noqa: B008 - frozen
+    out: Path | None = None,
+) -> None:
+    """Search a better prompt for images in class folders.
+
+    Repeating a command goes on where it was stopped, or shows what it found.
+
+    Args:
+        folder: one folder per class with its images, or a .csv, .tsv or .jsonl table with the
+            columns path and label; by default the demo, which draws its own pictures.
+        out: folder of the run; by default runs/NAME-seedSEED.
+    """
+    run_folder = out or default_run_folder(folder, run)
+    progress = SearchProgress(run.steps, run.search.prompts_per_step)
+    optimizer = make_optimizer(run, run_folder, progress.show)
+    before = Template(run.search.initial)
+    make_run_folder(run_folder)
+    _introduce(folder, run)
+    with stage(f"Reading images of {task_name(folder)}"):
+        task = _task(folder, run, run_folder)
+    with stage(f"Loading the encoder {run.encoder.clip}"):
+        zero_shot = ZeroShot(make_encoder(run.encoder))
+    for images in (task.train, *task.unseen.values()):
+        check_fit(zero_shot, before, images.classnames)
+
+    student = CLIPClassifier(task.train.classnames, zero_shot, before)
+    with progress:
+        program = optimizer.compile(student, trainset=task.train.examples)
+    found: IPOResults = program.detailed_results
+    with stage("Testing on unseen images"):
+        comparisons = _test(task, zero_shot, before, Template(found.best.text))
+
+    write_whole(run_folder / "program.json", program.save)
+    report = Report(
+        f"A prompt for {task.name}", found, comparisons, _settings(folder, run), task.remarks
+    )
+    write_whole(run_folder / "report.html", partial(write_report, report=report))
+    for sentence in task.remarks:
+        remark(sentence)
+    print_summary(
+        results,
+        found,
+        comparisons,
+        before=before,
+        prompt_model=run.proposing.prompt_model,
+        run_folder=run_folder,
+        picture=_a_picture(task),
+    )
+
+
+def _introduce(source: Path | None, run: RunOptions) -> None:
+    """Say what the parts are that need no key and no download."""
+    if source is None:
+        remark(
+            "The demo: chalk drawings of everyday objects, made by code. Prompts are searched on "
+            "one half of the classes (base) and tested on unseen pictures of both halves."
+        )
+    if run.encoder.clip == "demo":
+        remark(
+            "The encoder 'demo' is a small CLIP that knows drawings of everyday objects only; for "
+            "photos, --clip open_clip:ViT-B-16-quickgelu/openai loads a real one."
+        )
+    if run.proposing.prompt_model == "offline":
+        remark(
+            "The proposer 'offline' is no language model, it edits the prompts that it is shown; "
+            "--prompt-model openai/gpt-4o-mini asks a real one."
+        )
+
+
+def _task(source: Path | None, run: RunOptions, run_folder: Path) -> Task:
+    if source is None:
+        return demo_task(run_folder / "pictures", run.drawing)
+    return folder_task(source, run.reading, run.drawing)
+
+
+def _test(
+    task: Task, zero_shot: ZeroShot, before: Template, after: Template
+) -> tuple[Comparison, ...]:
+    comparisons = []
+    for part, images in task.unseen.items():
+        try:
+            check_fit(zero_shot, after, images.classnames)
+        except ValueError as error:
+            # Prompts are checked with the classes of the search; other names may be longer.
+            remark(f"No figures for {part}: {error}")
+        else:
+            comparisons.append(compare(part, zero_shot, images, before, after))
+    return tuple(comparisons)
+
+
+def _settings(source: Path | None, run: RunOptions) -> dict[str, str]:
+    """List the options for the report; an address may hold a password, so it stays out."""
+    groups = {field.name: getattr(run, field.name) for field in fields(run)} | {
+        "sampling": run.drawing
+    }
+    options = {
+        field.name.replace("_", " "): getattr(group, field.name)
+        for group in groups.values()
+        for field in fields(group)
+        if field.name != "api_base"
+    }
+    named = {"images": source or "the demo"} | options | {"steps": run.steps}
+    return {name: str(value) for name, value in named.items() if value is not None}
+
+
+def _a_picture(task: Task) -> Path | None:
+    """Find a picture to show the usage with, unseen ones first."""
+    for images in (*task.unseen.values(), task.train):
+        for example in images.examples:
+            if isinstance(example.image, ImageFile):
+                return example.image.path
+    return None

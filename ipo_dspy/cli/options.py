@@ -1,0 +1,178 @@
+"""The options that several commands share, with their help."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Annotated, Literal, TypeAlias
+
+from cyclopts import Group, Parameter
+
+IMAGES = Group("Images", sort_key=1)
+MODELS = Group("Models", sort_key=2)
+SEARCH = Group("Search", sort_key=3)
+BOUNDS = Group("Bounds: the search ends at the first one reached", sort_key=4)
+
+DEFAULT_STEPS = 30
+PAPER_STEPS = 100
+PAPER_SHOTS = 1
+
+Flag: TypeAlias = Annotated[bool, Parameter(negative="", show_default=False)]
+"""An option without a value."""
+
+
+@Parameter(name="*", group=IMAGES)
+@dataclass(frozen=True)
+class ReadingOptions:
+    """How images are read.
+
+    Attributes:
+        class_names: file of what classes are called, a folder name and its text a line.
+        skip_bad_images: go on without images that cannot be read.
+    """
+
+    class_names: Path | None = None
+    skip_bad_images: Flag = False
+
+
+@Parameter(name="*", group=IMAGES)
+@dataclass(frozen=True)
+class SamplingOptions:
+    """Which images the search sees, and which are kept for the final figures.
+
+    Attributes:
+        shots: images of each class to search on; by default up to 16, and 1 in the demo.
+        hold_out: share of each class that is kept for the final figures; the search never sees
+            it.
+        novel: search on the first half of the classes (base) and test on both halves.
+        seed: of the draw of the images and of the proposals.
+    """
+
+    shots: int | None = None
+    hold_out: float = 0.3
+    novel: Flag = False
+    seed: int = 0
+
+
+@Parameter(name="*", group=MODELS)
+@dataclass(frozen=True)
+class EncoderOptions:
+    """The dual encoder.
+
+    Attributes:
+        clip: 'demo', or a real one such as 'open_clip:ViT-B-16-quickgelu/openai' or
+            'hf:google/siglip2-base-patch16-224'.
+        device: 'cuda', 'mps' or 'cpu'; by default the best there is.
+        precision: 'float32', 'bfloat16' or 'float16'; by default bfloat16 on CUDA, else float32.
+    """
+
+    clip: str = "demo"
+    device: str | None = None
+    precision: str | None = None
+
+
+@Parameter(name="*", group=MODELS)
+@dataclass(frozen=True)
+class DescribingOptions:
+    """What describes the images, and how models are reached.
+
+    Attributes:
+        image_model: what describes the training images: 'vocabulary' (the encoder ranks visual
+            words), a vision model as for --prompt-model, 'file:PATH' with a description a line,
+            or 'none'.
+        trust_remote_code: run model code that comes with 'hf:' weights.
+        api_base: address of an OpenAI-compatible server, such as http://localhost:8000/v1.
+        timeout: seconds to wait for one answer of a model that is reached over the network.
+        num_threads: most calls of a model at the same time.
+    """
+
+    image_model: str = "vocabulary"
+    trust_remote_code: Flag = False
+    api_base: str | None = None
+    timeout: float = 60.0
+    num_threads: int = 8
+
+
+@Parameter(name="*", group=MODELS)
+@dataclass(frozen=True)
+class ProposingOptions:
+    """What proposes prompts.
+
+    Attributes:
+        prompt_model: 'offline' (no language model; edits the prompts it is shown), 'hf:NAME' for
+            open weights, or any model of DSPy such as 'openai/gpt-4o-mini'.
+    """
+
+    prompt_model: str = "offline"
+
+
+@Parameter(name="*", group=SEARCH)
+@dataclass(frozen=True)
+class SearchOptions:
+    """How the search goes on.
+
+    Attributes:
+        preset: 'paper' stands for the paper's --shots 1 --novel --steps 100; its other settings
+            are the defaults.
+        steps: steps of the search; by default 30, and 100 with --preset paper.
+        prompts_per_step: proposals of a step, each a call of its own.
+        history_size: how many scored prompts the prompt model is shown.
+        initial: the prompt to begin with.
+        steady: keep calls in flight all the time rather than step by step.
+    """
+
+    preset: Literal["paper"] | None = None
+    steps: int | None = None
+    prompts_per_step: int = 5
+    history_size: int = 20
+    initial: str = "a photo of a <CLASS>."
+    steady: Flag = False
+
+
+@Parameter(name="*", group=BOUNDS)
+@dataclass(frozen=True)
+class BoundOptions:
+    """When to end early.
+
+    Attributes:
+        max_calls: most calls of the prompt model.
+        max_tokens: most tokens sent and received.
+        max_dollars: most dollars, where the price is known.
+        max_seconds: most seconds of this process.
+        patience: most steps in a row without a better prompt.
+    """
+
+    max_calls: int | None = None
+    max_tokens: int | None = None
+    max_dollars: float | None = None
+    max_seconds: float | None = None
+    patience: int | None = None
+
+
+@Parameter(name="*")
+@dataclass(frozen=True)
+class RunOptions:
+    """Everything that a search is made of."""
+
+    reading: ReadingOptions = ReadingOptions()
+    sampling: SamplingOptions = SamplingOptions()
+    encoder: EncoderOptions = EncoderOptions()
+    proposing: ProposingOptions = ProposingOptions()
+    describing: DescribingOptions = DescribingOptions()
+    search: SearchOptions = SearchOptions()
+    bounds: BoundOptions = BoundOptions()
+
+    @property
+    def steps(self) -> int:
+        """Steps of the search."""
+        if self.search.steps is not None:
+            return self.search.steps
+        return PAPER_STEPS if self.search.preset == "paper" else DEFAULT_STEPS
+
+    @property
+    def drawing(self) -> SamplingOptions:
+        """Which images the search sees: what the user gave, or else what the preset says."""
+        if self.search.preset != "paper":
+            return self.sampling
+        shots = PAPER_SHOTS if self.sampling.shots is None else self.sampling.shots
+        return replace(self.sampling, shots=shots, novel=True)

@@ -1,0 +1,103 @@
+"""What is shown: results on standard output, progress and remarks on standard error."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import TracebackType
+from typing import Self
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from ipo_dspy.budget import Spent
+from ipo_dspy.records import State, Trial
+
+results = Console(highlight=False, markup=False)
+"""For what a command was asked for."""
+remarks = Console(stderr=True, highlight=False, markup=False)
+"""For everything else."""
+
+_LINES_WITHOUT_TERMINAL = 10
+
+
+def remark(sentence: str) -> None:
+    """Show a sentence on standard error; only a terminal gets it wrapped."""
+    remarks.print(sentence, soft_wrap=not remarks.is_terminal)
+
+
+@contextmanager
+def stage(title: str) -> Iterator[None]:
+    """Show what is being done while it lasts; without a terminal, as one line."""
+    if not remarks.is_terminal:
+        remark(f"{title} ...")
+        yield
+        return
+    with remarks.status(f"{title} ..."):
+        yield
+
+
+class SearchProgress:
+    """A bar with the best accuracy and loss so far; without a terminal, a line now and then.
+
+    Args:
+        steps: steps of the search.
+        prompts_per_step: proposals of a step.
+    """
+
+    def __init__(self, steps: int, prompts_per_step: int) -> None:
+        self._steps = steps
+        self._total = steps * prompts_per_step
+        self._every = max(1, steps // _LINES_WITHOUT_TERMINAL)
+        self._best: Trial | None = None
+        self._seen = 0
+        self._said: set[str] = set()
+        self._last_step = -1
+        self._bar = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=None),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            console=remarks,
+            expand=True,
+            transient=True,
+        )
+        self._task = self._bar.add_task("encoding and describing images", total=self._total)
+
+    def show(self, trial: Trial, spent: Spent) -> None:
+        """Take note of one trial."""
+        self._seen += trial.step > 0
+        better = trial.state is State.OK and (self._best is None or trial.rank > self._best.rank)
+        if better:
+            self._best = trial
+        if trial.state is State.FAILED:
+            self._say_once(f"A call failed: {trial.reason}. The search goes on.")
+        if remarks.is_terminal:
+            self._bar.update(self._task, completed=self._seen, description=self._standing())
+        elif trial.step != self._last_step and (better or trial.step % self._every == 0):
+            remark(f"step {trial.step} of {self._steps}: {self._standing()}")
+            self._last_step = trial.step
+
+    def _standing(self) -> str:
+        if self._best is None or self._best.score is None:
+            return "no prompt yet"
+        return f"best accuracy {self._best.score.accuracy:.2f}, loss {self._best.score.loss:.4f}"
+
+    def _say_once(self, sentence: str) -> None:
+        if sentence not in self._said:
+            self._said.add(sentence)
+            remark(sentence)
+
+    def __enter__(self) -> Self:
+        if remarks.is_terminal:
+            self._bar.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if remarks.is_terminal:
+            self._bar.stop()

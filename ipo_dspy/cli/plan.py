@@ -1,0 +1,53 @@
+"""`ipo-dspy plan`: what a search will ask for, before anything is asked."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from ipo_dspy.cli.models import make_optimizer
+from ipo_dspy.cli.options import RunOptions
+from ipo_dspy.cli.output import results, stage
+from ipo_dspy.cli.tasks import Task, demo_task, folder_task, task_name
+from ipo_dspy.program import CLIPClassifier
+
+
+def plan(
+    folder: Path | None = None,
+    /,
+    *,
+    run: RunOptions = RunOptions(),  # noqa: B008 - frozen
+) -> None:
+    """Say how many calls and about how many tokens `optimize` would take, making none.
+
+    Takes the options of `optimize`.
+
+    Args:
+        folder: as for `optimize`.
+    """
+    optimizer = make_optimizer(run)
+    with stage(f"Reading images of {task_name(folder)}"):
+        task = _task(folder, run)
+    # No encoder is asked for a plan, so the one that needs no download stands for any.
+    student = CLIPClassifier(task.train.classnames, "demo")
+    planned = optimizer.plan(student, trainset=task.train.examples)
+    unseen = sum(len(images) for images in task.unseen.values())
+    results.print(
+        f"{len(task.train)} images of {len(task.train.classnames)} classes to search on, "
+        f"{unseen} unseen ones for the final figures."
+    )
+    results.print(
+        f"Calls of the image model {run.describing.image_model!r}: {planned.description_calls}."
+    )
+    results.print(
+        f"Calls of the prompt model {run.proposing.prompt_model!r}: {planned.proposal_calls}, "
+        f"with about {planned.proposal_tokens:,} tokens in all, answers included."
+    )
+    results.print("Nothing was called.")
+
+
+def _task(source: Path | None, run: RunOptions) -> Task:
+    if source is not None:
+        return folder_task(source, run.reading, run.drawing)
+    with TemporaryDirectory() as folder:
+        return demo_task(Path(folder, "pictures"), run.drawing)

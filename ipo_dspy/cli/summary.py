@@ -1,0 +1,129 @@
+"""What a person reads when a search is over."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich import box
+from rich.console import Console, Group, RenderableType
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from ipo_dspy.budget import Spent
+from ipo_dspy.evaluation import Comparison, h_of
+from ipo_dspy.records import State
+from ipo_dspy.results import IPOResults
+from ipo_dspy.template import SLOT, Template
+
+LOCAL_MODELS = ("offline", "hf:")
+"""Beginnings of the specs of models that run on this machine and cost nothing."""
+
+
+def print_summary(
+    console: Console,
+    results: IPOResults,
+    comparisons: Sequence[Comparison],
+    *,
+    before: Template,
+    prompt_model: str,
+    run_folder: Path,
+    picture: Path | None,
+) -> None:
+    """Print the found prompt, how good it is, what it cost, and how to use it."""
+    found = Template(results.best.text)
+    console.print(Group("The best prompt:", Padding(Text(found.text, style="bold"), (1, 2))))
+    if found == before:
+        console.print("No prompt was better than the one the search began with.\n")
+    console.print(_figures(comparisons) if comparisons else _training_figures(results))
+    for comparison in comparisons:
+        console.print(_paired(comparison))
+    console.print()
+    console.print(_counts(results))
+    console.print(_costs(results.spent, prompt_model))
+    if not results.ended_by.startswith("steps"):
+        console.print(f"Ended by the bound on {results.ended_by}.")
+    # A wrapped line could not be copied, so lines to copy are left to the terminal.
+    console.print(f"\nIn {run_folder}: program.json, report.html, journal.jsonl", soft_wrap=True)
+    console.print("\nIn Python:\n")
+    for line in usage(run_folder / "program.json", picture):
+        console.print(f"  {line}", soft_wrap=True)
+    console.print("\nIn open_clip, as templates=[...]:\n")
+    console.print(f"  {open_clip_form(found)}", soft_wrap=True)
+
+
+def usage(program: Path, picture: Path | None) -> tuple[str, ...]:
+    """Three lines of Python that classify a picture with the found prompt."""
+    image = str(picture) if picture else "picture.jpg"
+    return (
+        "from ipo_dspy import CLIPClassifier",
+        f"classify = CLIPClassifier.from_file({json.dumps(str(program), ensure_ascii=False)})",
+        f"print(classify(image={json.dumps(image, ensure_ascii=False)}).label)",
+    )
+
+
+def open_clip_form(template: Template) -> str:
+    """Write the lines of a template as Python texts for `str.format`, as open_clip fills them."""
+    lines = [
+        line.replace("{", "{{").replace("}", "}}").replace(SLOT, "{}") for line in template.lines
+    ]
+    return ", ".join(json.dumps(line, ensure_ascii=False) for line in lines)
+
+
+def _figures(comparisons: Sequence[Comparison]) -> RenderableType:
+    table = Table(box=box.SIMPLE_HEAD, title="Accuracy in % on unseen images", title_justify="left")
+    table.add_column("prompt", ratio=1)
+    for comparison in comparisons:
+        table.add_column(comparison.part, justify="right")
+    if {comparison.part for comparison in comparisons} >= {"base", "novel"}:
+        table.add_column("H", justify="right")
+    table.add_column("loss", justify="right")
+    for side in ("before", "after"):
+        evaluations = [getattr(comparison, side) for comparison in comparisons]
+        scores = {c.part: e.score for c, e in zip(comparisons, evaluations, strict=True)}
+        row = [f"{score.accuracy:.2f}" for score in scores.values()]
+        if (h := h_of(scores)) is not None:
+            row.append(f"{h:.2f}")
+        losses = " / ".join(f"{score.loss:.3f}" for score in scores.values())
+        table.add_row(Text(evaluations[0].template.text), *row, losses)
+    return table
+
+
+def _training_figures(results: IPOResults) -> RenderableType:
+    table = Table(box=box.SIMPLE_HEAD, title="Accuracy in % on the images of the search itself")
+    table.add_column("prompt", ratio=1)
+    table.add_column("accuracy", justify="right")
+    table.add_column("loss", justify="right")
+    for trial in (results.trials[0], results.best):
+        if trial.score is not None:
+            score = trial.score
+            table.add_row(Text(trial.text), f"{score.accuracy:.2f}", f"{score.loss:.3f}")
+    return table
+
+
+def _paired(comparison: Comparison) -> str:
+    n = comparison.after.score.n
+    return (
+        f"{comparison.part}: of {n} images, {comparison.gained} are right with the found prompt "
+        f"alone and {comparison.lost} with the first one alone "
+        f"(McNemar p = {comparison.p_value:.2g})."
+    )
+
+
+def _counts(results: IPOResults) -> str:
+    states = Counter(trial.state for trial in results.trials)
+    return (
+        f"{len(results.trials)} prompts: {states[State.OK]} ok, {states[State.INVALID]} invalid, "
+        f"{states[State.FAILED]} failed."
+    )
+
+
+def _costs(spent: Spent, prompt_model: str) -> str:
+    tokens = "unknown" if spent.tokens is None else f"{spent.tokens:,}"
+    dollars = "unknown" if spent.dollars is None else f"{spent.dollars:.4f} dollars"
+    if prompt_model.startswith(LOCAL_MODELS):
+        dollars = "none, the model runs on this machine"
+    return f"{spent.calls} calls of the prompt model, tokens: {tokens}, cost: {dollars}."
