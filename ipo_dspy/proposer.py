@@ -107,8 +107,11 @@ class InstructionRules:
 _FENCE = re.compile(r"\A```(?:[\w-]*\n)?(.*?)\n?```\Z", re.DOTALL)
 _TAGS = re.compile(r"\A<(INS|prompt|answer)>(.*?)</\1>\Z", re.DOTALL | re.IGNORECASE)
 _THINKING = re.compile(r"\A<think>.*?</think>", re.DOTALL | re.IGNORECASE)
+# A lead-in ends at a colon before anything that may be part of the prompt, or at its line's end.
+_TO_COLON = r"""(?:[^:\n"“«`<{\[]*:|[^\n]*:[ \t]*\n)"""
 _LEAD = re.compile(
-    r"\A(?:(?:sure|certainly|of course)\b(?:[^:\n]*:|[!,.]*)|here(?:['’]s| is| are)\b[^:\n]*:"
+    rf"\A(?:(?:sure|certainly|of course)\b(?:{_TO_COLON}|[!,.]*)"
+    rf"|here(?:['’]s| is| are)\b{_TO_COLON}"
     r"|(?:(?:the|my|a) )?(?:new |improved |final )*(?:prompt|template|answer)\s*:)\s*",
     re.IGNORECASE,
 )
