@@ -61,12 +61,16 @@ class _Accuracy(_ClassificationMetric):
 class _Probability(_ClassificationMetric):
     def score(self, example: dspy.Example, pred: dspy.Prediction) -> float:
         probabilities = getattr(pred, "_probabilities", None)
-        if probabilities is None:
+        if probabilities is not None:
+            return float(probabilities.of(example.label))
+        # A program may have made a prediction of its own from what it got.
+        scores = pred.get("scores")
+        if not isinstance(scores, dict):
             raise ValueError(
-                "clip_prob needs the prediction of a CLIPPredict as it is; let forward return that "
-                "prediction rather than a new one, or use clip_acc."
+                "clip_prob needs the prediction of a CLIPPredict, or its scores in another one; "
+                f"got a prediction of {', '.join(pred.keys()) or 'nothing'}."
             )
-        return float(probabilities.of(example.label))
+        return float(scores.get(example.label, 0.0))
 
     def from_logits(self, logits: Tensor, labels: Tensor) -> Tensor:
         return logits.softmax(dim=-1).gather(-1, labels[:, None]).squeeze(-1)
@@ -81,4 +85,8 @@ clip_acc = _Accuracy("clip_acc")
 """1.0 where the predicted label is the example's, else 0.0."""
 
 clip_prob = _Probability("clip_prob")
-"""The probability given to the example's label, 0 to 1; needs predictions of a `CLIPPredict`."""
+"""The probability given to the example's label, 0 to 1.
+
+It needs the prediction of a `CLIPPredict`, or one that has its `scores`, where a label that is not
+listed counts as 0.
+"""
