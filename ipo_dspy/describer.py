@@ -138,10 +138,13 @@ class FileDescriber:
         """Read the descriptions; see `Describer.describe`.
 
         Raises:
-            ValueError: the file has fewer lines than there are images.
+            ValueError: the file cannot be read, or has fewer lines than there are images.
         """
-        lines = [line.strip() for line in self.path.read_text(encoding="utf-8").splitlines()]
-        texts = [line for line in lines if line]
+        try:
+            lines = self.path.read_text(encoding="utf-8-sig").splitlines()
+        except OSError as error:
+            raise ValueError(f"The descriptions {self.path} cannot be read: {error}.") from error
+        texts = [line.strip() for line in lines if line.strip()]
         if max(images) >= len(texts):
             raise ValueError(
                 f"{self.path} has {len(texts)} descriptions, but {max(images) + 1} images are "
