@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Hashable, Sequence
 from typing import TYPE_CHECKING, Any, Generic, NamedTuple, Protocol, TypeVar, runtime_checkable
 
 from ipo_dspy.data.images import image_key, open_image
@@ -57,8 +57,8 @@ class ZeroShot:
     def __copy__(self) -> ZeroShot:
         return self
 
-    def __reduce__(self) -> tuple[Callable[[str], ZeroShot], tuple[str]]:
-        return (load_zero_shot, (self.encoder.spec,))
+    def __reduce__(self) -> tuple[type[ZeroShot], tuple[Encoder]]:
+        return (ZeroShot, (self.encoder,))
 
     def image_features(self, images: Sequence[object]) -> Tensor:
         """Encode images, each once: [N, D] unit length."""
@@ -136,13 +136,6 @@ class EncodesTemplates(Protocol):
 
     def encode_templates(self, groups: Sequence[Sequence[str]]) -> Tensor:
         """Encode groups of texts, one group per template: [G, C, D] unit length."""
-
-
-def load_zero_shot(spec: str) -> ZeroShot:
-    """Rebuild the classifier of an encoder from its spec."""
-    from ipo_dspy.encoders import load_encoder
-
-    return ZeroShot(load_encoder(spec))
 
 
 def class_index(classnames: Sequence[str], label: object) -> int:

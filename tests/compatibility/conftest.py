@@ -250,3 +250,9 @@ def optimize(request: pytest.FixtureRequest, lm: dspy.LM) -> Callable[..., dspy.
             return function(student, trainset, other_lm)
 
     return run
+
+
+@pytest.fixture
+def optimizers() -> dict[str, Callable[..., dspy.Module]]:
+    """All of them by name; each takes a student, a training set and the language model in use."""
+    return OPTIMIZERS
