@@ -1,0 +1,148 @@
+import logging
+from typing import Any
+
+import dspy
+import numpy as np
+import pytest
+import torch
+
+from ipo_dspy import CLIPClassifier, clip_acc
+from ipo_dspy.program_evaluate import (
+    EvaluationError,
+    KnownEvaluate,
+    ProgramEvaluate,
+    has_batched_forward,
+)
+from ipo_dspy.testing import COLOURS, ColourEncoder, colour_examples
+
+
+class Slow(CLIPClassifier):
+    """Has a forward of its own, so that it is called for every example."""
+
+    def forward(self, image: object) -> dspy.Prediction:
+        return super().forward(image)
+
+
+@pytest.fixture
+def examples() -> list[dspy.Example]:
+    return colour_examples(3)
+
+
+@pytest.fixture(params=[CLIPClassifier, Slow])
+def program(request: pytest.FixtureRequest) -> CLIPClassifier:
+    program: CLIPClassifier = request.param(list(COLOURS), ColourEncoder(), "a flat <CLASS>.")
+    return program
+
+
+class FailsOn:
+    """A metric that raises for some labels."""
+
+    def __init__(self, *labels: str) -> None:
+        self.labels = labels
+        self.calls = 0
+
+    def __call__(self, example: dspy.Example, prediction: dspy.Prediction) -> float:
+        self.calls += 1
+        if example.label in self.labels:
+            raise ValueError(f"no {example.label}")
+        return 1.0
+
+
+@pytest.mark.parametrize("num_threads", [None, 1, 3])
+def test_it_gives_what_dspy_gives(
+    num_threads: int | None, program: CLIPClassifier, examples: list[dspy.Example]
+) -> None:
+    ours = ProgramEvaluate(devset=examples, metric=clip_acc, num_threads=num_threads)(program)
+    dspys = dspy.Evaluate(devset=examples, metric=clip_acc, num_threads=1)(program)
+    assert ours.score == dspys.score
+    given = [[(e, p.label, score) for e, p, score in result.results] for result in (ours, dspys)]
+    assert given[0] == given[1]
+
+
+def test_examples_that_raise_count_as_0_and_are_logged_as_dspy_does(
+    program: CLIPClassifier, examples: list[dspy.Example], caplog: pytest.LogCaptureFixture
+) -> None:
+    logger = logging.getLogger("dspy")
+    logger.addHandler(caplog.handler)
+    scores = []
+    for evaluate in (ProgramEvaluate, dspy.Evaluate):
+        metric = FailsOn("red")
+        scores.append(evaluate(devset=examples, metric=metric, num_threads=1)(program).score)
+    logger.removeHandler(caplog.handler)
+    assert scores[0] == scores[1] == pytest.approx(100 * 15 / 18, abs=0.01)
+    messages = [record.getMessage() for record in caplog.records]
+    errors = [message for message in messages if message.startswith("Error")]
+    assert len(errors) == 6
+    assert errors[:3] == errors[3:]
+
+
+def test_too_many_errors_end_the_evaluation_with_the_first_of_them(
+    program: CLIPClassifier, examples: list[dspy.Example]
+) -> None:
+    metric = FailsOn("red", "green")
+    evaluate = ProgramEvaluate(devset=examples, metric=metric, max_errors=4, num_threads=1)
+    with pytest.raises(EvaluationError, match=r"^4 of 18 examples failed, the first with Value"):
+        evaluate(program)
+    assert metric.calls == 4
+
+
+def test_all_examples_failing_is_never_a_score_of_0(
+    program: CLIPClassifier, examples: list[dspy.Example]
+) -> None:
+    evaluate = ProgramEvaluate(devset=examples[:2], metric=FailsOn("red"), num_threads=1)
+    with pytest.raises(EvaluationError, match="2 of 2 examples failed"):
+        evaluate(program)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [True, 1, 1.0, np.float32(1), torch.tensor(1.0), dspy.Prediction(score=1.0, feedback="good")],
+)
+def test_metrics_may_give_any_kind_of_number(
+    value: Any, program: CLIPClassifier, examples: list[dspy.Example]
+) -> None:
+    evaluate = ProgramEvaluate(devset=examples, metric=lambda e, p, trace=None: value)
+    assert evaluate(program).score == 100.0
+
+
+@pytest.mark.parametrize("value", [None, float("nan"), "good"])
+def test_what_is_no_number_is_an_error(
+    value: Any, program: CLIPClassifier, examples: list[dspy.Example]
+) -> None:
+    evaluate = ProgramEvaluate(devset=examples, metric=lambda e, p: value)
+    with pytest.raises(EvaluationError):
+        evaluate(program)
+
+
+class Listener(dspy.utils.BaseCallback):  # type: ignore[name-defined]
+    def __init__(self) -> None:
+        self.heard: list[Any] = []
+
+    def on_evaluate_start(self, call_id: str, instance: Any, inputs: dict[str, Any]) -> None:
+        self.heard.append((inputs["program"].template.text, inputs["callback_metadata"]))
+
+    def on_evaluate_end(self, call_id: str, outputs: Any, exception: Any = None) -> None:
+        self.heard.append(outputs.score)
+
+
+def test_callbacks_hear_of_both_kinds(
+    program: CLIPClassifier, examples: list[dspy.Example]
+) -> None:
+    listener = Listener()
+    metadata = {"metric_key": "eval_full"}
+    with dspy.context(callbacks=[listener]):
+        ProgramEvaluate(devset=examples, metric=clip_acc)(program, callback_metadata=metadata)
+        KnownEvaluate(lambda: 12.345, examples, clip_acc)(program, callback_metadata=metadata)
+    begun = ("a flat <CLASS>.", metadata)
+    assert listener.heard == [begun, 100.0, begun, 12.35]
+
+
+def test_a_batch_is_used_only_where_it_means_what_forward_means() -> None:
+    plain = CLIPClassifier(list(COLOURS), ColourEncoder())
+    patched = plain.deepcopy()
+    patched.forward = lambda image: plain(image=image)
+    assert has_batched_forward(plain)
+    assert has_batched_forward(plain.predict)
+    assert not has_batched_forward(Slow(list(COLOURS), ColourEncoder()))
+    assert not has_batched_forward(patched)
+    assert not has_batched_forward(dspy.Predict("image -> label"))
