@@ -70,8 +70,7 @@ def attach_results(program: dspy.Module, results: IPOResults) -> None:
     the prompt with those the other predictors then had.
     """
     texts = _texts_scored(results.trials)
-    program.score = _percent(results.best)
-    program.candidate_programs = [
+    candidates = [
         {
             "score": _percent(trial),
             "program": _with_texts(program, texts[trial.call]),
@@ -79,6 +78,8 @@ def attach_results(program: dspy.Module, results: IPOResults) -> None:
         }
         for trial in results.ranked[:CANDIDATE_PROGRAMS]
     ]
+    program.score = _percent(results.best)
+    program.candidate_programs = candidates
     program.trial_logs = _logs(results.trials)
     program.total_calls = program.prompt_model_total_calls = results.spent.calls
     program.detailed_results = results

@@ -119,7 +119,8 @@ class ScriptedEngine:
         """Answer one request."""
         from dspy.lm15 import Message, Response, Usage
 
-        text = "\n".join(message.text or "" for message in request.messages)
+        said = [request.system or "", *(message.text or "" for message in request.messages)]
+        text = "\n".join(map(str, said))
         with self._lock:
             number = len(self.requests)
             self.requests.append(text)

@@ -34,6 +34,10 @@ class LabeledImages:
     def __len__(self) -> int:
         return len(self.examples)
 
+    def __deepcopy__(self, memo: object) -> LabeledImages:
+        # Optimizers copy programs many times, and a program may hold its images.
+        return self
+
     def few_shot(self, shots: int, seed: int | random.Random) -> LabeledImages:
         """`shots` images of every class, as `sample_per_class` draws them.
 
