@@ -39,7 +39,10 @@ def ask(lm: dspy.BaseLM, module: dspy.Module, field: str, inputs: Mapping[str, A
     adapter = dspy.settings.adapter or dspy.ChatAdapter(use_json_adapter_fallback=False)
     with dspy.context(lm=lm, adapter=adapter, trace=None):
         try:
-            value = getattr(module(**inputs), field)
+            prediction = module(**inputs)
+            # Of a response without choices, DSPy makes a prediction without fields.
+            is_empty = isinstance(prediction, dspy.Prediction) and not prediction.keys()
+            value = None if is_empty else getattr(prediction, field)
         except AdapterParseError as error:
             # The empty answer is told from others by its message alone.
             value = None if "empty or null response" in error.message else error.lm_response

@@ -49,6 +49,8 @@ def brief(error: BaseException, lm: dspy.BaseLM | None = None) -> str:
     one.
     """
     text = " ".join(f"{type(error).__name__}: {error}".split())
+    # What DSPy advises after this speaks of its own arguments, and is long.
+    text = text.partition(" To fix: ")[0]
     for secret in _secrets(lm):
         text = text.replace(secret, "***")
     text = _KEY_SHAPES.sub(r"\1***", text)
@@ -72,8 +74,8 @@ def stop_if_hopeless(error: BaseException, lm: dspy.BaseLM) -> None:
     missing = isinstance(error, LMProviderError) and error.status == _NOT_FOUND
     if missing or isinstance(error, _HOPELESS):
         stop(
-            f"The language model {lm.model!r} cannot be used: {brief(error, lm)}. Check its name "
-            "and its key, then repeat the command; it goes on where it stopped.",
+            f"The language model {lm.model!r} cannot be used: {brief(error, lm).rstrip('.')}. "
+            "Check its name and its key, then repeat the command; it goes on where it stopped.",
             error,
         )
 

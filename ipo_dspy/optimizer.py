@@ -308,10 +308,17 @@ class IPOOptimizer(Teleprompter):
             if description.text is not None or begun:
                 known[description.index] = description
         missing = {index: image for index, image in enumerate(images) if index not in known}
-        if missing:
-            for description in describer.describe(missing):
-                journal.append({"description": description.model_dump()})
-                known[description.index] = description
+        failures = 0
+        for description in describer.describe(missing) if missing else ():
+            journal.append({"description": description.model_dump()})
+            known[description.index] = description
+            failures = failures + 1 if description.text is None else 0
+            if failures >= self.most_failures:
+                stop(
+                    f"The image model failed {failures} times in a row; the last error: "
+                    f"{description.error}. Check it, then repeat the command to go on, or describe "
+                    "images without one."
+                )
         texts = {index: d.text for index, d in sorted(known.items()) if d.text is not None}
         if len(texts) < len(known):
             logger.warning(

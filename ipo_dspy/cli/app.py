@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import signal
@@ -35,6 +36,7 @@ EXPECTED_ERRORS = (
 SHOW_TRACEBACK = "IPO_DSPY_TRACEBACK"
 """Set in the environment, it shows where such an error came from."""
 _INTERRUPTED = 130
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 app = App(
     name="ipo-dspy",
@@ -51,8 +53,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     Args:
         arguments: of the command line; None takes those of the process.
     """
-    signal.signal(signal.SIGINT, _leave)
-    _log_warnings()
+    interrupt = signal.signal(signal.SIGINT, _leave)
+    warnings = _show_warnings()
     try:
         app(arguments)
     except EXPECTED_ERRORS as error:
@@ -60,13 +62,20 @@ def main(arguments: Sequence[str] | None = None) -> None:
             raise
         sys.stderr.write(f"ipo-dspy: {_sentence(error)}\n")
         sys.exit(1)
+    finally:
+        logging.getLogger("ipo_dspy").removeHandler(warnings)
+        signal.signal(signal.SIGINT, interrupt)
 
 
 def _sentence(error: BaseException) -> str:
     text = " ".join(str(error).split())
     if isinstance(error, OSError) and error.strerror:
         where = f"{error.filename}: " if error.filename else ""
-        text = f"{where}{error.strerror}. What was written before is kept; the same command goes on"
+        text = f"{where}{error.strerror}"
+    if isinstance(error, OSError) and error.errno in _NO_ROOM:
+        text += ". What was written before is kept; make room and repeat the command to go on"
+    if isinstance(error, SearchStoppedError) and "timed out" in text.lower():
+        text += " --timeout SECONDS waits longer."
     return text if text.endswith((".", "!", "?")) else f"{text}."
 
 
@@ -78,10 +87,11 @@ def _leave(signal_number: int, frame: FrameType | None) -> None:
     os._exit(_INTERRUPTED)
 
 
-def _log_warnings() -> None:
-    """Show warnings of the library as remarks, and spare the reader those about price lists."""
+def _show_warnings() -> logging.Handler:
+    """Show the library's warnings, and spare the reader those about price lists."""
+    for name in ("dspy.clients.model_metadata", "LiteLLM"):
+        logging.getLogger(name).setLevel(logging.ERROR)
     handler = logging.StreamHandler()
     handler.setFormatter(logging.Formatter("%(message)s"))
     logging.getLogger("ipo_dspy").addHandler(handler)
-    for name in ("dspy.clients.model_metadata", "LiteLLM"):
-        logging.getLogger(name).setLevel(logging.ERROR)
+    return handler

@@ -66,6 +66,7 @@ def evaluate(
     names = [each.name for each in prompts]
     results.print(f"{len(images)} images of {len(images.classnames)} classes, {encoder.clip}")
     results.print(_overall(names, evaluations))
+    results.print("Accuracy in % by class, of the prompts by number:")
     results.print(_by_class(images.classnames, evaluations))
 
 
@@ -105,7 +106,7 @@ def _overall(names: list[str], evaluations: list[Evaluation]) -> Table:
 
 
 def _by_class(classnames: tuple[str, ...], evaluations: list[Evaluation]) -> Table:
-    table = Table(box=box.SIMPLE_HEAD, title="Accuracy in % by class", title_justify="left")
+    table = Table(box=box.SIMPLE_HEAD)
     table.add_column("class", ratio=1)
     for number in range(1, len(evaluations) + 1):
         table.add_column(str(number), justify="right")

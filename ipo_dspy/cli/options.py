@@ -8,6 +8,8 @@ from typing import Annotated, Literal, TypeAlias
 
 from cyclopts import Group, Parameter
 
+from ipo_dspy.engines.presets import Connection
+
 IMAGES = Group("Images", sort_key=1)
 MODELS = Group("Models", sort_key=2)
 SEARCH = Group("Search", sort_key=3)
@@ -89,7 +91,7 @@ class DescribingOptions:
     image_model: str = "vocabulary"
     trust_remote_code: Flag = False
     api_base: str | None = None
-    timeout: float = 60.0
+    timeout: float = Connection.timeout
     num_threads: int = 8
 
 

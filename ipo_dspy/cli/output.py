@@ -74,14 +74,16 @@ class SearchProgress:
             self._say_once(f"A call failed: {trial.reason}. The search goes on.")
         if remarks.is_terminal:
             self._bar.update(self._task, completed=self._seen, description=self._standing())
-        elif trial.step != self._last_step and (better or trial.step % self._every == 0):
+        elif better or (trial.step % self._every == 0 and trial.step != self._last_step):
             remark(f"step {trial.step} of {self._steps}: {self._standing()}")
             self._last_step = trial.step
 
     def _standing(self) -> str:
         if self._best is None or self._best.score is None:
             return "no prompt yet"
-        return f"best accuracy {self._best.score.accuracy:.2f}, loss {self._best.score.loss:.4f}"
+        score = self._best.score
+        waiting = "" if self._seen else "; waiting for answers"
+        return f"best accuracy {score.accuracy:.2f}, loss {score.loss:.4f}{waiting}"
 
     def _say_once(self, sentence: str) -> None:
         if sentence not in self._said:

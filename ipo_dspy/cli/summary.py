@@ -38,7 +38,11 @@ def print_summary(
     console.print(Group("The best prompt:", Padding(Text(found.text, style="bold"), (1, 2))))
     if found == before:
         console.print("No prompt was better than the one the search began with.\n")
-    console.print(_figures(comparisons) if comparisons else _training_figures(results))
+    if comparisons:
+        console.print("Accuracy in % on unseen images:", _figures(comparisons), sep="\n")
+    else:
+        console.print("Accuracy in % on the images of the search itself, which flatter:")
+        console.print(_training_figures(results))
     for comparison in comparisons:
         console.print(_paired(comparison))
     console.print()
@@ -74,7 +78,7 @@ def open_clip_form(template: Template) -> str:
 
 
 def _figures(comparisons: Sequence[Comparison]) -> RenderableType:
-    table = Table(box=box.SIMPLE_HEAD, title="Accuracy in % on unseen images", title_justify="left")
+    table = Table(box=box.SIMPLE_HEAD)
     table.add_column("prompt", ratio=1)
     for comparison in comparisons:
         table.add_column(comparison.part, justify="right")
@@ -93,14 +97,14 @@ def _figures(comparisons: Sequence[Comparison]) -> RenderableType:
 
 
 def _training_figures(results: IPOResults) -> RenderableType:
-    table = Table(box=box.SIMPLE_HEAD, title="Accuracy in % on the images of the search itself")
+    table = Table(box=box.SIMPLE_HEAD)
     table.add_column("prompt", ratio=1)
     table.add_column("accuracy", justify="right")
     table.add_column("loss", justify="right")
     for trial in (results.trials[0], results.best):
         if trial.score is not None:
-            score = trial.score
-            table.add_row(Text(trial.text), f"{score.accuracy:.2f}", f"{score.loss:.3f}")
+            accuracy, loss = f"{trial.score.accuracy:.2f}", f"{trial.score.loss:.3f}"
+            table.add_row(Text(trial.text), accuracy, loss)
     return table
 
 

@@ -132,8 +132,8 @@ class Connection:
         api_base: address of the server; None takes the provider's own.
     """
 
-    timeout: float = 60.0
-    num_retries: int = 3
+    timeout: float = 45.0
+    num_retries: int = 2
     api_base: str | None = None
 
 

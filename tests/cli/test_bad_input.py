@@ -1,0 +1,212 @@
+import resource
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from ipo_dspy import CLIPClassifier
+
+Run = Callable[..., Any]
+QUICK = ("--steps", 1, "--prompts-per-step", 2)
+
+
+@pytest.fixture
+def own(pictures: Path, tmp_path: Path) -> Path:
+    """A copy of the pictures that a test may spoil."""
+    return Path(shutil.copytree(pictures, tmp_path / "own"))
+
+
+@pytest.fixture
+def refused(run: Run) -> Callable[..., str]:
+    """Run a command that must fail with one sentence; give the sentence."""
+
+    def command(*arguments: object) -> str:
+        outcome = run(*arguments)
+        assert outcome.code == 1
+        assert "Traceback" not in outcome.err
+        [sentence] = [line for line in outcome.err.splitlines() if line.startswith("ipo-dspy: ")]
+        assert outcome.err.endswith(f"{sentence}\n")
+        return str(sentence)
+
+    return command
+
+
+def test_a_missing_folder(refused: Callable[..., str]) -> None:
+    assert "there is no folder nowhere" in refused("optimize", "nowhere")
+
+
+def test_an_empty_folder(refused: Callable[..., str], tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    assert "empty" in refused("optimize", "empty")
+
+
+def test_a_class_folder_without_images(refused: Callable[..., str], own: Path) -> None:
+    (own / "zebra").mkdir()
+    assert "zebra has no images" in refused("optimize", own)
+
+
+def test_one_class_only(refused: Callable[..., str], own: Path) -> None:
+    for folder in sorted(own.iterdir())[1:]:
+        shutil.rmtree(folder)
+    assert "one class only, 'apple'" in refused("optimize", own)
+
+
+def test_a_truncated_image_is_named_with_the_option_that_skips_it(
+    refused: Callable[..., str], run: Run, own: Path
+) -> None:
+    bad = own / "cup" / "002.png"
+    bad.write_bytes(bad.read_bytes()[:200])
+
+    sentence = refused("optimize", own, *QUICK)
+    assert str(bad) in sentence
+    assert "--skip-bad-images" in sentence
+    assert run("optimize", own, *QUICK, "--skip-bad-images").code == 0
+
+
+def test_too_few_classes_for_novel(refused: Callable[..., str], own: Path) -> None:
+    for folder in sorted(own.iterdir())[3:]:
+        shutil.rmtree(folder)
+    assert "--novel needs at least 4 classes" in refused("optimize", own, "--novel")
+
+
+def test_a_class_name_of_sixty_words_is_named_before_any_trial(
+    refused: Callable[..., str], own: Path, tmp_path: Path
+) -> None:
+    name = " ".join(f"w{number}" for number in range(60))
+    (own / "cup").rename(own / name)
+
+    assert name in refused("optimize", own, "--out", "run")
+    assert not (tmp_path / "run" / "journal.jsonl").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["--clip", "open_clip:ViT-B-33/openai"], "ViT-B-32"),
+        (["--clip", "clip"], "names no encoder"),
+        (["--device", "toaster"], "toaster"),
+        (["--precision", "int1"], "int1"),
+        (["--prompt-model", "hf:"], "names no model"),
+        (["--prompt-model", "openai/"], "openai/"),
+        (["--image-model", "offline"], "sees no images"),
+        (["--image-model", "file:missing.txt"], "missing.txt"),
+        (["--initial", "a photo"], "<CLASS>"),
+        (["--steps", "0"], "steps"),
+        (["--prompts-per-step", "0"], "prompts_per_step"),
+        (["--max-calls", "-1"], "calls"),
+        (["--shots", "0"], "--shots"),
+        (["--hold-out", "1.5"], "--hold-out"),
+        (["--timeout", "0", "--prompt-model", "openai/x"], "--timeout"),
+    ],
+)
+def test_an_option_that_cannot_be(
+    refused: Callable[..., str], pictures: Path, arguments: list[str], expected: str
+) -> None:
+    assert expected in refused("optimize", pictures, *arguments)
+
+
+def test_fewer_descriptions_than_images(
+    refused: Callable[..., str], pictures: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "texts.txt").write_text("grey\n" * 3)
+    assert "3 descriptions" in refused("optimize", pictures, "--image-model", "file:texts.txt")
+
+
+def test_an_unwritable_run_folder(
+    refused: Callable[..., str], pictures: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "file").write_text("")
+    assert "file/run cannot be used" in refused("optimize", pictures, "--out", "file/run")
+
+
+@pytest.mark.parametrize("other", [["--seed", 1], ["--shots", 2], ["--history-size", 3]])
+def test_the_run_folder_of_another_run_is_left_as_it_is(
+    refused: Callable[..., str], run: Run, pictures: Path, tmp_path: Path, other: list[object]
+) -> None:
+    run("optimize", pictures, *QUICK, "--out", "run")
+    before = {file: file.read_bytes() for file in (tmp_path / "run").iterdir() if file.is_file()}
+
+    assert "belongs to a run with another" in refused(
+        "optimize", pictures, *QUICK, *other, "--out", "run"
+    )
+    assert before == {file: file.read_bytes() for file in before}
+
+
+def test_a_demo_of_another_seed_does_not_touch_the_pictures(
+    refused: Callable[..., str], run: Run, tmp_path: Path
+) -> None:
+    run("optimize", *QUICK, "--out", "run")
+    picture = tmp_path / "run/pictures/train/apple/000.png"
+    before = picture.read_bytes()
+
+    refused("optimize", *QUICK, "--seed", 1, "--out", "run")
+    assert picture.read_bytes() == before
+
+
+def test_a_full_disk_ends_with_a_sentence_and_the_same_command_goes_on(
+    run: Run, pictures: Path, tmp_path: Path
+) -> None:
+    def no_more_than(most_bytes: int) -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (most_bytes, most_bytes))
+
+    command = ["optimize", str(pictures), "--steps", "3", "--out"]
+    full = subprocess.run(
+        [sys.executable, "-m", "ipo_dspy.cli", *command, "full"],
+        cwd=tmp_path,
+        preexec_fn=lambda: no_more_than(6000),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert full.returncode == 1
+    assert "Traceback" not in full.stderr
+    assert "journal.jsonl cannot be written" in full.stderr.splitlines()[-1]
+
+    assert run(*command, "full").code == 0
+    assert run(*command, "never-full").code == 0
+    programs = [(tmp_path / out / "program.json").read_bytes() for out in ("full", "never-full")]
+    assert programs[0] == programs[1]
+
+
+def test_a_text_that_is_called_a_picture(refused: Callable[..., str], own: Path) -> None:
+    (own / "cup" / "text.png").write_text("I am no image")
+    assert "text.png" in refused("evaluate", "a <CLASS>", own)
+
+
+def test_turned_and_transparent_images_are_fine(run: Run, own: Path) -> None:
+    file = own / "cup" / "000.png"
+    image = Image.open(file).convert("RGBA")
+    image.putalpha(128)
+    image.save(file)
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.open(own / "key" / "000.png").convert("RGB").save(own / "key" / "turned.jpg", exif=exif)
+
+    assert run("evaluate", "a <CLASS>", own).code == 0
+
+
+@pytest.mark.parametrize(
+    ("prompt", "expected"),
+    [("a photo", "<CLASS>"), ("missing.json", "missing.json"), ("broken.json", "broken.json")],
+)
+def test_evaluating_what_is_no_prompt(
+    refused: Callable[..., str], pictures: Path, tmp_path: Path, prompt: str, expected: str
+) -> None:
+    (tmp_path / "broken.json").write_text("{}")
+    assert expected in refused("evaluate", prompt, pictures)
+
+
+def test_a_fault_of_the_program_keeps_its_traceback(
+    run: Run, pictures: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(self: CLIPClassifier, path: object) -> None:
+        raise KeyError(path)
+
+    monkeypatch.setattr(CLIPClassifier, "save", broken)
+    with pytest.raises(KeyError):
+        run("optimize", pictures, *QUICK)
