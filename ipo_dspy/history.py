@@ -95,12 +95,17 @@ class Past:
             trial = Trial.model_validate(event["trial"])
             self.trials[trial.call] = trial
         for step, slot in event.get("again", ()):
-            del self.replies[step, slot], self.trials[step, slot]
+            self.replies.pop((step, slot), None)
+            self.trials.pop((step, slot), None)
 
     def in_order(self) -> list[Reply]:
         """The replies as they were settled, and then those that were not."""
         settled = [self.replies[call] for call in self.trials if call in self.replies]
-        return settled + [r for call, r in self.replies.items() if call not in self.trials]
+        return settled + self.unsettled()
+
+    def unsettled(self) -> list[Reply]:
+        """The replies of which there is no trial."""
+        return [reply for call, reply in self.replies.items() if call not in self.trials]
 
     def useless(self) -> list[Trial]:
         """The trials at the end that say that the prompt model does not work."""

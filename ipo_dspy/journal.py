@@ -95,7 +95,7 @@ class Journal:
         for key in [*expected, *found]:
             if found.get(key) != expected.get(key):
                 raise JournalError(
-                    f"{self.path} belongs to a run with another {key.replace('_', ' ')}: "
+                    f"{self.path} belongs to a run that differs in its {key.replace('_', ' ')}: "
                     f"{found.get(key)!r} there, {expected.get(key)!r} here. Repeat the command it "
                     "was begun with to go on, or choose another run folder."
                 )

@@ -353,6 +353,12 @@ class IPOOptimizer(Teleprompter):
                 "prompt_model": lm.model,
                 "describer": describer.spec,
                 "encoder": [predictor.zero_shot.encoder.spec for predictor in clip.values()],
+                "class_names": _digest([repr(predictor.classnames) for predictor in clip.values()]),
+                "demo_cache": [
+                    [repr(p.demo_cache), fingerprint(p.demos)]
+                    for p in clip.values()
+                    if p.demo_cache is not None
+                ],
                 "training_images": fingerprint(trainset),
                 "validation_images": fingerprint(valset or []),
                 "initial": self.initial or [p.signature.instructions for p in program.predictors()],

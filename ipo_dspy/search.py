@@ -108,10 +108,10 @@ class Search:
         return self._best
 
     def _forget_useless_answers(self) -> None:
-        """Where useless answers in a row stopped the search, ask for those again."""
-        calls = [trial.call for trial in self._past.useless()]
-        if len(calls) >= self._settings.most_failures:
-            event = {"again": calls}
+        """Where useless answers in a row stopped the search, ask again from the first one on."""
+        useless = self._past.useless()
+        if len(useless) >= self._settings.most_failures:
+            event = {"again": [record.call for record in (*useless, *self._past.unsettled())]}
             self._log.append(event)
             self._past.add(event)
 

@@ -70,9 +70,9 @@ def test_a_journal_cut_within_its_first_line_begins_anew(tmp_path: Path) -> None
 @pytest.mark.parametrize(
     ("header", "difference"),
     [
-        ({**HEADER, "seed": 2}, "another seed: 1 there, 2 here"),
-        ({**HEADER, "encoder": "demo"}, "another encoder: None there, 'demo' here"),
-        ({"seed": 1}, "another prompt model: 'a/b' there, None here"),
+        ({**HEADER, "seed": 2}, "its seed: 1 there, 2 here"),
+        ({**HEADER, "encoder": "demo"}, "its encoder: None there, 'demo' here"),
+        ({"seed": 1}, "its prompt model: 'a/b' there, None here"),
     ],
 )
 def test_another_header_is_refused_naming_what_differs(
