@@ -111,7 +111,8 @@ class Search:
         """Where useless answers in a row stopped the search, ask again from the first one on."""
         useless = self._past.useless()
         if len(useless) >= self._settings.most_failures:
-            event = {"again": [record.call for record in (*useless, *self._past.unsettled())]}
+            unsettled = [reply.call for reply in self._past.unsettled()]
+            event = {"again": [*(trial.call for trial in useless), *unsettled]}
             self._log.append(event)
             self._past.add(event)
 
