@@ -11,24 +11,30 @@ __version__ = version("ipo-dspy")
 
 from ipo_dspy.budget import Budget
 from ipo_dspy.data import LabeledImages, read_folder
+from ipo_dspy.demo_cache import DemoCache, ImageVectorizer
 from ipo_dspy.describer import FileDescriber, LMDescriber, NoDescriber, VocabularyDescriber
 from ipo_dspy.encoders import Encoder, load_encoder
 from ipo_dspy.engines.offline import offline_lm
+from ipo_dspy.guidance import MIPROV2_SETTINGS, TemplateProposer
 from ipo_dspy.metrics import clip_acc, clip_prob
 from ipo_dspy.optimizer import IPOOptimizer
 from ipo_dspy.program import CLIPClassifier, CLIPPredict
+from ipo_dspy.prompt_ensemble import prompt_ensemble
 from ipo_dspy.proposer import Proposer
 from ipo_dspy.records import Score, ScoredPrompt, Trial
 from ipo_dspy.signatures import MetaPrompt, ProposePrompt
 from ipo_dspy.template import Template
 
 __all__ = [
+    "MIPROV2_SETTINGS",
     "Budget",
     "CLIPClassifier",
     "CLIPPredict",
+    "DemoCache",
     "Encoder",
     "FileDescriber",
     "IPOOptimizer",
+    "ImageVectorizer",
     "LMDescriber",
     "LabeledImages",
     "MetaPrompt",
@@ -38,6 +44,7 @@ __all__ = [
     "Score",
     "ScoredPrompt",
     "Template",
+    "TemplateProposer",
     "Trial",
     "VocabularyDescriber",
     "__version__",
@@ -45,5 +52,6 @@ __all__ = [
     "clip_prob",
     "load_encoder",
     "offline_lm",
+    "prompt_ensemble",
     "read_folder",
 ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from copy import deepcopy
 from typing import TYPE_CHECKING, Any, Self
 
 import dspy
@@ -182,6 +183,18 @@ class ZeroShotPredict(dspy.Predict):
             prediction._probabilities = Probabilities(self.classnames, row)
             result.append(prediction)
         return result
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        # Optimizers may set a language model, which is never called: copies share it.
+        new = type(self).__new__(type(self))
+        memo[id(self)] = new
+        new.__setstate__(deepcopy(self.__getstate__(), memo))
+        new.lm = self.lm
+        return new
+
+    def __getstate__(self) -> dict[str, Any]:
+        # What is pickled holds no language model, and so no key.
+        return {**super().__getstate__(), "lm": None}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         # InferRules writes into the signature class in place: every copy needs a class of its own.

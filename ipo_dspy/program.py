@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Self
 
 import dspy
 import orjson
@@ -56,7 +56,8 @@ class _ClassifierBase(dspy.Module):
         shots: int | None = None,
         seed: int = 0,
         skip_bad_images: bool = False,
-        **settings: Any,
+        top_k: int = 5,
+        demo_cache: DemoCache | None = None,
     ) -> Self:
         """Make a classifier of `path/<class name>/*` with the images as its `trainset`.
 
@@ -67,7 +68,8 @@ class _ClassifierBase(dspy.Module):
             shots: how many images of each class to take, drawn with `seed`; None takes all.
             seed: seed of the draw.
             skip_bad_images: go on without images that cannot be read.
-            settings: `top_k` and `demo_cache` as for `CLIPPredict`.
+            top_k: as for `CLIPPredict`.
+            demo_cache: as for `CLIPPredict`.
 
         Raises:
             DataError: the folder has no usable images; the message says what to do.
@@ -75,7 +77,7 @@ class _ClassifierBase(dspy.Module):
         from ipo_dspy.data import read_folder
 
         data = read_folder(path, skip_bad_images=skip_bad_images)
-        program = cls(data.classnames, clip, template, **settings)
+        program = cls(data.classnames, clip, template, top_k=top_k, demo_cache=demo_cache)
         program.data = data if shots is None else data.few_shot(shots, seed)
         return program
 
