@@ -71,20 +71,31 @@ class BatchSize:
             RuntimeError: memory does not even hold one item; or what `encode` raises.
         """
         parts: list[Tensor] = []
-        start = 0
-        while start < len(items):
+        done = 0
+
+        def encode_next(size: int) -> Tensor:
+            return encode(items[done : done + size])
+
+        while done < len(items):
+            parts.append(self.attempt(encode_next))
+            done += len(parts[-1])
+        return torch.cat(parts)
+
+    def attempt(self, encode: Callable[[int], Tensor]) -> Tensor:
+        """Encode with that many items at once, or with as many as memory allows.
+
+        Raises:
+            RuntimeError: memory does not even hold one item; or what `encode` raises.
+        """
+        while True:
             size = self.size
             try:
-                parts.append(encode(items[start : start + size]))
+                return encode(size)
             except RuntimeError as error:
                 if size == 1 or not is_out_of_memory(error):
                     raise
-            else:
-                start += size
-                continue
             # Only here, for the error's traceback keeps the batch in memory.
             self._halve(size)
-        return torch.cat(parts)
 
     def _halve(self, size: int) -> None:
         self.size = min(self.size, size // 2)

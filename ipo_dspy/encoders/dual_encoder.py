@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import logging
+import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Self
 
 import torch
@@ -16,8 +19,17 @@ from ipo_dspy.encoders.loading import load_encoder
 if TYPE_CHECKING:
     import PIL.Image
 
+    from ipo_dspy.encoders.text_tower import CausalTextTower
+
+_logger = logging.getLogger(__name__)
+
 _IMAGES_AT_ONCE = 64
 _TEXTS_AT_ONCE = 128
+# A GPU needs many tokens to be busy; on a CPU more would only leave the caches.
+_TOKENS_AT_ONCE = 16384
+_TOKENS_AT_ONCE_ON_CPU = 2048
+_TRIED_TEXTS = ("a photo of a cat.", "a photo of two dogs, asleep in the snow", "a cat")
+_LARGEST_DIFFERENCE = 1e-4
 
 
 class DualEncoder(ABC):
@@ -49,6 +61,11 @@ class DualEncoder(ABC):
         self.model = model.to(self.device).eval().requires_grad_(False)
         self._images_at_once = BatchSize(_IMAGES_AT_ONCE)
         self._texts_at_once = BatchSize(_TEXTS_AT_ONCE)
+        on_cpu = self.device.type == "cpu"
+        self._tokens_at_once = BatchSize(_TOKENS_AT_ONCE_ON_CPU if on_cpu else _TOKENS_AT_ONCE)
+        self._tower_lock = threading.Lock()
+        self._tower_tried = False
+        self._tower: CausalTextTower | None = None
 
     @abstractmethod
     def count_tokens(self, texts: Sequence[str]) -> list[int]:
@@ -69,11 +86,18 @@ class DualEncoder(ABC):
 
     @abstractmethod
     def _tokenize(self, texts: Sequence[str]) -> Tensor:
-        """Give the library's own token ids, padded as the model was trained: [T, L]."""
+        """Give the library's own token ids, padded as the model was trained: [T, L], on the CPU.
+
+        Texts that are too long may be cut.
+        """
 
     @abstractmethod
     def _text_tower(self, tokens: Tensor) -> Tensor:
         """Run the library's own text tower: [T, D], any length."""
+
+    def _read_text_tower(self) -> CausalTextTower | None:
+        """Read the library's text tower for the fast path; None where that is not exact."""
+        return None
 
     @abstractmethod
     def _scale_and_bias(self) -> tuple[Tensor, Tensor | None]:
@@ -97,23 +121,35 @@ class DualEncoder(ABC):
         """
         if not texts:
             raise ValueError("encode_texts needs at least one text; got none")
-        self._refuse_long(texts)
-        return self._texts_at_once.run(texts, self._encode_text_batch)
+        return self.encode_templates([texts])[0]
 
     def encode_templates(self, groups: Sequence[Sequence[str]]) -> Tensor:
         """Encode several templates, each filled with every class name: [G, C, D] unit length.
 
-        A group's features are the same bits whatever other groups come with it.
+        A group's features are the same bits whatever other groups come with it. They are float32
+        and on the CPU.
 
         Args:
             groups: for every template its C texts, in the order of the class names.
 
         Raises:
-            ValueError: no groups, groups of different sizes, or a text that is too long.
+            ValueError: no groups, no class names, groups of different sizes, or a text that is too
+                long.
         """
         if not groups:
             raise ValueError("encode_templates needs at least one group of texts; got none")
-        return torch.stack([self.encode_texts(group) for group in groups])
+        sizes = sorted({len(group) for group in groups})
+        if sizes[0] == 0:
+            raise ValueError("encode_templates needs a text per class name; got a group of none")
+        if len(sizes) > 1:
+            raise ValueError(
+                "encode_templates needs groups of one size, a text per class name; got "
+                f"groups of {sizes[0]} and of {sizes[-1]} texts"
+            )
+        tower = self._fast_tower()
+        with torch.inference_mode():
+            encoded = [self._encode_group(group, tower) for group in groups]
+            return torch.stack(encoded).cpu()
 
     def logits(self, image_features: Tensor, text_features: Tensor) -> Tensor:
         """Compare [N, D] image features with [C, D] text features: [N, C] logits."""
@@ -128,7 +164,21 @@ class DualEncoder(ABC):
             pixels = self._pixels(images).to(self.device)
             with autocast(self.device, self.precision):
                 features = self._image_tower(pixels)
-            return _unit_length(features)
+            return _unit_length(features).cpu()
+
+    def _encode_group(self, texts: Sequence[str], tower: CausalTextTower | None) -> Tensor:
+        """Encode texts without those of other groups, so that these cannot change a bit."""
+        if tower is None:
+            self._refuse_long(texts)
+            return self._texts_at_once.run(texts, self._encode_text_batch)
+        tokens = self._tokenize(texts)
+        # A text that fills its row may have been cut; the others are all there.
+        full = (tower.ends(tokens) == tokens.shape[1] - 1).nonzero().flatten().tolist()
+        self._refuse_long([texts[index] for index in full])
+        return self._run_tower(tower, tokens)
+
+    def _run_tower(self, tower: CausalTextTower, tokens: Tensor) -> Tensor:
+        return _unit_length(self._tokens_at_once.attempt(partial(tower.encode, tokens)))
 
     def _encode_text_batch(self, texts: Sequence[str]) -> Tensor:
         with torch.inference_mode():
@@ -136,6 +186,32 @@ class DualEncoder(ABC):
             with autocast(self.device, self.precision):
                 features = self._text_tower(tokens)
             return _unit_length(features)
+
+    def _fast_tower(self) -> CausalTextTower | None:
+        """The tower that replaces the library's own, if any; found out at the first text."""
+        with self._tower_lock:
+            if not self._tower_tried:
+                self._tower = self._try_fast_tower()
+                self._tower_tried = True
+            return self._tower
+
+    @torch.inference_mode()
+    def _try_fast_tower(self) -> CausalTextTower | None:
+        tower = self._read_text_tower()
+        if tower is None:
+            return None
+        tokens = self._tokenize(_TRIED_TEXTS)
+        found = self._run_tower(tower, tokens)
+        expected = _unit_length(self._text_tower(tokens.to(self.device)))
+        difference = (found - expected).abs().max().item()
+        if not difference <= _LARGEST_DIFFERENCE:
+            _logger.warning(
+                "The fast text path of %s is off by %.1e; its library's own is used instead",
+                self.spec,
+                difference,
+            )
+            return None
+        return tower.to(getattr(torch, self.precision))
 
     def _refuse_long(self, texts: Sequence[str]) -> None:
         for text, count in zip(texts, self.count_tokens(texts), strict=True):
@@ -156,4 +232,4 @@ class DualEncoder(ABC):
 
 
 def _unit_length(features: Tensor) -> Tensor:
-    return functional.normalize(features.float(), dim=-1).cpu()
+    return functional.normalize(features.float(), dim=-1)

@@ -23,9 +23,12 @@ from torch import Tensor, nn
 from ipo_dspy.encoders.base import EncoderError
 from ipo_dspy.encoders.dual_encoder import DualEncoder
 from ipo_dspy.encoders.hub import quick_hub
+from ipo_dspy.encoders.open_clip_text import read_open_clip_text_tower
 
 if TYPE_CHECKING:
     import PIL.Image
+
+    from ipo_dspy.encoders.text_tower import CausalTextTower
 
 _SCHEME = "open_clip:"
 _LOADING_ERRORS = (OSError, RuntimeError, ValueError, KeyError, UnpicklingError, SafetensorError)
@@ -88,6 +91,9 @@ class OpenCLIPEncoder(DualEncoder):
     def _text_tower(self, tokens: Tensor) -> Tensor:
         features: Tensor = self.model.encode_text(tokens)  # type: ignore[operator]
         return features
+
+    def _read_text_tower(self) -> CausalTextTower | None:
+        return read_open_clip_text_tower(self.model)
 
     def _scale_and_bias(self) -> tuple[Tensor, Tensor | None]:
         scale: Tensor = self.model.logit_scale  # type: ignore[assignment]

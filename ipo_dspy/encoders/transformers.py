@@ -19,9 +19,12 @@ from transformers.utils import logging
 from ipo_dspy.encoders.base import EncoderError
 from ipo_dspy.encoders.dual_encoder import DualEncoder
 from ipo_dspy.encoders.hub import quick_hub
+from ipo_dspy.encoders.transformers_text import read_transformers_text_tower
 
 if TYPE_CHECKING:
     import PIL.Image
+
+    from ipo_dspy.encoders.text_tower import CausalTextTower
 
 FAMILIES = ("clip", "metaclip_2", "siglip", "siglip2")
 """The values of `model_type` that load: their text towers read token ids and nothing else."""
@@ -97,6 +100,9 @@ class TransformersEncoder(DualEncoder):
 
     def _text_tower(self, tokens: Tensor) -> Tensor:
         return _pooled(self.model.get_text_features(tokens))  # type: ignore[operator]
+
+    def _read_text_tower(self) -> CausalTextTower | None:
+        return read_transformers_text_tower(self.model)
 
     def _scale_and_bias(self) -> tuple[Tensor, Tensor | None]:
         scale: Tensor = self.model.logit_scale  # type: ignore[assignment]
