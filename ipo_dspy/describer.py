@@ -173,7 +173,8 @@ def mask_class_names(texts: Sequence[str], classnames: Sequence[str]) -> list[st
     """
     names = sorted(classnames, key=len, reverse=True)
     pattern = re.compile(
-        r"(?<!\w)(?:" + "|".join(_either_number(name) for name in names) + r")(?!\w)",
+        # Not within a word; an underscore divides words.
+        r"(?<![^\W_])(?:" + "|".join(_either_number(name) for name in names) + r")(?![^\W_])",
         re.IGNORECASE,
     )
     masked = [pattern.subn(MASK, text) for text in texts]

@@ -1,4 +1,4 @@
-"""A language model behind a real HTTP server, and a cache that no test shares with another."""
+"""What all tests share: a language model behind a real HTTP server, and a cache of one's own."""
 
 import json
 import threading
@@ -9,7 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import dspy
+import hypothesis
 import pytest
+
+# A busy machine is no failure.
+hypothesis.settings.register_profile("patient", deadline=None)
+hypothesis.settings.load_profile("patient")
 
 
 @pytest.fixture

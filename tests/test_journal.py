@@ -125,6 +125,21 @@ def test_a_full_disk_is_reported_and_keeps_what_was_written(tmp_path: Path) -> N
     assert read(tmp_path) == [{"a": 1}, {"c": 3}, {"d": 4}]
 
 
+def test_an_event_that_did_not_reach_the_disk_does_not_spoil_the_next(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(descriptor: int) -> None:
+        raise OSError("input/output error")
+
+    with Journal(tmp_path, HEADER) as journal:
+        with monkeypatch.context() as broken:
+            broken.setattr("os.fsync", fail)
+            with pytest.raises(JournalError, match="input/output"):
+                journal.append({"long": "x" * 100})
+        journal.append({"a": 1})
+    assert read(tmp_path) == [{"a": 1}]
+
+
 def test_a_run_folder_that_cannot_be_made_is_reported(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(JournalError, match="cannot be used"):

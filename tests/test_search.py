@@ -394,6 +394,15 @@ def test_several_predictors_take_turns_and_the_best_trial_of_all_is_kept() -> No
     assert second.predictor.signature.instructions == "d 40"
 
 
+def test_a_stricter_bound_on_useless_answers_does_not_judge_what_is_past() -> None:
+    log = Log()
+    lm = scripted_lm(lambda number, request: "" if number < 7 else f"answer {number}")
+    search(lm, steps=8, prompts_per_step=1, log=log).run()
+    stricter = search(numbered, steps=9, prompts_per_step=1, log=resumable(log), most_failures=5)
+    stricter.run()
+    assert stricter.spent.calls == 9
+
+
 def test_useless_answers_for_several_predictors_are_counted_together_and_asked_again() -> None:
     log = Log()
     with pytest.raises(SearchStoppedError):
@@ -425,8 +434,14 @@ def test_a_journal_that_cannot_be_written_ends_the_search() -> None:
 @pytest.mark.parametrize("steady", [False, True])
 @pytest.mark.parametrize("broken", [False, True])
 def test_no_thread_is_left_behind(steady: bool, broken: bool) -> None:
+    def answer(number: int, request: str) -> str:
+        if broken and number == 0:
+            raise dspy.lm15.AuthError("wrong key")
+        time.sleep(0.05)
+        return f"answer {number}"
+
     before = threading.active_count()
-    found = search(failing(dspy.lm15.AuthError) if broken else numbered, steady=steady)
+    found = search(answer, steady=steady)
     if broken:
         with pytest.raises(SearchStoppedError):
             found.run()
