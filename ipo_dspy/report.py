@@ -32,6 +32,7 @@ class Report:
         comparisons: of the first prompt and the found one on unseen images; may be empty.
         settings: names and values that the run was made with; no secrets.
         remarks: sentences that a reader of the figures should know.
+        is_free: whether the prompt model runs on this machine, where no call costs anything.
     """
 
     title: str
@@ -39,6 +40,21 @@ class Report:
     comparisons: Sequence[Comparison]
     settings: Mapping[str, str] = field(default_factory=dict)
     remarks: Sequence[str] = ()
+    is_free: bool = False
+
+    @property
+    def cost(self) -> str:
+        """What the calls of the prompt model cost; unknown is not zero."""
+        if self.is_free:
+            return "none, the model runs on this machine"
+        dollars = self.results.spent.dollars
+        return "unknown" if dollars is None else f"{dollars:.4f} dollars"
+
+    @property
+    def tokens(self) -> str:
+        """How many tokens the prompt model read and wrote."""
+        tokens = self.results.spent.tokens
+        return "unknown" if tokens is None else f"{tokens:,}"
 
 
 def write_report(path: Path, report: Report) -> None:

@@ -18,6 +18,8 @@ from ipo_dspy.records import Trial
 if TYPE_CHECKING:
     from ipo_dspy.encoders.dual_encoder import DualEncoder
 
+LOCAL_MODELS = ("offline", "hf:")
+"""Beginnings of the specs of models that run on this machine."""
 _FILE = "file:"
 
 

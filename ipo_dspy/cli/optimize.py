@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ipo_dspy.cli.models import make_encoder, make_optimizer
+from ipo_dspy.cli.models import LOCAL_MODELS, make_encoder, make_optimizer
 from ipo_dspy.cli.options import RunOptions
 from ipo_dspy.cli.output import SearchProgress, remark, results, stage
 from ipo_dspy.cli.run_folder import default_run_folder, make_run_folder, write_whole
@@ -62,20 +62,17 @@ def optimize(
 
     write_whole(run_folder / "program.json", program.save)
     report = Report(
-        f"A prompt for {task.name}", found, comparisons, _settings(folder, run), task.remarks
+        title=f"A prompt for {task.name}",
+        results=found,
+        comparisons=comparisons,
+        settings=_settings(folder, run),
+        remarks=task.remarks,
+        is_free=run.proposing.prompt_model.startswith(LOCAL_MODELS),
     )
     write_whole(run_folder / "report.html", partial(write_report, report=report))
     for sentence in task.remarks:
         remark(sentence)
-    print_summary(
-        results,
-        found,
-        comparisons,
-        before=before,
-        prompt_model=run.proposing.prompt_model,
-        run_folder=run_folder,
-        picture=_a_picture(task),
-    )
+    print_summary(results, report, before=before, run_folder=run_folder, picture=_a_picture(task))
 
 
 def _introduce(source: Path | None, run: RunOptions) -> None:

@@ -13,9 +13,9 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from ipo_dspy.budget import Spent
 from ipo_dspy.records import State, Trial
 
-results = Console(highlight=False, markup=False)
+results = Console(highlight=False, markup=False, emoji=False)
 """For what a command was asked for."""
-remarks = Console(stderr=True, highlight=False, markup=False)
+remarks = Console(stderr=True, highlight=False, markup=False, emoji=False)
 """For everything else."""
 
 _LINES_WITHOUT_TERMINAL = 10

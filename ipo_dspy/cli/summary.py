@@ -13,27 +13,26 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from ipo_dspy.budget import Spent
 from ipo_dspy.evaluation import Comparison, h_of
 from ipo_dspy.records import State
+from ipo_dspy.report import Report
 from ipo_dspy.results import IPOResults
 from ipo_dspy.template import SLOT, Template
 
-LOCAL_MODELS = ("offline", "hf:")
-"""Beginnings of the specs of models that run on this machine and cost nothing."""
-
 
 def print_summary(
-    console: Console,
-    results: IPOResults,
-    comparisons: Sequence[Comparison],
-    *,
-    before: Template,
-    prompt_model: str,
-    run_folder: Path,
-    picture: Path | None,
+    console: Console, report: Report, *, before: Template, run_folder: Path, picture: Path | None
 ) -> None:
-    """Print the found prompt, how good it is, what it cost, and how to use it."""
+    """Print the found prompt, how good it is, what it cost, and how to use it.
+
+    Args:
+        console: where to print.
+        report: what there is to tell.
+        before: the prompt that the search began with.
+        run_folder: holds `program.json`.
+        picture: a picture to show the usage with.
+    """
+    results, comparisons = report.results, report.comparisons
     found = Template(results.best.text)
     console.print(Group("The best prompt:", Padding(Text(found.text, style="bold"), (1, 2))))
     if found == before:
@@ -47,7 +46,10 @@ def print_summary(
         console.print(_paired(comparison))
     console.print()
     console.print(_counts(results))
-    console.print(_costs(results.spent, prompt_model))
+    console.print(
+        f"{results.spent.calls} calls of the prompt model, tokens: {report.tokens}, "
+        f"cost: {report.cost}."
+    )
     if not results.ended_by.startswith("steps"):
         console.print(f"Ended by the bound on {results.ended_by}.")
     # A wrapped line could not be copied, so lines to copy are left to the terminal.
@@ -123,11 +125,3 @@ def _counts(results: IPOResults) -> str:
         f"{len(results.trials)} prompts: {states[State.OK]} ok, {states[State.INVALID]} invalid, "
         f"{states[State.FAILED]} failed."
     )
-
-
-def _costs(spent: Spent, prompt_model: str) -> str:
-    tokens = "unknown" if spent.tokens is None else f"{spent.tokens:,}"
-    dollars = "unknown" if spent.dollars is None else f"{spent.dollars:.4f} dollars"
-    if prompt_model.startswith(LOCAL_MODELS):
-        dollars = "none, the model runs on this machine"
-    return f"{spent.calls} calls of the prompt model, tokens: {tokens}, cost: {dollars}."

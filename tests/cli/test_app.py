@@ -1,0 +1,80 @@
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import ipo_dspy
+from ipo_dspy.cli import main
+from ipo_dspy.cli.app import SHOW_TRACEBACK
+
+Run = Callable[..., Any]
+PATIENCE = 60.0
+
+
+def test_help_loads_no_model_library() -> None:
+    code = (
+        "import sys; sys.argv = ['ipo-dspy', 'optimize', '--help']\n"
+        "from ipo_dspy.cli import main\n"
+        "try: main()\n"
+        "except SystemExit: pass\n"
+        "slow = {'torch', 'open_clip', 'transformers', 'litellm'} & set(sys.modules)\n"
+        "sys.exit(f'{slow} were imported' if slow else 0)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, stdout=subprocess.DEVNULL)
+
+
+def test_the_version_is_the_packages(run: Run) -> None:
+    assert run("--version").out.strip() == ipo_dspy.__version__
+
+
+def test_the_help_lists_the_commands(run: Run) -> None:
+    out = run("--help").out
+    for command in ("optimize", "plan", "evaluate", "describe", "presets"):
+        assert command in out
+
+
+def test_an_unknown_option_is_refused(run: Run, pictures: Path) -> None:
+    outcome = run("optimize", pictures, "--stepps", 3)
+    assert outcome.code != 0
+    assert "--steps" in outcome.err
+
+
+def test_a_traceback_is_shown_on_request(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(SHOW_TRACEBACK, "1")
+    with pytest.raises(ValueError, match="nowhere"):
+        main(["optimize", "nowhere"])
+
+
+def test_the_process_is_left_as_it_was(run: Run) -> None:
+    before = signal.getsignal(signal.SIGINT)
+    run("optimize", "nowhere")
+    assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_ctrl_c_ends_with_one_line_and_the_run_can_go_on(
+    run: Run, pictures: Path, tmp_path: Path
+) -> None:
+    command = ["optimize", str(pictures), "--prompts-per-step", "2", "--out", "run", "--steps"]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "ipo_dspy.cli", *command, "100000"],
+        cwd=tmp_path,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    journal = tmp_path / "run" / "journal.jsonl"
+    end = time.monotonic() + PATIENCE
+    while not (journal.exists() and b'"step":3' in journal.read_bytes()):
+        assert time.monotonic() < end
+        time.sleep(0.01)
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=PATIENCE)
+
+    assert process.returncode == 130
+    assert err.splitlines()[-1] == "ipo-dspy: stopped; the same command goes on where it was."
+    assert "Traceback" not in err
+    assert run(*command, 4).code == 0
