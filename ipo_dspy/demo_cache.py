@@ -40,7 +40,12 @@ class DemoCache:
     To the logit of its class, every demo adds `weight * exp(-sharpness * (1 - cosine))`, the cosine
     being that of the two images' features. This is Tip-Adapter without training (Zhang et al.,
     ECCV 2022), where `weight` is called alpha and `sharpness` beta; the defaults are its values for
-    ImageNet.
+    ImageNet. Both are worth tuning on images that are neither demos nor test images.
+
+    Classes gain with every demo they have, so each should have the same number of them, as
+    `LabeledFewShot(k=len(trainset))` gives on a balanced set. BootstrapFewShot stops at the first
+    demos it finds: shuffle the training set, and give it many. Find the template first and the
+    demos then, since a training image that is a demo recognises itself.
 
     Args:
         weight: what a demo equal to the image adds, in units of the encoder's logits; above 0.
