@@ -47,12 +47,13 @@ class LMDescriber:
     Args:
         lm: a `dspy.LM` that takes images.
         num_threads: how many calls may be out at once.
-        temperature: of the calls; the paper's descriptions were sampled at 0.7.
+        temperature: of the calls; the paper's descriptions were sampled at 0.7. None leaves it to
+            the model, as some take no other than their own.
     """
 
     lm: dspy.BaseLM
     num_threads: int = 8
-    temperature: float = 0.7
+    temperature: float | None = 0.7
     calls_per_image: int = 1
 
     @property

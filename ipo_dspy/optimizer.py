@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -10,21 +9,20 @@ from pathlib import Path
 from typing import Any
 
 import dspy
-import orjson
 from dspy.teleprompt import Teleprompter
 
 from ipo_dspy.budget import ANSWER_TOKENS, Budget, Plan, Spent, estimate_tokens
-from ipo_dspy.data.examples import image_of
-from ipo_dspy.data.images import content_hash
-from ipo_dspy.describer import Describer, NoDescriber, VocabularyDescriber, mask_class_names
-from ipo_dspy.errors import NO_LANGUAGE_MODEL, stop
-from ipo_dspy.journal import Journal, NoJournal, records
+from ipo_dspy.describer import Describer, NoDescriber, VocabularyDescriber
+from ipo_dspy.describing import describe_images, spread_images
+from ipo_dspy.errors import NO_LANGUAGE_MODEL
+from ipo_dspy.fingerprints import digest, fingerprint
+from ipo_dspy.journal import Journal, NoJournal
 from ipo_dspy.metrics import clip_acc
 from ipo_dspy.program import CLIPPredict
 from ipo_dspy.program_evaluate import CANDIDATE
 from ipo_dspy.prompt_model import PromptModel
 from ipo_dspy.proposer import InstructionRules, Proposer, RefusedError, Rules, TemplateRules
-from ipo_dspy.records import Description, Trial
+from ipo_dspy.records import Trial
 from ipo_dspy.results import IPOResults, attach_results, detach_results
 from ipo_dspy.scorer import Metric, Scorer, make_scorer
 from ipo_dspy.search import Search, Settings
@@ -177,7 +175,13 @@ class IPOOptimizer(Teleprompter):
             dspy.context(trace=None),
         ):
             targets = self._targets(program, examples, valset)
-            descriptions = self._describe(program, examples, describer, journal)
+            descriptions = describe_images(
+                describer,
+                self.images_to_describe(examples),
+                [name for p in _clip_predictors(program).values() for name in p.classnames],
+                journal,
+                self.most_failures,
+            )
             proposer = self.proposer or Proposer(self._meta_prompt(program).signature())
             search = Search(
                 targets,
@@ -219,7 +223,7 @@ class IPOOptimizer(Teleprompter):
 
     def images_to_describe(self, trainset: Sequence[dspy.Example]) -> list[object]:
         """Pick the images that are described: at most `images_described`, at even distances."""
-        return _images(_spread(trainset, self.images_described))
+        return spread_images(trainset, self.images_described)
 
     def _language_model(self) -> dspy.BaseLM:
         lm = self.prompt_model or dspy.settings.lm
@@ -292,47 +296,6 @@ class IPOOptimizer(Teleprompter):
             program, name, examples, self.metric, self.num_threads, self.max_errors, metric_key
         )
 
-    def _describe(
-        self,
-        program: dspy.Module,
-        trainset: Sequence[dspy.Example],
-        describer: Describer,
-        journal: Journal | NoJournal,
-    ) -> list[str]:
-        images = self.images_to_describe(trainset)
-        known: dict[int, Description] = {}
-        begun = bool(records(journal.events, "reply"))
-        for body in records(journal.events, "description"):
-            description = Description.model_validate(body)
-            # What failed is asked again, unless proposals were already made without it.
-            if description.text is not None or begun:
-                known[description.index] = description
-        missing = {index: image for index, image in enumerate(images) if index not in known}
-        failures = 0
-        for description in describer.describe(missing) if missing else ():
-            journal.append({"description": description.model_dump()})
-            known[description.index] = description
-            failures = failures + 1 if description.text is None else 0
-            if failures >= self.most_failures:
-                stop(
-                    f"The image model failed {failures} times in a row; the last error: "
-                    f"{description.error}. Check it, then repeat the command to go on, or describe "
-                    "images without one."
-                )
-        texts = {index: d.text for index, d in sorted(known.items()) if d.text is not None}
-        if len(texts) < len(known):
-            logger.warning(
-                "%d of %d images have no description.", len(known) - len(texts), len(images)
-            )
-        if known and not texts:
-            stop(
-                f"No image could be described; the first error: {known[0].error}. Check the image "
-                "model, then repeat the command, or describe images without one."
-            )
-        names = [name for p in _clip_predictors(program).values() for name in p.classnames]
-        masked = mask_class_names(list(texts.values()), names)
-        return [f"Image {index}: {text}" for index, text in zip(texts, masked, strict=True)]
-
     def _open_journal(
         self,
         program: dspy.Module,
@@ -353,7 +316,7 @@ class IPOOptimizer(Teleprompter):
                 "prompt_model": lm.model,
                 "describer": describer.spec,
                 "encoder": [predictor.zero_shot.encoder.spec for predictor in clip.values()],
-                "class_names": _digest([repr(predictor.classnames) for predictor in clip.values()]),
+                "class_names": digest([repr(predictor.classnames) for predictor in clip.values()]),
                 "demo_cache": [
                     [repr(p.demo_cache), fingerprint(p.demos)]
                     for p in clip.values()
@@ -368,7 +331,7 @@ class IPOOptimizer(Teleprompter):
                 "images_described": self.images_described,
                 "temperature": self.temperature,
                 "steady": self.steady,
-                "meta_prompt": _digest([repr(self._meta_prompt(program)), repr(proposer)]),
+                "meta_prompt": digest([repr(self._meta_prompt(program)), repr(proposer)]),
             },
         )
 
@@ -386,23 +349,6 @@ class IPOOptimizer(Teleprompter):
             )
         if self.on_trial is not None:
             self.on_trial(trial, spent)
-
-
-def fingerprint(examples: Sequence[dspy.Example]) -> str:
-    """Hash the content of examples; images count by content, not by where they lie."""
-    parts = []
-    for example in examples:
-        image = image_of(example)
-        fields = {
-            key: content_hash(value) if value is image else repr(value)
-            for key, value in example.items()
-        }
-        parts.append(repr(sorted(fields.items())))
-    return _digest(parts)
-
-
-def _digest(parts: Sequence[str]) -> str:
-    return hashlib.blake2b(orjson.dumps(list(parts)), digest_size=16).hexdigest()
 
 
 def _version() -> str:
@@ -446,16 +392,3 @@ def _checked_initial(text: str, rules: TemplateRules) -> str:
         return "\n".join(rules.check(line) for line in Template(text).lines)
     except (RefusedError, InvalidTemplateError) as error:
         raise ValueError(f"The initial prompt {text!r} cannot be used: {error}.") from error
-
-
-def _images(examples: Sequence[dspy.Example]) -> list[object]:
-    """The images of examples, or none if one has no image."""
-    images = [image_of(example) for example in examples]
-    return [] if any(image is None for image in images) else images
-
-
-def _spread(examples: Sequence[dspy.Example], most: int) -> list[dspy.Example]:
-    """Pick at most `most` examples at even distances."""
-    if len(examples) <= most:
-        return list(examples)
-    return [examples[index * len(examples) // most] for index in range(most)]

@@ -27,7 +27,6 @@ from ipo_dspy import (
 from ipo_dspy.budget import estimate_tokens
 from ipo_dspy.describer import Describer
 from ipo_dspy.errors import SearchStoppedError
-from ipo_dspy.optimizer import fingerprint
 from ipo_dspy.testing import COLOURS, ColourEncoder, ScriptedEngine, colour_examples, scripted_lm
 
 Examples = list[dspy.Example]
@@ -697,17 +696,3 @@ def test_no_key_is_written_logged_or_saved(
     assert len(written) >= 2
     assert any("refused" in text for text in written)
     assert not any(key in text for text in [*written, caplog.text, json.dumps(best.trial_logs)])
-
-
-def test_the_fingerprint_is_that_of_content_and_order(tmp_path: Path) -> None:
-    def examples(*paths: Path) -> Examples:
-        return [dspy.Example(image=str(p), label="red").with_inputs("image") for p in paths]
-
-    for name, colour in (("a", "red"), ("b", "red"), ("c", "blue")):
-        PIL.Image.new("RGB", (4, 4), colour).save(tmp_path / f"{name}.png")
-    a, b, c = (tmp_path / f"{name}.png" for name in "abc")
-    assert fingerprint(examples(a, c)) == fingerprint(examples(b, c))
-    assert fingerprint(examples(a, c)) != fingerprint(examples(c, a))
-    assert fingerprint(examples(a)) != fingerprint(examples(c))
-    relabelled = [dspy.Example(image=str(a), label="blue").with_inputs("image")]
-    assert fingerprint(examples(a)) != fingerprint(relabelled)
