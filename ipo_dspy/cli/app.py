@@ -17,7 +17,7 @@ from ipo_dspy import __version__
 from ipo_dspy.cli.describe import describe
 from ipo_dspy.cli.evaluate import evaluate
 from ipo_dspy.cli.optimize import optimize
-from ipo_dspy.cli.output import remarks
+from ipo_dspy.cli.output import stop_moving
 from ipo_dspy.cli.plan import plan
 from ipo_dspy.cli.presets import presets
 from ipo_dspy.encoders import EncoderError
@@ -81,8 +81,9 @@ def _sentence(error: BaseException) -> str:
 
 def _leave(signal_number: int, frame: FrameType | None) -> None:
     """Leave at once: all that counts is on disk, and calls in flight may take minutes."""
-    remarks.show_cursor(True)
-    sys.stderr.write("\nipo-dspy: stopped; the same command goes on where it was.\n")
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    stop_moving()
+    sys.stderr.write("ipo-dspy: stopped; the same command goes on where it was.\n")
     sys.stderr.flush()
     os._exit(_INTERRUPTED)
 

@@ -54,7 +54,7 @@ def optimize(
         check_fit(zero_shot, before, images.classnames)
 
     student = CLIPClassifier(task.train.classnames, zero_shot, before)
-    with progress:
+    with progress.shown():
         program = optimizer.compile(student, trainset=task.train.examples)
     found: IPOResults = program.detailed_results
     with stage("Testing on unseen images"):

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from types import TracebackType
-from typing import Self
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.status import Status
 
 from ipo_dspy.budget import Spent
 from ipo_dspy.records import State, Trial
@@ -19,6 +18,7 @@ remarks = Console(stderr=True, highlight=False, markup=False, emoji=False)
 """For everything else."""
 
 _LINES_WITHOUT_TERMINAL = 10
+_moving: list[Status | Progress] = []
 
 
 def remark(sentence: str) -> None:
@@ -33,8 +33,24 @@ def stage(title: str) -> Iterator[None]:
         remark(f"{title} ...")
         yield
         return
-    with remarks.status(f"{title} ..."):
+    with _shown(remarks.status(f"{title} ...")):
         yield
+
+
+@contextmanager
+def _shown(display: Status | Progress) -> Iterator[None]:
+    _moving.append(display)
+    try:
+        with display:
+            yield
+    finally:
+        _moving.remove(display)
+
+
+def stop_moving() -> None:
+    """Take away what moves on the screen, so that the next line stays the last one."""
+    for display in _moving:
+        display.stop()
 
 
 class SearchProgress:
@@ -62,7 +78,9 @@ class SearchProgress:
             expand=True,
             transient=True,
         )
-        self._task = self._bar.add_task("encoding and describing images", total=self._total)
+        self._task = self._bar.add_task(
+            "encoding and describing images", start=False, total=self._total
+        )
 
     def show(self, trial: Trial, spent: Spent) -> None:
         """Take note of one trial."""
@@ -90,16 +108,12 @@ class SearchProgress:
             self._said.add(sentence)
             remark(sentence)
 
-    def __enter__(self) -> Self:
-        if remarks.is_terminal:
-            self._bar.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        if remarks.is_terminal:
-            self._bar.stop()
+    @contextmanager
+    def shown(self) -> Iterator[None]:
+        """Show the bar, on a terminal."""
+        if not remarks.is_terminal:
+            yield
+            return
+        with _shown(self._bar):
+            self._bar.start_task(self._task)
+            yield

@@ -34,7 +34,7 @@ def print_summary(
     """
     results, comparisons = report.results, report.comparisons
     found = Template(results.best.text)
-    console.print(Group("The best prompt:", Padding(Text(found.text, style="bold"), (1, 2))))
+    console.print(Group("\nThe best prompt:", Padding(Text(found.text, style="bold"), (1, 2))))
     if found == before:
         console.print("No prompt was better than the one the search began with.\n")
     if comparisons:

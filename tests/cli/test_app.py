@@ -1,7 +1,9 @@
+import contextlib
+import os
+import pty
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -56,25 +58,34 @@ def test_the_process_is_left_as_it_was(run: Run) -> None:
     assert signal.getsignal(signal.SIGINT) is before
 
 
-def test_ctrl_c_ends_with_one_line_and_the_run_can_go_on(
+def test_ctrl_c_on_a_terminal_ends_with_one_line_and_the_run_can_go_on(
     run: Run, pictures: Path, tmp_path: Path
 ) -> None:
     command = ["optimize", str(pictures), "--prompts-per-step", "2", "--out", "run", "--steps"]
+    screen, terminal = pty.openpty()
     process = subprocess.Popen(
         [sys.executable, "-m", "ipo_dspy.cli", *command, "100000"],
         cwd=tmp_path,
-        stderr=subprocess.PIPE,
-        text=True,
+        stderr=terminal,
+        env={**os.environ, "TERM": "xterm-256color"},
     )
+    os.close(terminal)
     journal = tmp_path / "run" / "journal.jsonl"
-    end = time.monotonic() + PATIENCE
-    while not (journal.exists() and b'"step":3' in journal.read_bytes()):
-        assert time.monotonic() < end
-        time.sleep(0.01)
+    shown = b""
+    while not (journal.exists() and b'"step":9' in journal.read_bytes() and b"/200000" in shown):
+        shown += os.read(screen, 4096)
     process.send_signal(signal.SIGINT)
-    _, err = process.communicate(timeout=PATIENCE)
+    with contextlib.suppress(OSError):  # How Linux says that nobody writes any more.
+        while more := os.read(screen, 4096):
+            shown += more
 
-    assert process.returncode == 130
-    assert err.splitlines()[-1] == "ipo-dspy: stopped; the same command goes on where it was."
-    assert "Traceback" not in err
+    text = shown.decode()
+    assert process.wait(PATIENCE) == 130
+    assert "best accuracy" in text
+    assert (
+        text.rstrip()
+        .splitlines()[-1]
+        .endswith("ipo-dspy: stopped; the same command goes on where it was.")
+    )
+    assert "Traceback" not in text
     assert run(*command, 4).code == 0
