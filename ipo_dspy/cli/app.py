@@ -14,6 +14,7 @@ from cyclopts import App
 from dspy.utils.exceptions import DSPyError
 
 from ipo_dspy import __version__
+from ipo_dspy.cli.check_data import check_data
 from ipo_dspy.cli.describe import describe
 from ipo_dspy.cli.evaluate import evaluate
 from ipo_dspy.cli.optimize import optimize
@@ -43,7 +44,7 @@ app = App(
     help="Search better, readable CLIP prompts for your images.",
     version=__version__,
 )
-for command in (optimize, plan, evaluate, describe, presets):
+for command in (optimize, plan, evaluate, describe, check_data, presets):
     app.command(command)
 
 
