@@ -124,8 +124,7 @@ class Search:
                 known = {s: r for s in slots if (r := self._past.replies.get((step, s)))}
                 if not known and self._must_end(len(slots)):
                     return
-                inputs = self._inputs(self._target(step))
-                calls = {s: self._submit(pool, (step, s), inputs) for s in slots if s not in known}
+                calls = {s: self._submit(pool, (step, s)) for s in slots if s not in known}
                 for slot in slots:
                     self._settle(known[slot] if slot in known else self._arrived(calls[slot]))
 
@@ -148,8 +147,7 @@ class Search:
                     call = next(open_calls, None)
                     if call is None:
                         break
-                    inputs = self._inputs(self._target(call[0]))
-                    in_flight.add(self._submit(pool, call, inputs))
+                    in_flight.add(self._submit(pool, call))
                 if not in_flight:
                     return
                 done, in_flight = wait(in_flight, return_when=FIRST_COMPLETED)
@@ -167,11 +165,9 @@ class Search:
         finally:
             pool.shutdown(cancel_futures=True)
 
-    def _submit(
-        self, pool: ThreadPoolExecutor, call: Call, inputs: Mapping[str, Any]
-    ) -> Future[Reply]:
+    def _submit(self, pool: ThreadPoolExecutor, call: Call) -> Future[Reply]:
         step, slot = call
-        ask = self._prompt_model.ask
+        ask, inputs = self._prompt_model.ask, self._inputs(self._target(step))
         return pool.submit(copy_context().run, ask, step, slot, inputs, self._log)
 
     def _arrived(self, future: Future[Reply]) -> Reply:

@@ -213,6 +213,21 @@ def test_a_dummy_lm_of_dspy_proposes_as_well() -> None:
     assert [ask(asked, 1, slot).text for slot in range(2)] == ["one", "two"]
 
 
+def test_an_engine_with_just_one_method_proposes_as_well() -> None:
+    class Smallest:
+        def complete(self, request: dspy.lm15.Request) -> dspy.lm15.Response:
+            from dspy.lm15 import Message, Response, Usage
+
+            message = Message.assistant("[[ ## prompt ## ]]\na photo")
+            return Response(
+                id=None, model=request.model, message=message, finish_reason="stop", usage=Usage()
+            )
+
+    lm = dspy.LM("own/smallest", engine=Smallest(), cache=False)
+    reply = ask(model(lm))
+    assert (reply.text, reply.error, reply.tokens, reply.dollars) == ("a photo", None, None, None)
+
+
 def test_settings_trace_and_the_models_own_settings_stay_as_they_are() -> None:
     lm = scripted_lm(["x"])
     before, kwargs, trace = dict(dspy.settings.config), dict(lm.kwargs), len(dspy.settings.trace)

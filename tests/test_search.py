@@ -1,3 +1,4 @@
+import random
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -178,6 +179,36 @@ def test_the_first_answer_is_scored_while_others_are_still_out() -> None:
     found = search([], proposer=SlowButForTheFirst(), steps=1, on_trial=listen)
     found.run()
     assert [trial.text for trial in found.trials] == ["initial 10", "quick 50", "slow 20"]
+
+
+def test_the_order_in_which_the_answers_of_a_step_arrive_does_not_matter() -> None:
+    class Hurried(dspy.Module):
+        def __init__(self, seed: int) -> None:
+            super().__init__()
+            self.chance = random.Random(seed)
+
+        def forward(self, **inputs: Any) -> dspy.Prediction:
+            number = dspy.settings.lm.kwargs["rollout_id"] % 7
+            time.sleep(self.chance.random() / 200)
+            return dspy.Prediction(prompt=f"{number} {len(inputs['scored_history'])} x")
+
+    runs = [search([], proposer=Hurried(n), steps=4, prompts_per_step=5) for n in range(3)]
+    for run in runs:
+        run.run()
+    assert runs[0].trials == runs[1].trials == runs[2].trials
+    assert any(trial.reason for trial in runs[0].trials)
+
+
+def test_what_a_proposer_does_to_its_inputs_is_not_seen_by_other_calls() -> None:
+    class Greedy(dspy.Module):
+        def forward(self, scored_history: list[Any], **inputs: Any) -> dspy.Prediction:
+            seen.append(len(scored_history))
+            scored_history.clear()
+            return dspy.Prediction(prompt="a 1")
+
+    seen: list[int] = []
+    search([], proposer=Greedy(), steps=1, prompts_per_step=4).run()
+    assert seen == [1, 1, 1, 1]
 
 
 def test_the_prompt_model_sees_the_scored_history_of_the_steps_before() -> None:
