@@ -106,4 +106,6 @@ def make_optimizer(
 def _connection(options: DescribingOptions) -> Connection:
     if options.timeout <= 0:
         raise ValueError(f"--timeout must be above 0 seconds, got {options.timeout:g}.")
+    if options.num_threads < 1:
+        raise ValueError(f"--num-threads must be at least 1, got {options.num_threads}.")
     return Connection(timeout=options.timeout, api_base=options.api_base)

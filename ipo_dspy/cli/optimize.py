@@ -44,7 +44,7 @@ def optimize(
     progress = SearchProgress(run.steps, run.search.prompts_per_step)
     optimizer = make_optimizer(run, run_folder, progress.show)
     before = Template(run.search.initial)
-    make_run_folder(run_folder)
+    make_run_folder(run_folder, folder)
     _introduce(folder, run)
     with stage(f"Reading images of {task_name(folder)}"):
         task = _task(folder, run, run_folder)

@@ -22,12 +22,21 @@ def default_run_folder(source: Path | None, run: RunOptions) -> Path:
     return Path("runs", "-".join(re.sub(r"[^\w.]+", "-", part).strip("-.") for part in parts))
 
 
-def make_run_folder(folder: Path) -> None:
+def make_run_folder(folder: Path, images: Path | None = None) -> None:
     """Make the folder, and make sure that it can be written.
 
+    Args:
+        folder: the run folder.
+        images: the folder of the images; a run folder in it would be taken for a class.
+
     Raises:
-        ValueError: it cannot be made or written.
+        ValueError: it cannot be made or written, or lies among the images.
     """
+    if images is not None and images.is_dir() and folder.resolve().is_relative_to(images.resolve()):
+        raise ValueError(
+            f"The run folder {folder} would lie among the images of {images}; choose another "
+            f"with --out, such as {images.resolve().parent / 'runs'}."
+        )
     probe = folder / ".probe"
     try:
         folder.mkdir(parents=True, exist_ok=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -101,7 +102,10 @@ def demo_task(pictures: Path, sampling: SamplingOptions) -> Task:
 
 def task_name(path: Path | None) -> str:
     """Name a task after its folder or table."""
-    return "demo" if path is None else path.absolute().stem
+    if path is None:
+        return "demo"
+    full = Path(os.path.abspath(path))
+    return full.stem if full.suffix.lower() in TABLE_SUFFIXES else full.name
 
 
 def _draw(folder: Path, shots: int, seed: int) -> None:

@@ -101,7 +101,8 @@ def test_a_class_name_of_sixty_words_is_named_before_any_trial(
         (["--max-calls", "-1"], "calls"),
         (["--shots", "0"], "--shots"),
         (["--hold-out", "1.5"], "--hold-out"),
-        (["--timeout", "0", "--prompt-model", "openai/x"], "--timeout"),
+        (["--timeout", "0"], "--timeout"),
+        (["--num-threads", "0"], "--num-threads"),
     ],
 )
 def test_an_option_that_cannot_be(
@@ -122,6 +123,15 @@ def test_an_unwritable_run_folder(
 ) -> None:
     (tmp_path / "file").write_text("")
     assert "file/run cannot be used" in refused("optimize", pictures, "--out", "file/run")
+
+
+def test_a_run_folder_among_the_images(
+    refused: Callable[..., str], own: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert "among the images" in refused("optimize", own, "--out", own / "run")
+    monkeypatch.chdir(own)
+    assert "--out" in refused("optimize", ".")
+    assert not (own / "runs").exists()
 
 
 @pytest.mark.parametrize("other", [["--seed", 1], ["--shots", 2], ["--history-size", 3]])

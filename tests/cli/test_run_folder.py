@@ -12,6 +12,7 @@ from ipo_dspy.cli.run_folder import default_run_folder, make_run_folder, write_w
     [
         (None, {}, "demo-seed0"),
         (Path("some/My photos/"), {}, "My-photos-seed0"),
+        (Path("pets.v2"), {}, "pets.v2-seed0"),
         (Path("list.csv"), {"sampling": SamplingOptions(seed=4)}, "list-seed4"),
         (
             Path("pets"),
