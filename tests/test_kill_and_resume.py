@@ -41,8 +41,10 @@ def command(tmp_path: Path) -> list[str]:
 
 
 @pytest.fixture
-def start(command: list[str]) -> Callable[[Path], BaseProcess]:
+def start(command: list[str], monkeypatch: pytest.MonkeyPatch) -> Callable[[Path], BaseProcess]:
     """Start the search in a process of its own, for a run folder."""
+    # Processes take the environment of the server that forks them.
+    monkeypatch.setenv("IPO_DSPY_CACHE", "off")
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["ipo_dspy.cli", "ipo_dspy.encoders.open_clip"])
 

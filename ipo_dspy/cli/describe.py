@@ -56,12 +56,14 @@ def _describe(describer: Describer, images: list[object]) -> list[str]:
     Raises:
         SearchStoppedError: an image has no description.
     """
-    described = {d.index: d for d in describer.describe(dict(enumerate(images)))}
-    failed = [d for d in described.values() if d.text is None]
-    if failed or len(described) < len(images):
-        reason = failed[0].error if failed else "the image model is 'none'"
-        raise SearchStoppedError(
-            f"{len(failed) or len(images)} of {len(images)} images could not be described: "
-            f"{reason}. Answers that came are kept by DSPy's cache; repeat the command to go on."
-        )
-    return [" ".join((described[index].text or "").split()) for index in range(len(images))]
+    texts: dict[int, str] = {}
+    for description in describer.describe(dict(enumerate(images))):
+        if description.text is None:
+            raise SearchStoppedError(
+                f"Image {description.index} could not be described: {description.error}. What was "
+                "answered is in DSPy's cache; repeat the command to go on."
+            )
+        texts[description.index] = " ".join(description.text.split())
+    if len(texts) < len(images):
+        raise SearchStoppedError("The image model 'none' describes nothing; choose another.")
+    return [texts[index] for index in range(len(images))]

@@ -64,7 +64,9 @@ def evaluate(
         evaluations = evaluate_templates(zero_shot, images, [p.template for p in prompts])
 
     names = [each.name for each in prompts]
-    results.print(f"{len(images)} images of {len(images.classnames)} classes, encoder {encoder.clip}")
+    results.print(
+        f"{len(images)} images of {len(images.classnames)} classes, encoder {encoder.clip}"
+    )
     results.print(_overall(names, evaluations))
     results.print("Accuracy in % by class, of the prompts by number:")
     results.print(_by_class(images.classnames, evaluations))

@@ -31,4 +31,4 @@ def test_no_image_model_describes_nothing_and_says_so(run: Run, pictures: Path) 
     outcome = run("describe", pictures, "--image-model", "none")
 
     assert outcome.code == 1
-    assert "could not be described" in outcome.err
+    assert "describes nothing" in outcome.err
