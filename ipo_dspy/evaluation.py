@@ -9,9 +9,9 @@ from ipo_dspy.data import LabeledImages
 from ipo_dspy.metrics import clip_acc
 from ipo_dspy.program import CLIPClassifier
 from ipo_dspy.records import Score
-from ipo_dspy.scorer import IMAGES_AT_ONCE, TensorScorer
+from ipo_dspy.scorer import TensorScorer
 from ipo_dspy.template import Template
-from ipo_dspy.zero_shot import ZeroShot, class_index
+from ipo_dspy.zero_shot import IMAGES_AT_ONCE, ZeroShot, class_index
 
 
 @dataclass(frozen=True)

@@ -10,19 +10,20 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import dspy
 
+from ipo_dspy.encoders.base import EncoderError
 from ipo_dspy.program import CLIPClassifier, CLIPPredict
 from ipo_dspy.program_evaluate import CANDIDATE, KnownEvaluate, ProgramEvaluate
 from ipo_dspy.records import Score
 from ipo_dspy.template import Template
-from ipo_dspy.zero_shot import class_index
+from ipo_dspy.zero_shot import class_indices, image_chunks
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 Metric = Callable[..., Any]
 
-IMAGES_AT_ONCE = 8192
-"""Images whose logits are computed together; fixed, so that scores do not depend on memory."""
+TEXTS_AT_ONCE = 65_536
+"""Texts whose features are in memory together."""
 
 
 @runtime_checkable
@@ -43,7 +44,17 @@ class Scorer(Protocol):
 class TensorScorer:
     """Scores templates for a plain `CLIPClassifier` with a metric that has a tensor form.
 
-    Images are encoded once, at construction.
+    Images are encoded once, at construction. Memory is bounded whatever the numbers of images,
+    classes and templates.
+
+    Args:
+        predictor: gives encoder and class names; its own template plays no part.
+        examples: labelled images.
+        metric: what scores them.
+
+    Raises:
+        ValueError: there are no examples, or a label is no class name.
+        UnreadableImage: an image cannot be read.
     """
 
     def __init__(
@@ -51,34 +62,79 @@ class TensorScorer:
     ) -> None:
         import torch
 
-        self._predictor = predictor
+        if not examples:
+            raise ValueError("Expected at least one labelled image to score on, got none.")
+        self._zero_shot = predictor.zero_shot
+        self._classnames = predictor.classnames
         self._metric = metric
-        self._names = [example.label for example in examples]
-        labels = [class_index(predictor.classnames, name) for name in self._names]
-        self._labels = torch.tensor(labels)
-        self._features = predictor.zero_shot.image_features([e.image for e in examples])
+        labels = [example.label for example in examples]
+        self._labels = torch.tensor(class_indices(self._classnames, labels))
+        self._counts = self._labels.bincount(minlength=len(self._classnames)).tolist()
+        self._features = self._zero_shot.many_image_features([e.image for e in examples])
 
     def score(self, texts: Sequence[str]) -> list[Score]:
-        """Score templates on the images given at construction."""
+        """Score templates on the images given at construction.
+
+        Raises:
+            InvalidTemplateError: a text is no template.
+            EncoderError: the encoder gives something that is no number.
+        """
         import torch
 
         templates = [Template(text) for text in texts]
+        together = max(1, TEXTS_AT_ONCE // len(self._classnames))
         with torch.inference_mode():
-            zero_shot = self._predictor.zero_shot
-            features = zero_shot.text_features_of(templates, self._predictor.classnames)
-            return [self._score(of_template) for of_template in features]
+            return [
+                score
+                for start in range(0, len(templates), together)
+                for score in self._score(templates[start : start + together])
+            ]
 
-    def _score(self, text_features: Tensor) -> Score:
+    def _score(self, templates: Sequence[Template]) -> list[Score]:
+        texts = self._zero_shot.text_features_of(templates, self._classnames)
+        sums = [_SumsByClass(len(self._classnames)) for _ in templates]
+        for chunk in image_chunks(len(self._labels), len(self._classnames)):
+            images, labels = self._features[chunk], self._labels[chunk]
+            for of_template, of_classes in zip(texts, sums, strict=True):
+                logits = self._zero_shot.logits(images, of_template)
+                of_classes.add(labels, logits, self._metric.from_logits(logits, labels))
+        return [
+            self._summed(template, *of_classes.values_and_losses)
+            for template, of_classes in zip(templates, sums, strict=True)
+        ]
+
+    def _summed(self, template: Template, values: list[float], losses: list[float]) -> Score:
+        n = len(self._labels)
+        accuracy, loss = 100.0 * math.fsum(values) / n, math.fsum(losses) / n
+        if math.isnan(accuracy + loss):
+            raise EncoderError(f"The metric or the loss of {template.text!r} is not a number.")
+        by_class = zip(self._classnames, values, self._counts, strict=True)
+        per_class = {name: 100.0 * value / count for name, value, count in by_class if count}
+        return Score(accuracy=accuracy, loss=loss, n=n, per_class=per_class)
+
+
+class _SumsByClass:
+    """Adds up metric and cross-entropy for each class, in double precision and in order."""
+
+    def __init__(self, classes: int) -> None:
         import torch
 
-        values, losses = [], []
-        for start in range(0, len(self._labels), IMAGES_AT_ONCE):
-            chunk = slice(start, start + IMAGES_AT_ONCE)
-            logits = self._predictor.zero_shot.logits(self._features[chunk], text_features)
-            labels = self._labels[chunk]
-            losses.append(torch.nn.functional.cross_entropy(logits, labels, reduction="none"))
-            values.append(self._metric.from_logits(logits, labels))
-        return _summary(self._names, torch.cat(values).tolist(), torch.cat(losses).tolist())
+        self._sums = torch.zeros((2, classes), dtype=torch.float64)
+
+    def add(self, labels: Tensor, logits: Tensor, values: Tensor) -> None:
+        """Add images: labels [N], logits [N, C], values of the metric [N]."""
+        import torch
+
+        losses = torch.nn.functional.cross_entropy(logits, labels, reduction="none")
+        for number, summands in enumerate((values, losses)):
+            classes = self._sums.shape[1]
+            self._sums[number] += torch.bincount(labels, summands.double(), minlength=classes)
+
+    @property
+    def values_and_losses(self) -> tuple[list[float], list[float]]:
+        """The sums of both for each class."""
+        values, losses = self._sums.tolist()
+        return values, losses
 
 
 class ProgramScorer:

@@ -17,6 +17,14 @@ hypothesis.settings.register_profile("patient", deadline=None)
 hypothesis.settings.load_profile("patient")
 
 
+@pytest.fixture(autouse=True)
+def own_feature_cache(
+    tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Keep no features in the cache of the person who runs the tests."""
+    monkeypatch.setenv("IPO_DSPY_CACHE", str(tmp_path_factory.mktemp("cache")))
+
+
 @pytest.fixture
 def serve_lm() -> Callable[..., AbstractContextManager[dspy.LM]]:
     """Start a server that always answers the same; gives the language model that asks it.

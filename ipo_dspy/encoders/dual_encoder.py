@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import threading
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
-from functools import partial
-from typing import TYPE_CHECKING, Self
+from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property, partial
+from typing import TYPE_CHECKING, Any, Self, TypeAlias
 
 import torch
 from torch import Tensor, nn
@@ -15,6 +16,7 @@ from torch.nn import functional
 
 from ipo_dspy.encoders.device import BatchSize, autocast
 from ipo_dspy.encoders.loading import load_encoder
+from ipo_dspy.encoders.weights import weights_digest
 
 if TYPE_CHECKING:
     import PIL.Image
@@ -22,6 +24,9 @@ if TYPE_CHECKING:
     from ipo_dspy.encoders.text_tower import CausalTextTower
 
 _logger = logging.getLogger(__name__)
+
+Pixels: TypeAlias = Tensor | Mapping[str, Tensor]
+"""Images as an image tower takes them, the first axis counting images."""
 
 _IMAGES_AT_ONCE = 64
 _TEXTS_AT_ONCE = 128
@@ -77,11 +82,11 @@ class DualEncoder(ABC):
         """Stable text that tells how images are prepared; part of the key of cached features."""
 
     @abstractmethod
-    def _pixels(self, images: Sequence[PIL.Image.Image]) -> Tensor:
-        """Prepare RGB images for the image tower: [N, 3, H, W]."""
+    def prepare_image(self, image: PIL.Image.Image) -> Pixels:
+        """Prepare one RGB image for `encode_prepared`; several threads may do so at once."""
 
     @abstractmethod
-    def _image_tower(self, pixels: Tensor) -> Tensor:
+    def _image_tower(self, pixels: Any) -> Tensor:
         """Run the library's own image tower: [N, D], any length."""
 
     @abstractmethod
@@ -103,6 +108,12 @@ class DualEncoder(ABC):
     def _scale_and_bias(self) -> tuple[Tensor, Tensor | None]:
         """The factor and the offset of the logits."""
 
+    @cached_property
+    def image_fingerprint(self) -> str:
+        """Stable text that differs wherever image features could; the key of cached features."""
+        parts = [self.spec, self.preprocessing, self.precision, weights_digest(self.model)]
+        return json.dumps(parts)
+
     def encode_images(self, images: Sequence[PIL.Image.Image]) -> Tensor:
         """Encode RGB images: [N, D] float32 on the CPU, unit length.
 
@@ -111,7 +122,13 @@ class DualEncoder(ABC):
         """
         if not images:
             raise ValueError("encode_images needs at least one image; got none")
-        return self._images_at_once.run(images, self._encode_image_batch)
+        return self._images_at_once.run(
+            images, lambda batch: self._encode_batch([self.prepare_image(each) for each in batch])
+        )
+
+    def encode_prepared(self, prepared: Sequence[Pixels]) -> Tensor:
+        """Encode images that `prepare_image` prepared: [N, D] float32 on the CPU, unit length."""
+        return self._images_at_once.run(prepared, self._encode_batch)
 
     def encode_texts(self, texts: Sequence[str]) -> Tensor:
         """Encode texts: [T, D] float32 on the CPU, unit length.
@@ -158,10 +175,10 @@ class DualEncoder(ABC):
             logits = image_features @ text_features.T * scale.to(image_features.device)
             return logits if bias is None else logits + bias.to(image_features.device)
 
-    def _encode_image_batch(self, images: Sequence[PIL.Image.Image]) -> Tensor:
+    def _encode_batch(self, prepared: Sequence[Pixels]) -> Tensor:
         # Worker threads do not inherit inference mode, so it is entered here.
         with torch.inference_mode():
-            pixels = self._pixels(images).to(self.device)
+            pixels = _joined(prepared, self.device)
             with autocast(self.device, self.precision):
                 features = self._image_tower(pixels)
             return _unit_length(features).cpu()
@@ -229,6 +246,12 @@ class DualEncoder(ABC):
 
     def __reduce__(self) -> tuple[Callable[[str], DualEncoder], tuple[str]]:
         return (load_encoder, (self.spec,))
+
+
+def _joined(prepared: Sequence[Any], device: torch.device) -> Any:
+    if isinstance(prepared[0], Tensor):
+        return torch.cat(list(prepared)).to(device)
+    return {name: _joined([each[name] for each in prepared], device) for name in prepared[0]}
 
 
 def _unit_length(features: Tensor) -> Tensor:

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 from zipfile import ZipFile, is_zipfile
 
 import open_clip
-import torch
 from open_clip.factory import HF_HUB_PREFIX, LOCAL_DIR_PREFIX
 from open_clip.pretrained import download_pretrained, get_pretrained_cfg
 from open_clip.tokenizer import HFTokenizer, SigLipTokenizer, SimpleTokenizer
@@ -76,8 +75,9 @@ class OpenCLIPEncoder(DualEncoder):
         with self._tokenizer_lock:
             return [_count_tokens(self._tokenizer, text) for text in texts]
 
-    def _pixels(self, images: Sequence[PIL.Image.Image]) -> Tensor:
-        return torch.stack([self._preprocess(image) for image in images])
+    def prepare_image(self, image: PIL.Image.Image) -> Tensor:
+        """Prepare one RGB image for `encode_prepared`: [1, 3, H, W]."""
+        return self._preprocess(image)[None]
 
     def _image_tower(self, pixels: Tensor) -> Tensor:
         features: Tensor = self.model.encode_image(pixels)  # type: ignore[operator]

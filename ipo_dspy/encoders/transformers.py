@@ -79,9 +79,9 @@ class TransformersEncoder(DualEncoder):
             found = self._tokenizer(list(texts), padding=False, truncation=False, verbose=False)
         return [len(ids) for ids in found.input_ids]
 
-    def _pixels(self, images: Sequence[PIL.Image.Image]) -> Any:
-        """Prepare RGB images as the library's batch; that of SigLIP 2 may hold more than pixels."""
-        return self._image_processor(images=list(images), return_tensors="pt")
+    def prepare_image(self, image: PIL.Image.Image) -> Any:
+        """Prepare one RGB image as the library's batch; that of SigLIP 2 may hold masks too."""
+        return self._image_processor(images=[image], return_tensors="pt")
 
     def _image_tower(self, pixels: Any) -> Tensor:
         return _pooled(self.model.get_image_features(**pixels))  # type: ignore[operator]
