@@ -23,7 +23,6 @@ _FETCHING_ERRORS = (
     OSError,
     EOFError,
     RuntimeError,
-    ImportError,
     zlib.error,
     http.client.HTTPException,
     tarfile.TarError,
@@ -71,6 +70,11 @@ def _fetch(benchmark: Benchmark, source: Torchvision, root: Path) -> None:
                 dataset(str(base), **arguments)
         if source.moved:
             _move_content(base / source.moved, root / benchmark.folder)
+    except ImportError as error:
+        raise DataError(
+            f"torchvision needs {error.name} to read {benchmark.name}; "
+            f"type: pip install {error.name}, then fetch again"
+        ) from error
     except _FETCHING_ERRORS as error:
         sources = dict.fromkeys(
             part.source.format(root=root) for part in benchmark.parts if not part.by_hand

@@ -118,6 +118,19 @@ def test_an_archive_that_is_none_is_one_sentence(
         fetch("FGVCAircraft", tmp_path / "data")
 
 
+class NeedsWhatIsNotInstalled:
+    def __init__(self, root: str, download: bool) -> None:
+        import not_installed  # type: ignore[import-not-found]  # noqa: F401
+
+
+def test_what_torchvision_itself_needs_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(datasets, "Flowers102", NeedsWhatIsNotInstalled)
+    with pytest.raises(DataError, match="type: pip install not_installed, then fetch again"):
+        fetch("Flowers102", tmp_path)
+
+
 def test_imagenet_without_its_archives_says_where_to_put_them(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"put ILSVRC2012_img_train\.tar, .* into .*images"):
         fetch("ImageNet", tmp_path)
