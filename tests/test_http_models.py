@@ -127,7 +127,6 @@ def against(
 ) -> Iterator[Against]:
     """Run a search against a server, by default of two steps of three prompts."""
     monkeypatch.setenv("OPENAI_API_KEY", KEY)
-    monkeypatch.setenv("IPO_DSPY_CACHE", "off")
     servers: list[Server] = []
 
     def command(

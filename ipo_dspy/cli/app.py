@@ -14,6 +14,7 @@ from cyclopts import App
 from dspy.utils.exceptions import DSPyError
 
 from ipo_dspy import __version__
+from ipo_dspy.cli.cache import cache
 from ipo_dspy.cli.check_data import check_data
 from ipo_dspy.cli.describe import describe
 from ipo_dspy.cli.evaluate import evaluate
@@ -46,6 +47,7 @@ app = App(
 )
 for command in (optimize, plan, evaluate, describe, check_data, presets):
     app.command(command)
+app.command(cache)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

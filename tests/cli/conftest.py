@@ -42,7 +42,6 @@ def draw(folder: Path, classes: tuple[str, ...], per_class: int) -> None:
 def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
     """Run a command in an empty working folder."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("IPO_DSPY_CACHE", "off")
 
     def command(*arguments: object) -> Outcome:
         code: int | str | None = 0
