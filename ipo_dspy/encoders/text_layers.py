@@ -110,6 +110,12 @@ class Block:
     narrow: Linear
     gain: float = 1.0
 
+    @property
+    def size(self) -> int:
+        """How many multiplications a token costs in the linear layers."""
+        layers = (self.queries, self.keys, self.values, self.attention_out, self.widen, self.narrow)
+        return sum(layer.weight.numel() for layer in layers)
+
     def to(self, dtype: torch.dtype) -> Block:
         """The same with linear layers of another type."""
         return replace(

@@ -12,7 +12,7 @@ from torch.nn.functional import scaled_dot_product_attention
 
 
 class KeysValues(NamedTuple):
-    """Keys and values in one block: [texts, heads, tokens, W / heads] each."""
+    """Keys and values of some texts: [texts, heads, tokens, W / heads] each."""
 
     keys: Tensor
     values: Tensor
@@ -20,39 +20,29 @@ class KeysValues(NamedTuple):
 
 @dataclass(frozen=True)
 class Pack:
-    """The tokens of some texts, one text after another; texts of equal length stand together.
+    """The tokens of some texts; first those that all of them begin with, then the others by text.
 
-    The tokens that all texts begin with are left out. In one pack of a set of texts they come once,
-    before all texts, and their keys and values serve the other packs too.
+    Texts of equal length stand together.
 
     Args:
         ids: token ids, [R].
         places: where in its text each token stands, [R].
         ends: the row of each text's end, [T].
-        lengths: (how many texts, how many rows each) for each length, in the order of the rows.
         shared: how many tokens the texts share; 0 for none.
-        holds_shared: whether the first rows are these tokens.
+        lengths: (how many texts, how many rows each) for each length, in the order of the rows.
         heads: attention heads.
     """
 
     ids: Tensor
     places: Tensor
     ends: Tensor
-    lengths: tuple[tuple[int, int], ...]
     shared: int
-    holds_shared: bool
+    lengths: tuple[tuple[int, int], ...]
     heads: int
 
     @classmethod
     def of(
-        cls,
-        tokens: Tensor,
-        ends: Tensor,
-        shared: int,
-        *,
-        hold_shared: bool,
-        heads: int,
-        device: torch.device,
+        cls, tokens: Tensor, ends: Tensor, shared: int, *, heads: int, device: torch.device
     ) -> Self:
         """Pack texts that are sorted by length.
 
@@ -60,40 +50,24 @@ class Pack:
             tokens: token ids, [T, L], on the CPU.
             ends: the position of each text's end, [T], ascending, on the CPU.
             shared: how many tokens all texts begin with, none of them the end.
-            hold_shared: whether to put these tokens first.
             heads: attention heads.
             device: where the pack is needed.
         """
         columns = torch.arange(tokens.shape[1])
         own = (columns >= shared) & (columns <= ends[:, None])
-        first = shared if hold_shared else 0
         rows = ends - shared + 1
         lengths, counts = torch.unique_consecutive(rows, return_counts=True)
         return cls(
-            ids=torch.cat([tokens[0, :first], tokens[own]]).to(device),
-            places=torch.cat([columns[:first], columns.expand_as(own)[own]]).to(device),
-            ends=(first + rows.cumsum(0) - 1).to(device),
-            lengths=tuple(zip(counts.tolist(), lengths.tolist(), strict=True)),
+            ids=torch.cat([tokens[0, :shared], tokens[own]]).to(device),
+            places=torch.cat([columns[:shared], columns.expand_as(own)[own]]).to(device),
+            ends=(shared + rows.cumsum(0) - 1).to(device),
             shared=shared,
-            holds_shared=hold_shared,
+            lengths=tuple(zip(counts.tolist(), lengths.tolist(), strict=True)),
             heads=heads,
         )
 
-    def of_shared(self, keys: Tensor, values: Tensor) -> KeysValues:
-        """The part of keys and values [R, W] that belongs to the shared tokens."""
-        return KeysValues(
-            self._by_head(keys[: self.shared].clone(), 1),
-            self._by_head(values[: self.shared].clone(), 1),
-        )
-
     def attend(
-        self,
-        queries: Tensor,
-        keys: Tensor,
-        values: Tensor,
-        shared: KeysValues,
-        *,
-        at_ends: bool = False,
+        self, queries: Tensor, keys: Tensor, values: Tensor, *, at_ends: bool = False
     ) -> Tensor:
         """Let every token look at itself and at the earlier tokens of its text: as `queries`.
 
@@ -101,34 +75,31 @@ class Pack:
             queries: [R, W]; or [T, W], those at the ends of the texts.
             keys: [R, W].
             values: [R, W].
-            shared: what `of_shared` gave.
             at_ends: whether the queries are those at the ends.
         """
         attended = torch.empty_like(queries)
-        row = self.shared if self.holds_shared else 0
+        row = self.shared
         answer = 0 if at_ends else row
+        shared = self._keys_values(keys[:row], values[:row], 1)
         if answer:
             attended[:answer] = self._attend(self._by_head(queries[:answer], 1), shared)
         for texts, length in self.lengths:
             rows = slice(row, row + texts * length)
             answers = slice(answer, answer + texts) if at_ends else rows
-            seen = KeysValues(
-                self._after(shared.keys, self._by_head(keys[rows], texts)),
-                self._after(shared.values, self._by_head(values[rows], texts)),
-            )
+            seen = self._keys_values(keys[rows], values[rows], texts)
+            if self.shared:
+                seen = _after(shared, seen)
             attended[answers] = self._attend(self._by_head(queries[answers], texts), seen)
             row, answer = rows.stop, answers.stop
         return attended
+
+    def _keys_values(self, keys: Tensor, values: Tensor, texts: int) -> KeysValues:
+        return KeysValues(self._by_head(keys, texts), self._by_head(values, texts))
 
     def _by_head(self, rows: Tensor, texts: int) -> Tensor:
         """From [rows, W] to [texts, heads, rows / texts, W / heads]."""
         height, width = len(rows) // texts, rows.shape[1] // self.heads
         return rows.view(texts, height, self.heads, width).transpose(1, 2)
-
-    def _after(self, shared: Tensor, own: Tensor) -> Tensor:
-        if not self.shared:
-            return own
-        return torch.cat([shared.expand(len(own), -1, -1, -1), own], dim=2)
 
     @staticmethod
     def _attend(queries: Tensor, seen: KeysValues) -> Tensor:
@@ -137,6 +108,17 @@ class Pack:
         mask = None if asking == 1 else _causal_mask(asking, answering, queries.device)
         attended = scaled_dot_product_attention(queries, *seen, attn_mask=mask)
         return attended.transpose(1, 2).flatten(2).flatten(0, 1)
+
+
+def _after(shared: KeysValues, own: KeysValues) -> KeysValues:
+    """Put what the texts share before what each of them has."""
+    texts = len(own.keys)
+    return KeysValues(
+        *(
+            torch.cat([first.expand(texts, -1, -1, -1), second], dim=2)
+            for first, second in zip(shared, own, strict=True)
+        )
+    )
 
 
 @lru_cache(maxsize=1024)

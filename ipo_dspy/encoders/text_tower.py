@@ -1,21 +1,26 @@
 """The fast text path: what a causal text tower must compute, and nothing else.
 
 In a causal tower a token sees only what stands before it. So tokens after the end of a text never
-matter, tokens that all texts begin with are the same for every text and run once, and the last
-block is needed at the end of each text alone. Texts of different lengths cost no padding.
+matter, tokens that all texts begin with are the same for every text and run once a pass, and the
+last block is needed at the end of each text alone. Texts of different lengths cost no padding.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 
 import torch
 from torch import Tensor
 from torch.nn.functional import embedding
 
+from ipo_dspy.encoders.side_by_side import run_side_by_side
 from ipo_dspy.encoders.text_layers import Block, Linear, Norm
-from ipo_dspy.encoders.text_packing import KeysValues, Pack
+from ipo_dspy.encoders.text_packing import Pack
+
+# Multiplications that are worth a thread of their own: some milliseconds.
+_LEAST_WORK = 10**9
 
 
 @dataclass(frozen=True)
@@ -44,52 +49,63 @@ class CausalTextTower:
         """The same with linear layers of another type; normalisations and sums stay float32."""
         return replace(self, blocks=tuple(block.to(dtype) for block in self.blocks))
 
+    @torch.inference_mode()
     def encode(self, tokens: Tensor, tokens_at_once: int) -> Tensor:
         """Encode texts: [T, D] of any length, on the device of the weights.
 
-        The bits of a text's features depend on the texts it comes with: encode the texts of each
-        template by themselves.
+        The bits of a text's features depend on the texts it comes with, and on how many threads
+        torch has: encode the texts of each template by themselves.
 
         Args:
             tokens: token ids [T, L] as the library's tokenizer pads them, on the CPU.
-            tokens_at_once: about how many tokens run in one pass, which bounds the memory.
+            tokens_at_once: about how many tokens run in one pass, which bounds the memory; a CPU
+                makes a pass on each of its threads.
         """
         ends = self.ends(tokens)
         shared = _count_shared(tokens, ends)
-        pooled = self.positions.new_empty(len(tokens), self.positions.shape[1])
-        prefix: list[KeysValues] = []
-        for texts in _split(ends, ends - shared + 1, tokens_at_once):
-            pack = Pack.of(
-                tokens[texts],
-                ends[texts],
-                shared,
-                hold_shared=not prefix,
-                heads=self.heads,
-                device=pooled.device,
-            )
-            pooled[texts.to(pooled.device)] = self._run(pack, prefix)
+        device = self.positions.device
+        parts = self._split(ends, ends - shared + 1, tokens_at_once)
+        packs = [
+            Pack.of(tokens[texts], ends[texts], shared, heads=self.heads, device=device)
+            for texts in parts
+        ]
+        works = [partial(self._run, pack) for pack in packs]
+        # A GPU runs side by side what it can.
+        done = run_side_by_side(works) if device.type == "cpu" else [work() for work in works]
+        pooled = torch.cat(done)[torch.cat(parts).argsort().to(device)]
         normed = self.norm(pooled)
         return normed if self.projection is None else self.projection(normed)
 
-    def _run(self, pack: Pack, prefix: list[KeysValues]) -> Tensor:
-        """Run packed tokens through all blocks: [T, W] at the ends of the texts.
-
-        `prefix` is every block's keys and values of the shared tokens; the first pack fills it.
-        """
+    def _run(self, pack: Pack) -> Tensor:
+        """Run packed tokens through all blocks: [T, W] at the ends of the texts."""
         x = embedding(pack.ids, self.token_embedding) + self.positions[pack.places]
-        for number, block in enumerate(self.blocks):
+        for block in self.blocks:
             normed = block.attention_norm(x)
             keys, values = block.keys(normed), block.values(normed)
-            if pack.holds_shared:
-                prefix.append(pack.of_shared(keys, values))
             at_ends = block is self.blocks[-1]
             if at_ends:
                 x, normed = x[pack.ends], normed[pack.ends]
-            queries = block.queries(normed)
-            attended = pack.attend(queries, keys, values, prefix[number], at_ends=at_ends)
+            attended = pack.attend(block.queries(normed), keys, values, at_ends=at_ends)
             x.add_(block.attention_out(attended))
             block.add_perceptron(x)
         return x
+
+    def _split(self, ends: Tensor, rows: Tensor, at_once: int) -> tuple[Tensor, ...]:
+        """Sort texts by length and split them into parts of about equally many rows."""
+        order = torch.argsort(ends, stable=True)
+        total = int(rows.sum())
+        threads = self._threads(total)
+        parts = threads * -(-total // (threads * at_once))
+        part_of = (rows[order].cumsum(0) - 1) * parts // total
+        counts = torch.unique_consecutive(part_of, return_counts=True)[1]
+        return order.split(counts.tolist())
+
+    def _threads(self, rows: int) -> int:
+        """How many threads are worth their while."""
+        if self.positions.device.type != "cpu":
+            return 1
+        work = rows * sum(block.size for block in self.blocks)
+        return max(1, min(torch.get_num_threads(), work // _LEAST_WORK))
 
 
 def first_of_largest(tokens: Tensor) -> Tensor:
@@ -108,13 +124,3 @@ def _count_shared(tokens: Tensor, ends: Tensor) -> int:
         return 0
     same = int((tokens == tokens[0]).all(dim=0).cumprod(0).sum())
     return min(same, int(ends.min()))
-
-
-def _split(ends: Tensor, rows: Tensor, at_once: int) -> tuple[Tensor, ...]:
-    """Sort texts by length and split them into parts of about equally many rows: their indices."""
-    order = torch.argsort(ends, stable=True)
-    total = int(rows.sum())
-    parts = -(-total // at_once)
-    part_of = (rows[order].cumsum(0) - 1) * parts // total
-    counts = torch.unique_consecutive(part_of, return_counts=True)[1]
-    return order.split(counts.tolist())

@@ -33,7 +33,7 @@ def counting(block: Block, rows: list[int]) -> Block:
 
 
 @pytest.mark.parametrize(("tokens_at_once", "packs"), [(7, 1), (6, 2), (3, 3)])
-def test_every_token_that_matters_runs_once(
+def test_a_pack_runs_every_token_that_matters_once(
     tokens_at_once: int, packs: int, tower: CausalTextTower
 ) -> None:
     rows: list[list[int]] = [[] for _ in tower.blocks]
@@ -42,7 +42,7 @@ def test_every_token_that_matters_runs_once(
     # Start, "a" and "big" are shared; each animal and end, and "black", are not.
     replace(tower, blocks=blocks).encode(tokens, tokens_at_once)
     assert [len(counted) for counted in rows] == [packs] * len(blocks)
-    assert [sum(counted) for counted in rows] == [3 + 2 + 2 + 3] * (len(blocks) - 1) + [3]
+    assert [sum(counted) for counted in rows] == [3 * packs + 2 + 2 + 3] * (len(blocks) - 1) + [3]
 
 
 @pytest.mark.parametrize("texts", [["a cat", "a cat"], ["a cat"], ["", ""], ["cat", "cat cat"]])

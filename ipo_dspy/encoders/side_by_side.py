@@ -1,0 +1,52 @@
+"""Works that run side by side on the CPU, each on one thread."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor, wait
+from functools import partial
+from typing import TypeVar
+
+import torch
+
+_Result = TypeVar("_Result")
+
+_lock = threading.Lock()
+_pools: dict[int, ThreadPoolExecutor] = {}
+
+
+def run_side_by_side(works: Sequence[Callable[[], _Result]]) -> list[_Result]:
+    """Run works on as many threads as torch has, each without gradients: their results in order.
+
+    Left to itself, torch splits every operation over all threads and waits for the last of them.
+    Where operations are short and other programs run too, that waiting is most of the time.
+
+    Raises:
+        Exception: what a work raises.
+    """
+    threads = torch.get_num_threads()
+    if len(works) == 1 or threads == 1:
+        return [_run(work) for work in works]
+    return list(_pool(threads).map(_run, works))
+
+
+@torch.inference_mode()
+def _run(work: Callable[[], _Result]) -> _Result:
+    return work()
+
+
+def _pool(threads: int) -> ThreadPoolExecutor:
+    with _lock:
+        if threads not in _pools:
+            _pools[threads] = _start(threads)
+        return _pools[threads]
+
+
+def _start(threads: int) -> ThreadPoolExecutor:
+    pool = ThreadPoolExecutor(threads, initializer=partial(torch.set_num_threads, 1))
+    # What one thread sets holds for all that start later, so all of these start now.
+    started = threading.Barrier(threads)
+    wait([pool.submit(started.wait) for _ in range(threads)])
+    torch.set_num_threads(threads)
+    return pool
