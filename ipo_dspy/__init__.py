@@ -9,6 +9,7 @@ from importlib.metadata import version
 
 __version__ = version("ipo-dspy")
 
+from ipo_dspy.batch_evaluate import BatchEvaluate
 from ipo_dspy.budget import Budget
 from ipo_dspy.data import LabeledImages, read_folder
 from ipo_dspy.demo_cache import DemoCache, ImageVectorizer
@@ -27,6 +28,7 @@ from ipo_dspy.template import Template
 
 __all__ = [
     "MIPROV2_SETTINGS",
+    "BatchEvaluate",
     "Budget",
     "CLIPClassifier",
     "CLIPPredict",

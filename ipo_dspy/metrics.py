@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import dspy
 
@@ -11,6 +12,17 @@ from ipo_dspy.signatures import classification_feedback
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+
+Metric = Callable[..., Any]
+
+
+@runtime_checkable
+class TensorMetric(Protocol):
+    """A metric that can also score logits without leaving tensors."""
+
+    def from_logits(self, logits: Tensor, labels: Tensor) -> Tensor:
+        """Score [N, C] logits against [N] class indices: [N] scores."""
 
 
 class _ClassificationMetric:

@@ -11,20 +11,20 @@ from typing import Any
 import dspy
 from dspy.teleprompt import Teleprompter
 
+from ipo_dspy.batch_evaluate import CANDIDATE
 from ipo_dspy.budget import ANSWER_TOKENS, Budget, Plan, Spent, estimate_tokens
 from ipo_dspy.describer import Describer, NoDescriber, VocabularyDescriber
 from ipo_dspy.describing import describe_images, spread_images
 from ipo_dspy.errors import NO_LANGUAGE_MODEL
 from ipo_dspy.fingerprints import digest, fingerprint
 from ipo_dspy.journal import Journal, NoJournal
-from ipo_dspy.metrics import clip_acc
+from ipo_dspy.metrics import Metric, clip_acc
 from ipo_dspy.program import CLIPPredict
-from ipo_dspy.program_evaluate import CANDIDATE
 from ipo_dspy.prompt_model import PromptModel
 from ipo_dspy.proposer import InstructionRules, Proposer, RefusedError, Rules, TemplateRules
 from ipo_dspy.records import Trial
 from ipo_dspy.results import IPOResults, attach_results, detach_results
-from ipo_dspy.scorer import Metric, Scorer, make_scorer
+from ipo_dspy.scorer import Scorer, make_scorer
 from ipo_dspy.search import Search, Settings
 from ipo_dspy.signatures import INSTRUCTION_META_PROMPT, MetaPrompt
 from ipo_dspy.target import Target

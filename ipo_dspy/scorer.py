@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Protocol
 
 import dspy
 
+from ipo_dspy.batch_evaluate import CANDIDATE, BatchEvaluate, KnownEvaluate, number_of
 from ipo_dspy.encoders.base import EncoderError
+from ipo_dspy.metrics import Metric, TensorMetric
 from ipo_dspy.program import CLIPClassifier, CLIPPredict
-from ipo_dspy.program_evaluate import CANDIDATE, KnownEvaluate, ProgramEvaluate
 from ipo_dspy.records import Score
 from ipo_dspy.template import Template
 from ipo_dspy.zero_shot import class_indices, image_chunks
@@ -20,18 +21,8 @@ from ipo_dspy.zero_shot import class_indices, image_chunks
 if TYPE_CHECKING:
     from torch import Tensor
 
-Metric = Callable[..., Any]
-
 TEXTS_AT_ONCE = 65_536
 """Texts whose features are in memory together."""
-
-
-@runtime_checkable
-class TensorMetric(Protocol):
-    """A metric that can also score logits without leaving tensors."""
-
-    def from_logits(self, logits: Tensor, labels: Tensor) -> Tensor:
-        """Score [N, C] logits against [N] class indices: [N] scores."""
 
 
 class Scorer(Protocol):
@@ -158,8 +149,13 @@ class ProgramScorer:
         self._predictor = dict(program.named_predictors())[predictor_name]
         self._examples = list(examples)
         self._metadata = {"metric_key": metric_key}
-        self._evaluate = ProgramEvaluate(
-            devset=self._examples, metric=metric, num_threads=num_threads, max_errors=max_errors
+        most = dspy.settings.max_errors if max_errors is None else max_errors
+        self._evaluate = BatchEvaluate(
+            devset=self._examples,
+            metric=metric,
+            num_threads=num_threads,
+            # That all examples fail is never a score.
+            max_errors=min(most, len(self._examples)),
         )
 
     def score(self, texts: Sequence[str]) -> list[Score]:
@@ -173,8 +169,11 @@ class ProgramScorer:
     def _score(self, text: str) -> Score:
         with _instructions(self._predictor, text), dspy.context(trace=None):
             results = self._evaluate(self._program, callback_metadata=self._metadata).results
-        values = [value for _, _, value in results]
-        losses = [_loss(*result) for result in results]
+        values = [number_of(value) for _, _, value in results]
+        losses = [
+            _loss(example, prediction, value)
+            for (example, prediction, _), value in zip(results, values, strict=True)
+        ]
         return _summary([str(e.get("label", "")) for e in self._examples], values, losses)
 
 

@@ -6,9 +6,9 @@ from dataclasses import dataclass, field
 
 import dspy
 
+from ipo_dspy.batch_evaluate import EvaluationError
 from ipo_dspy.errors import stop
 from ipo_dspy.history import History
-from ipo_dspy.program_evaluate import EvaluationError
 from ipo_dspy.proposer import RefusedError, Rules, clean
 from ipo_dspy.records import Call, Reply, Score, State, Trial
 from ipo_dspy.scorer import Scorer

@@ -185,7 +185,7 @@ class ZeroShot:
     def logits(self, image_features: Tensor, text_features: Tensor) -> Tensor:
         """Compare features: [N, D] and [C, D] give [N, C].
 
-        What an image gets does not depend on the images beside it.
+        Beside others an image gets what it gets alone, on most machines to the last bit.
         """
         import torch
 

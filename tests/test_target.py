@@ -4,7 +4,7 @@ import dspy
 import pytest
 
 from ipo_dspy.errors import SearchStoppedError
-from ipo_dspy.program_evaluate import EvaluationError
+from ipo_dspy.batch_evaluate import EvaluationError
 from ipo_dspy.proposer import InstructionRules
 from ipo_dspy.records import Reply, Score, State
 from ipo_dspy.signatures import MetaPrompt

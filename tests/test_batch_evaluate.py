@@ -1,4 +1,8 @@
+import csv
+import json
 import logging
+import threading
+from pathlib import Path
 from typing import Any
 
 import dspy
@@ -7,12 +11,14 @@ import pytest
 import torch
 
 from ipo_dspy import CLIPClassifier, clip_acc
-from ipo_dspy.program_evaluate import (
+from ipo_dspy.batch_evaluate import (
+    BatchEvaluate,
     EvaluationError,
     KnownEvaluate,
-    ProgramEvaluate,
     has_batched_forward,
 )
+from ipo_dspy.data import labeled_image
+from ipo_dspy.data.images import ImageFile
 from ipo_dspy.testing import COLOURS, ColourEncoder, colour_examples
 
 
@@ -52,7 +58,7 @@ class FailsOn:
 def test_it_gives_what_dspy_gives(
     num_threads: int | None, program: CLIPClassifier, examples: list[dspy.Example]
 ) -> None:
-    ours = ProgramEvaluate(devset=examples, metric=clip_acc, num_threads=num_threads)(program)
+    ours = BatchEvaluate(devset=examples, metric=clip_acc, num_threads=num_threads)(program)
     dspys = dspy.Evaluate(devset=examples, metric=clip_acc, num_threads=1)(program)
     assert ours.score == dspys.score
     given = [[(e, p.label, score) for e, p, score in result.results] for result in (ours, dspys)]
@@ -65,7 +71,7 @@ def test_examples_that_raise_count_as_0_and_are_logged_as_dspy_does(
     logger = logging.getLogger("dspy")
     logger.addHandler(caplog.handler)
     scores = []
-    for evaluate in (ProgramEvaluate, dspy.Evaluate):
+    for evaluate in (BatchEvaluate, dspy.Evaluate):
         metric = FailsOn("red")
         scores.append(evaluate(devset=examples, metric=metric, num_threads=1)(program).score)
     logger.removeHandler(caplog.handler)
@@ -80,18 +86,96 @@ def test_too_many_errors_end_the_evaluation_with_the_first_of_them(
     program: CLIPClassifier, examples: list[dspy.Example]
 ) -> None:
     metric = FailsOn("red", "green")
-    evaluate = ProgramEvaluate(devset=examples, metric=metric, max_errors=4, num_threads=1)
+    evaluate = BatchEvaluate(devset=examples, metric=metric, max_errors=4, num_threads=1)
     with pytest.raises(EvaluationError, match=r"^4 of 18 examples failed, the first with Value"):
         evaluate(program)
     assert metric.calls == 4
 
 
-def test_all_examples_failing_is_never_a_score_of_0(
+def test_a_failure_score_is_given_as_dspy_gives_it(
     program: CLIPClassifier, examples: list[dspy.Example]
 ) -> None:
-    evaluate = ProgramEvaluate(devset=examples[:2], metric=FailsOn("red"), num_threads=1)
-    with pytest.raises(EvaluationError, match="2 of 2 examples failed"):
-        evaluate(program)
+    scores = [
+        evaluate(devset=examples, metric=FailsOn("red"), failure_score=-1.0, num_threads=1)(
+            program
+        ).score
+        for evaluate in (BatchEvaluate, dspy.Evaluate)
+    ]
+    assert scores[0] == scores[1] == pytest.approx(100 * 12 / 18, abs=0.01)
+
+
+@pytest.mark.parametrize("display_table", [True, 5])
+def test_progress_table_and_files_are_those_of_dspy(
+    display_table: bool | int,
+    program: CLIPClassifier,
+    examples: list[dspy.Example],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    shown, written = [], []
+    for evaluate in (BatchEvaluate, dspy.Evaluate):
+        files = [tmp_path / f"{evaluate.__name__}.{kind}" for kind in ("csv", "json")]
+        evaluate(
+            devset=examples[:7],
+            metric=clip_acc,
+            num_threads=1,
+            display_table=display_table,
+            save_as_csv=str(files[0]),
+            save_as_json=str(files[1]),
+        )(program, display_progress=True)
+        shown.append(capsys.readouterr().out)
+        tables = (list(csv.DictReader(files[0].open())), json.loads(files[1].read_text()))
+        written.append([[{**row, "scores": None} for row in table] for table in tables])
+    assert written[0] == written[1]
+    assert [len(table) for table in written[0]] == [7, 7]
+    ours, dspys = ([part for part in out.split("\n") if part] for out in shown)
+    assert [part for part in ours if "it/s" not in part] == [
+        part for part in dspys if "it/s" not in part
+    ]
+    [bar] = [part for part in ours if "it/s" in part]
+    assert "Average Metric: 7.00 / 7 (100.0%): 100%" in bar
+    assert "7/7" in bar
+
+
+def test_no_examples_are_an_error(program: CLIPClassifier) -> None:
+    with pytest.raises(ValueError, match="at least one example"):
+        BatchEvaluate(devset=[], metric=clip_acc)(program)
+
+
+def test_one_bad_image_fails_alone(
+    program: CLIPClassifier, examples: list[dspy.Example], tmp_path: Path
+) -> None:
+    bad = labeled_image(ImageFile(tmp_path / "gone.png"), "red")
+    devset = [*examples[:3], bad, *examples[3:]]
+    results = [
+        evaluate(devset=devset, metric=clip_acc, num_threads=1)(program)
+        for evaluate in (BatchEvaluate, dspy.Evaluate)
+    ]
+    assert results[0].score == results[1].score == pytest.approx(100 * 18 / 19, abs=0.01)
+    assert [value for *_, value in results[0].results][3] == 0.0
+
+
+def test_arguments_of_the_call_come_before_those_of_the_constructor(
+    program: CLIPClassifier, examples: list[dspy.Example]
+) -> None:
+    evaluate = BatchEvaluate(devset=examples, metric=FailsOn(*COLOURS))
+    result = evaluate(program, metric=clip_acc, devset=examples[:4])
+    assert (result.score, len(result.results)) == (100.0, 4)
+
+
+def test_a_metric_that_takes_its_time_may_have_threads(
+    program: CLIPClassifier, examples: list[dspy.Example]
+) -> None:
+    seen = set()
+    both = threading.Barrier(2, timeout=30)
+
+    def metric(example: dspy.Example, prediction: dspy.Prediction) -> bool:
+        seen.add(threading.get_ident())
+        both.wait()
+        return True
+
+    assert BatchEvaluate(devset=examples, metric=metric, num_threads=2)(program).score == 100.0
+    assert len(seen) == 2
 
 
 @pytest.mark.parametrize(
@@ -101,7 +185,7 @@ def test_all_examples_failing_is_never_a_score_of_0(
 def test_metrics_may_give_any_kind_of_number(
     value: Any, program: CLIPClassifier, examples: list[dspy.Example]
 ) -> None:
-    evaluate = ProgramEvaluate(devset=examples, metric=lambda e, p, trace=None: value)
+    evaluate = BatchEvaluate(devset=examples, metric=lambda e, p, trace=None: value)
     assert evaluate(program).score == 100.0
 
 
@@ -109,7 +193,7 @@ def test_metrics_may_give_any_kind_of_number(
 def test_what_is_no_number_is_an_error(
     value: Any, program: CLIPClassifier, examples: list[dspy.Example]
 ) -> None:
-    evaluate = ProgramEvaluate(devset=examples, metric=lambda e, p: value)
+    evaluate = BatchEvaluate(devset=examples, metric=lambda e, p: value)
     with pytest.raises(EvaluationError):
         evaluate(program)
 
@@ -125,13 +209,13 @@ class Listener(dspy.utils.BaseCallback):  # type: ignore[name-defined]
         self.heard.append(outputs.score)
 
 
-def test_callbacks_hear_of_both_kinds(
+def test_callbacks_hear_of_an_evaluation_once(
     program: CLIPClassifier, examples: list[dspy.Example]
 ) -> None:
     listener = Listener()
     metadata = {"metric_key": "eval_full"}
     with dspy.context(callbacks=[listener]):
-        ProgramEvaluate(devset=examples, metric=clip_acc)(program, callback_metadata=metadata)
+        BatchEvaluate(devset=examples, metric=clip_acc)(program, callback_metadata=metadata)
         KnownEvaluate(lambda: 12.345, examples, clip_acc)(program, callback_metadata=metadata)
     begun = ("a flat <CLASS>.", metadata)
     assert listener.heard == [begun, 100.0, begun, 12.35]
