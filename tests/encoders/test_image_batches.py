@@ -1,0 +1,70 @@
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import PIL.Image
+import pytest
+import torch
+
+from ipo_dspy import load_encoder
+from ipo_dspy.data.errors import UnreadableImage
+from ipo_dspy.encoders.image_batches import OPENED_AT_ONCE, PREPARED_AT_ONCE, encode_images
+from ipo_dspy.testing import ColourEncoder
+
+
+class CountingEncoder(ColourEncoder):
+    """Counts the images it encodes, and in which batches."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.batches: list[int] = []
+
+    def encode_images(self, images: Sequence[PIL.Image.Image]) -> torch.Tensor:
+        self.batches.append(len(images))
+        return super().encode_images(images)
+
+
+class PreparingEncoder(CountingEncoder):
+    """Has its images prepared in threads."""
+
+    def prepare_image(self, image: PIL.Image.Image) -> PIL.Image.Image:
+        return image.resize((1, 1))
+
+    def encode_prepared(self, prepared: Sequence[Any]) -> torch.Tensor:
+        return self.encode_images(prepared)
+
+
+@pytest.fixture
+def pictures(tmp_path: Path) -> list[Path]:
+    """Forty pictures of shades between black and white."""
+    for shade in range(40):
+        PIL.Image.new("RGB", (8, 8), (5 * shade,) * 3).save(tmp_path / f"{shade}.png")
+    return [tmp_path / f"{shade}.png" for shade in range(40)]
+
+
+@pytest.mark.parametrize(
+    ("make", "most"), [(CountingEncoder, OPENED_AT_ONCE), (PreparingEncoder, PREPARED_AT_ONCE)]
+)
+def test_batches_are_bounded_and_in_order(
+    make: Callable[[], CountingEncoder], most: int, pictures: list[Path]
+) -> None:
+    encoder = make()
+    features = encode_images(encoder, 4 * pictures)
+    assert encoder.batches == [most] * (160 // most) + [160 % most] * (160 % most > 0)
+    alone = torch.cat([encode_images(encoder, [picture]) for picture in pictures])
+    assert torch.allclose(features, alone.repeat(4, 1), atol=1e-6)
+
+
+def test_built_in_encoders_get_from_threads_what_they_make_themselves(
+    pictures: list[Path],
+) -> None:
+    encoder = load_encoder("demo")
+    threaded = encode_images(encoder, pictures)
+    itself = encoder.encode_images([PIL.Image.open(picture) for picture in pictures])
+    assert torch.allclose(threaded, itself, atol=1e-5)
+
+
+def test_an_image_that_cannot_be_read_is_named(pictures: list[Path]) -> None:
+    pictures[25].write_bytes(b"no image")
+    with pytest.raises(UnreadableImage, match=r"25\.png"):
+        encode_images(PreparingEncoder(), pictures)
