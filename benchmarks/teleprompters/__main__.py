@@ -1,0 +1,131 @@
+"""Compare IPO with DSPy's teleprompters and with controls, at the same number of LM calls.
+
+Every optimizer gets the same program, training images, language model, calls and seeds. Of what it
+tried, the template with the best training accuracy is judged on unseen images of base and novel
+classes. Writes teleprompters_BUDGET.json, .md and .svg.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+from collections import defaultdict
+from collections.abc import Callable
+from contextlib import redirect_stderr, redirect_stdout
+from os import devnull
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from textwrap import shorten
+
+from rich.console import Console
+
+from benchmarks.judging import Judge
+from benchmarks.provenance import RESULTS
+from benchmarks.tasks import Task, dataset_tasks, demo_tasks
+from benchmarks.teleprompters.contest import Arena, Outcome
+from benchmarks.teleprompters.contestants import TELEPROMPTERS
+from benchmarks.teleprompters.controls import CONTROLS, FIXED_TEXTS
+from benchmarks.teleprompters.outcomes import Outcomes, write_json
+from benchmarks.teleprompters.plot import plot
+from benchmarks.teleprompters.table import markdown
+from ipo_dspy import LMDescriber, load_encoder
+from ipo_dspy.engines.presets import language_model, vision_model
+from ipo_dspy.zero_shot import ZeroShot
+
+DEMO = "demo"
+_SHOWN_CHARACTERS = 80
+
+
+def main() -> None:
+    """Run the contest that the options ask for."""
+    options = _options().parse_args()
+    names = options.only or [*FIXED_TEXTS, *CONTROLS, *TELEPROMPTERS]
+    console = Console(file=sys.stderr)
+    with TemporaryDirectory() as folder:
+        make_task = (
+            demo_tasks(Path(folder), options.shots)
+            if options.data == DEMO
+            else dataset_tasks(options.data, options.root, options.shots)
+        )
+        zero_shot = ZeroShot(load_encoder(options.clip))
+        outcomes: Outcomes = defaultdict(list)
+        for seed in options.seeds:
+            arena = _arena(make_task(seed), zero_shot, options)
+            for name in names:
+                outcome = _quietly(_entry(arena, name))
+                outcomes[name].append(outcome)
+                _say(
+                    console,
+                    f"seed {seed}  {name:24}  H {outcome.verdict.accuracies[2]:5.1f}  "
+                    f"{outcome.calls} calls  {outcome.seconds:.1f} s  "
+                    f"{shorten(outcome.text, _SHOWN_CHARACTERS)}",
+                )
+    options.out.mkdir(parents=True, exist_ok=True)
+    stem = options.out / f"teleprompters_{options.budget}"
+    written = write_json(stem.with_suffix(".json"), outcomes, options)
+    text = markdown(outcomes, written)
+    stem.with_suffix(".md").write_text(text, encoding="utf-8")
+    plot(outcomes, stem.with_suffix(".svg"))
+    _say(Console(), text)
+
+
+def _say(console: Console, text: str) -> None:
+    console.print(text, markup=False, highlight=False, soft_wrap=True)
+
+
+def _options() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.teleprompters",
+        description=__doc__,
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
+    parser.add_argument("--lm", default="offline", help="what proposes, such as openai/...")
+    parser.add_argument("--budget", type=int, default=20, help="calls of the LM for each optimizer")
+    parser.add_argument("--seeds", type=int, nargs="+", default=list(range(10)))
+    parser.add_argument("--data", default=DEMO, help="'demo' or a benchmark dataset")
+    parser.add_argument("--root", type=Path, default=Path("data"), help="of the datasets")
+    parser.add_argument("--shots", type=int, default=1, help="training images per base class")
+    parser.add_argument("--clip", default="demo", help="the encoder")
+    parser.add_argument(
+        "--image-model", help="describes images for IPO; its calls come on top of the budget"
+    )
+    parser.add_argument("--only", nargs="+", metavar="NAME", help="rows of the table")
+    parser.add_argument("--out", type=Path, default=RESULTS, help="folder of the results")
+    return parser
+
+
+def _arena(task: Task, zero_shot: ZeroShot, options: argparse.Namespace) -> Arena:
+    return Arena(
+        task=task,
+        zero_shot=zero_shot,
+        judge=Judge(task, zero_shot),
+        budget=options.budget,
+        # A model of its own for every seed: what DSPy keeps of one does not reach the next.
+        lm=language_model(options.lm),
+        describer=LMDescriber(vision_model(options.image_model)) if options.image_model else None,
+    )
+
+
+def _entry(arena: Arena, name: str) -> Callable[[], Outcome]:
+    if name in FIXED_TEXTS:
+        return lambda: arena.run_fixed(FIXED_TEXTS[name])
+    runs = {**CONTROLS, **TELEPROMPTERS}
+    if name not in runs:
+        known = ", ".join([*FIXED_TEXTS, *runs])
+        raise SystemExit(f"There is no optimizer {name!r} to compare; choose from: {known}.")
+    return lambda: arena.run(runs[name])
+
+
+def _quietly(run: Callable[[], Outcome]) -> Outcome:
+    """Run without what DSPy's optimizers print and log."""
+    logging.disable(logging.WARNING)
+    try:
+        with open(devnull, "w") as nowhere, redirect_stdout(nowhere), redirect_stderr(nowhere):
+            return run()
+    finally:
+        logging.disable(logging.NOTSET)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,132 @@
+"""Runs one optimizer on one task to the end of its budget, and judges what it found."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, replace
+
+import dspy
+from dspy.utils.usage_tracker import UsageTracker
+
+from benchmarks.judging import Judge, Verdict
+from benchmarks.tasks import Task
+from benchmarks.teleprompters.contestants import Contest, Run
+from benchmarks.teleprompters.meter import BudgetSpentError, Meter
+from ipo_dspy import clip_acc
+from ipo_dspy.describer import Describer
+from ipo_dspy.program import CLIPClassifier
+from ipo_dspy.scorer import TensorScorer
+from ipo_dspy.zero_shot import ZeroShot
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What one optimizer found on one seed.
+
+    Attributes:
+        text: of all templates it tried, the one with the highest training accuracy, ties going to
+            the lower loss and then to the earlier one: the same rule for every optimizer.
+        train: its training accuracy in percent.
+        verdict: its test results.
+        best_so_far: test H in percent after each call: of what was best in training until then.
+        returned: test H in percent of the program that the optimizer gave at last; None where the
+            budget ended it before.
+        calls: calls of the language model.
+        tokens: sent and received, where the language model tells.
+        tried: how many different templates were tried.
+        seconds: of the whole run.
+    """
+
+    text: str
+    train: float
+    verdict: Verdict
+    best_so_far: tuple[float, ...]
+    returned: float | None
+    calls: int
+    tokens: int
+    tried: int
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Arena:
+    """One task with its encoder, shared by all who compete on it."""
+
+    task: Task
+    zero_shot: ZeroShot
+    judge: Judge
+    budget: int
+    lm: dspy.LM
+    describer: Describer | None = None
+
+    def run(self, run: Run) -> Outcome:
+        """Let an optimizer use its budget, beginning anew with other seeds while calls are left."""
+        meter = Meter(self.budget)
+        program = self._program()
+        meter.note(program.template.text)
+        contest = Contest(program, self.lm, meter, self.describer, self.task.seed)
+        returned: dspy.Module | None = None
+        with dspy.track_usage() as usage, dspy.context(lm=self.lm, callbacks=[meter], trace=None):
+            for attempt in range(self.budget):
+                calls = meter.calls
+                try:
+                    returned = run(replace(contest, seed=1000 * attempt + contest.seed))
+                except BudgetSpentError:
+                    break
+                if meter.is_spent or meter.calls == calls:
+                    break
+        outcome = self._outcome(meter, program)
+        return replace(outcome, returned=self._h(returned), tokens=_total(usage))
+
+    def run_fixed(self, text: str) -> Outcome:
+        """Judge a text without a search."""
+        meter = Meter(self.budget)
+        meter.note(text)
+        return self._outcome(meter, self._program())
+
+    def _program(self) -> CLIPClassifier:
+        program = CLIPClassifier(self.task.train.classnames, self.zero_shot, self.task.template)
+        program.data = self.task.train
+        return program
+
+    def _h(self, program: dspy.Module | None) -> float | None:
+        if program is None:
+            return None
+        return self.judge.judge(program.template.text).accuracies[2]
+
+    def _outcome(self, meter: Meter, program: CLIPClassifier) -> Outcome:
+        seconds = time.perf_counter() - meter.started
+        scorer = TensorScorer(program.predict, program.trainset or [], clip_acc)
+        scores = scorer.score([tried.text for tried in meter.tried])
+        bests = []
+        best = 0
+        for index, score in enumerate(scores):
+            if score.rank > scores[best].rank:
+                best = index
+            bests.append(best)
+        verdicts = {index: self.judge.judge(meter.tried[index].text) for index in set(bests)}
+        curve = [
+            next(
+                verdicts[best].accuracies[2]
+                for tried, best in reversed(list(zip(meter.tried, bests, strict=True)))
+                if tried.calls <= calls
+            )
+            for calls in range(self.budget + 1)
+        ]
+        return Outcome(
+            text=meter.tried[best].text,
+            train=scores[best].accuracy,
+            verdict=verdicts[best],
+            best_so_far=tuple(curve),
+            returned=None,
+            calls=meter.calls,
+            tokens=0,
+            tried=len(meter.tried),
+            seconds=seconds,
+        )
+
+
+def _total(usage: UsageTracker) -> int:
+    return sum(
+        int(of_model.get("total_tokens") or 0) for of_model in usage.get_total_tokens().values()
+    )

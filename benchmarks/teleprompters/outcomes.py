@@ -1,0 +1,74 @@
+"""The outcomes of all optimizers over all seeds, as one JSON file."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from statistics import fmean
+from typing import Any, TypeAlias
+
+from benchmarks.provenance import provenance
+from benchmarks.statistics import paired_bootstrap
+from benchmarks.teleprompters.contest import Outcome
+
+Outcomes: TypeAlias = dict[str, list[Outcome]]
+"""By name of the optimizer, one outcome for each seed."""
+
+REFERENCE = "IPO"
+"""What the others are compared with."""
+
+
+def write_json(file: Path, outcomes: Outcomes, options: argparse.Namespace) -> dict[str, Any]:
+    """Write everything to a file, and give what was written."""
+    settings = {name: value for name, value in vars(options).items() if name not in {"out", "root"}}
+    content = {
+        "provenance": provenance("benchmarks.teleprompters"),
+        "settings": settings,
+        "optimizers": {name: _summary(name, outcomes) for name in outcomes},
+    }
+    file.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+    return content
+
+
+def _summary(name: str, outcomes: Outcomes) -> dict[str, Any]:
+    ours = outcomes[name]
+    base, novel, h = (
+        fmean(values) for values in zip(*(o.verdict.accuracies for o in ours), strict=True)
+    )
+    summary: dict[str, Any] = {
+        "base": round(base, 2),
+        "novel": round(novel, 2),
+        "h": round(h, 2),
+        "calls": round(fmean(o.calls for o in ours), 1),
+        "tokens": round(fmean(o.tokens for o in ours)),
+        "tried": round(fmean(o.tried for o in ours), 1),
+        "seconds": round(fmean(o.seconds for o in ours), 2),
+        "seeds": [_one(outcome) for outcome in ours],
+    }
+    if REFERENCE in outcomes and name != REFERENCE:
+        difference = paired_bootstrap(
+            [o.verdict for o in outcomes[REFERENCE]], [o.verdict for o in ours]
+        )
+        summary["reference_minus_this"] = {
+            "mean": round(difference.mean, 2),
+            "low": round(difference.low, 2),
+            "high": round(difference.high, 2),
+        }
+    return summary
+
+
+def _one(outcome: Outcome) -> Mapping[str, Any]:
+    base, novel, h = outcome.verdict.accuracies
+    return {
+        "text": outcome.text,
+        "train": round(outcome.train, 2),
+        "base": round(base, 2),
+        "novel": round(novel, 2),
+        "h": round(h, 2),
+        "returned_h": None if outcome.returned is None else round(outcome.returned, 2),
+        "calls": outcome.calls,
+        "tried": outcome.tried,
+        "h_after_calls": [round(value, 2) for value in outcome.best_so_far],
+    }

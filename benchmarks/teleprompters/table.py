@@ -1,0 +1,61 @@
+"""The outcomes as a Markdown table."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from benchmarks.teleprompters.outcomes import REFERENCE, Outcomes
+
+
+def markdown(outcomes: Outcomes, written: Mapping[str, Any]) -> str:
+    """Write the table, where it comes from, and how to read it.
+
+    Args:
+        outcomes: all outcomes.
+        written: what the JSON file holds.
+    """
+    settings, origin = written["settings"], written["provenance"]
+    rows = [_row(name, written["optimizers"][name]) for name in outcomes]
+    changes = " with uncommitted changes" if origin["uncommitted_changes"] else ""
+    return "\n".join(
+        [
+            f"# Teleprompters at {settings['budget']} calls of `{settings['lm']}`",
+            "",
+            f"Data `{settings['data']}`, {settings['shots']} shot(s), seeds "
+            f"{', '.join(map(str, settings['seeds']))}; encoder `{settings['clip']}`. "
+            f"`{origin['command']}`, {origin['date']}, commit {origin['commit']}{changes}.",
+            "",
+            "| optimizer | base | novel | H | "
+            f"{REFERENCE} is better in H by (95 %) | calls | tokens | templates tried | seconds |",
+            "|---|---|---|---|---|---|---|---|---|",
+            *rows,
+            "",
+            "H is the mean over seeds of the harmonic mean of base and novel accuracy on unseen "
+            "images. All optimizers are judged by the same rule: of the templates they tried, the "
+            "one with the highest training accuracy, ties going to the lower loss. The interval "
+            "is a bootstrap over seeds and, within each, over images, both methods paired. Calls "
+            "are completions; an optimizer that ends early begins again with another seed. "
+            "Controls make no calls: they try as many templates.",
+            "",
+        ]
+    )
+
+
+def _row(name: str, summary: Mapping[str, Any]) -> str:
+    difference = summary.get("reference_minus_this")
+    by = (
+        f"{difference['mean']:+.1f} ({difference['low']:+.1f} to {difference['high']:+.1f})"
+        if difference
+        else ""
+    )
+    cells = [
+        name,
+        *(f"{summary[key]:.1f}" for key in ("base", "novel", "h")),
+        by,
+        f"{summary['calls']:.0f}",
+        f"{summary['tokens']}",
+        f"{summary['tried']:.0f}",
+        f"{summary['seconds']:.1f}",
+    ]
+    return f"| {' | '.join(cells)} |"

@@ -1,0 +1,145 @@
+"""The contest between optimizers, on colours whose good words are known."""
+
+import argparse
+import json
+import math
+from collections.abc import Callable
+from pathlib import Path
+
+import dspy
+import numpy as np
+import pytest
+
+from benchmarks.judging import Judge, Verdict, harmonic_mean
+from benchmarks.statistics import paired_bootstrap
+from benchmarks.tasks import Task
+from benchmarks.teleprompters.contest import Arena
+from benchmarks.teleprompters.contestants import TELEPROMPTERS, Contest
+from benchmarks.teleprompters.controls import CONTROLS
+from benchmarks.teleprompters.meter import BudgetSpentError, Meter
+from benchmarks.teleprompters.outcomes import write_json
+from benchmarks.teleprompters.plot import plot
+from benchmarks.teleprompters.table import markdown
+from ipo_dspy import CLIPClassifier, offline_lm
+from ipo_dspy.data import LabeledImages
+from ipo_dspy.testing import COLOURS, ColourEncoder, colour_examples, scripted_lm
+from ipo_dspy.zero_shot import ZeroShot
+
+BUDGET = 10
+GOOD = "a crisp flat picture of a <CLASS>."
+
+
+@pytest.fixture
+def arena() -> Arena:
+    images = LabeledImages(tuple(colour_examples(2)), tuple(COLOURS))
+    base, novel = images.base_and_novel()
+    task = Task("colours", 0, base, base, novel)
+    zero_shot = ZeroShot(ColourEncoder())
+    return Arena(task, zero_shot, Judge(task, zero_shot), BUDGET, offline_lm())
+
+
+def ask(lm: dspy.LM, **settings: object) -> None:
+    dspy.Predict("question -> prompt")(question="?", lm=lm, config=settings)
+
+
+def test_a_meter_ends_even_what_carries_on_after_errors() -> None:
+    meter = Meter(budget=2)
+    lm = scripted_lm(["a"])
+
+    def carry_on() -> None:
+        while True:
+            try:
+                ask(lm)
+            except Exception:  # noqa: BLE001
+                continue
+
+    with dspy.context(callbacks=[meter]), pytest.raises(BudgetSpentError):
+        carry_on()
+    assert meter.calls == 2
+    assert len(lm.engine.requests) == 2
+
+
+def test_a_call_for_several_completions_counts_as_several() -> None:
+    meter = Meter(budget=5)
+    with dspy.context(callbacks=[meter]):
+        ask(scripted_lm(["a"]), n=3, temperature=1.0)
+    assert meter.calls == 3
+
+
+def test_a_meter_notes_each_template_once_with_the_calls_before_it() -> None:
+    meter = Meter(budget=5)
+    [example] = colour_examples(1)[:1]
+    program = CLIPClassifier(list(COLOURS), ColourEncoder())
+    with dspy.context(callbacks=[meter]):
+        program(image=example.image)
+        ask(scripted_lm(["a"]))
+        program.predict.signature = program.predict.signature.with_instructions(GOOD)
+        program(image=example.image)
+        program(image=example.image)
+    assert [(t.calls, t.text) for t in meter.tried] == [(0, "a photo of a <CLASS>."), (1, GOOD)]
+
+
+@pytest.mark.parametrize("name", [*TELEPROMPTERS, *CONTROLS])
+def test_every_optimizer_uses_the_budget_and_no_more(arena: Arena, name: str) -> None:
+    run = {**TELEPROMPTERS, **CONTROLS}[name]
+    outcome = arena.run(run)
+    assert outcome.calls == BUDGET
+    assert len(outcome.best_so_far) == BUDGET + 1
+    assert outcome.best_so_far[-1] == outcome.verdict.accuracies[2]
+
+
+def test_what_is_best_in_training_is_what_is_judged(arena: Arena) -> None:
+    def finds_the_good_words_third(contest: Contest) -> dspy.Module:
+        for text in ("a <CLASS>.", "one <CLASS>.", GOOD, "two <CLASS>."):
+            contest.meter.calls += 1
+            contest.meter.note(text)
+        return contest.program
+
+    outcome = arena.run(finds_the_good_words_third)
+    assert outcome.text == GOOD
+    assert outcome.verdict.accuracies == (100.0, 100.0, 100.0)
+    assert outcome.best_so_far[2] < outcome.best_so_far[3] == outcome.best_so_far[BUDGET]
+
+
+def test_a_verdict_gives_base_novel_and_their_harmonic_mean() -> None:
+    verdict = Verdict(np.array([True, True]), np.array([True, False, False, False]))
+    assert verdict.accuracies == (100.0, 25.0, 40.0)
+    assert harmonic_mean(0.0, 0.0) == 0.0
+
+
+def verdicts(rate: float, seeds: int, images: int = 200) -> list[Verdict]:
+    hits = np.arange(images) < rate * images
+    return [Verdict(hits, hits) for _ in range(seeds)]
+
+
+def test_an_interval_holds_the_mean_difference_and_narrows_with_seeds() -> None:
+    few = paired_bootstrap(verdicts(0.9, 2), verdicts(0.7, 2))
+    many = paired_bootstrap(verdicts(0.9, 8), verdicts(0.7, 8))
+    assert math.isclose(few.mean, 20.0)
+    assert few.low < 20.0 < few.high
+    assert many.high - many.low < few.high - few.low
+    assert many.low > 0
+
+
+def test_equal_methods_do_not_differ() -> None:
+    same = paired_bootstrap(verdicts(0.8, 3), verdicts(0.8, 3))
+    assert (same.mean, same.low, same.high) == (0.0, 0.0, 0.0)
+
+
+def test_results_say_where_they_come_from(arena: Arena, tmp_path: Path) -> None:
+    runs: dict[str, Callable[[Contest], dspy.Module]] = {
+        "IPO": TELEPROMPTERS["IPO"],
+        "random search": CONTROLS["random search"],
+    }
+    outcomes = {name: [arena.run(run)] for name, run in runs.items()}
+    options = argparse.Namespace(
+        budget=BUDGET, lm="offline", data="colours", shots=2, seeds=[0], clip="colours"
+    )
+    written = write_json(tmp_path / "x.json", outcomes, options)
+    assert json.loads((tmp_path / "x.json").read_text()) == json.loads(json.dumps(written))
+    assert {"command", "date", "commit", "versions"} <= written["provenance"].keys()
+    table = markdown(outcomes, written)
+    assert "| IPO | " in table
+    assert "| random search | " in table
+    plot(outcomes, tmp_path / "x.svg")
+    assert "<svg" in (tmp_path / "x.svg").read_text()
