@@ -12,7 +12,7 @@ import torch
 from benchmarks.tasks import Task
 from ipo_dspy.data import LabeledImages
 from ipo_dspy.template import Template
-from ipo_dspy.zero_shot import ZeroShot, class_index
+from ipo_dspy.zero_shot import ZeroShot, class_indices, image_chunks
 
 Hits: TypeAlias = npt.NDArray[np.bool_]
 """For each test image, whether it was classified rightly."""
@@ -38,7 +38,10 @@ class Verdict:
 
 
 class Judge:
-    """Judges templates on the test images of one task, which it encodes once."""
+    """Judges templates on the test images of one task, which it encodes once.
+
+    Memory is bounded whatever the number of images.
+    """
 
     def __init__(self, task: Task, zero_shot: ZeroShot) -> None:
         self._zero_shot = zero_shot
@@ -55,12 +58,15 @@ class _Part:
     def __init__(self, images: LabeledImages, zero_shot: ZeroShot) -> None:
         self._zero_shot = zero_shot
         self._classnames = images.classnames
-        self._features = zero_shot.image_features([e.image for e in images.examples])
-        labels = [class_index(images.classnames, e.label) for e in images.examples]
-        self._labels = torch.tensor(labels)
+        self._features = zero_shot.many_image_features([e.image for e in images.examples])
+        labels = [example.label for example in images.examples]
+        self._labels = torch.tensor(class_indices(images.classnames, labels))
 
     def hits(self, template: Template) -> Hits:
         texts = self._zero_shot.text_features(template, self._classnames)
-        logits = self._zero_shot.logits(self._features, texts)
-        hits: npt.NDArray[Any] = (logits.argmax(dim=-1) == self._labels).numpy()
+        found = [
+            self._zero_shot.logits(self._features[chunk], texts).argmax(dim=-1)
+            for chunk in image_chunks(len(self._labels), len(self._classnames))
+        ]
+        hits: npt.NDArray[Any] = (torch.cat(found) == self._labels).numpy()
         return hits

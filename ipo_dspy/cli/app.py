@@ -7,7 +7,9 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
 from types import FrameType
 
 from cyclopts import App
@@ -56,14 +58,25 @@ def main(arguments: Sequence[str] | None = None) -> None:
     Args:
         arguments: of the command line; None takes those of the process.
     """
-    interrupt = signal.signal(signal.SIGINT, _leave)
+    with as_command(app.name[0]):
+        app(arguments)
+
+
+@contextmanager
+def as_command(name: str) -> Iterator[None]:
+    """Tell errors as one sentence, show warnings, and leave at once after Ctrl-C.
+
+    Args:
+        name: of the command, which sentences begin with.
+    """
+    interrupt = signal.signal(signal.SIGINT, partial(_leave, name))
     warnings = _show_warnings()
     try:
-        app(arguments)
+        yield
     except EXPECTED_ERRORS as error:
         if os.environ.get(SHOW_TRACEBACK):
             raise
-        sys.stderr.write(f"ipo-dspy: {_sentence(error)}\n")
+        sys.stderr.write(f"{name}: {_sentence(error)}\n")
         sys.exit(1)
     finally:
         logging.getLogger("ipo_dspy").removeHandler(warnings)
@@ -82,11 +95,11 @@ def _sentence(error: BaseException) -> str:
     return text if text.endswith((".", "!", "?")) else f"{text}."
 
 
-def _leave(signal_number: int, frame: FrameType | None) -> None:
+def _leave(name: str, signal_number: int, frame: FrameType | None) -> None:
     """Leave at once: all that counts is on disk, and calls in flight may take minutes."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     stop_moving()
-    sys.stderr.write("ipo-dspy: stopped; the same command goes on where it was.\n")
+    sys.stderr.write(f"{name}: stopped; the same command goes on where it was.\n")
     sys.stderr.flush()
     os._exit(_INTERRUPTED)
 
