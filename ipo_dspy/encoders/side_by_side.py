@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
-from functools import partial
 from typing import TypeVar
 
 import torch
@@ -26,9 +25,9 @@ def run_side_by_side(works: Sequence[Callable[[], _Result]]) -> list[_Result]:
         Exception: what a work raises.
     """
     threads = torch.get_num_threads()
-    if len(works) == 1 or threads == 1:
+    if threads == 1:
         return [_run(work) for work in works]
-    return list(_pool(threads).map(_run, works))
+    return list(single_threads(threads).map(_run, works))
 
 
 @torch.inference_mode()
@@ -36,7 +35,8 @@ def _run(work: Callable[[], _Result]) -> _Result:
     return work()
 
 
-def _pool(threads: int) -> ThreadPoolExecutor:
+def single_threads(threads: int) -> ThreadPoolExecutor:
+    """The process's pool of that many threads, in each of which torch uses that one alone."""
     with _lock:
         if threads not in _pools:
             _pools[threads] = _start(threads)
@@ -44,9 +44,15 @@ def _pool(threads: int) -> ThreadPoolExecutor:
 
 
 def _start(threads: int) -> ThreadPoolExecutor:
-    pool = ThreadPoolExecutor(threads, initializer=partial(torch.set_num_threads, 1))
+    pool = ThreadPoolExecutor(threads, initializer=_use_one_thread)
     # What one thread sets holds for all that start later, so all of these start now.
     started = threading.Barrier(threads)
     wait([pool.submit(started.wait) for _ in range(threads)])
     torch.set_num_threads(threads)
     return pool
+
+
+def _use_one_thread() -> None:
+    # A thread takes over what holds for all when it first asks, also after it was told otherwise.
+    torch.get_num_threads()
+    torch.set_num_threads(1)
