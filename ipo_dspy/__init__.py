@@ -11,7 +11,7 @@ __version__ = version("ipo-dspy")
 
 from ipo_dspy.batch_evaluate import BatchEvaluate
 from ipo_dspy.budget import Budget
-from ipo_dspy.data import LabeledImages, read_folder
+from ipo_dspy.data import LabeledImages, read_dataset, read_folder, read_table
 from ipo_dspy.demo_cache import DemoCache, ImageVectorizer
 from ipo_dspy.describer import FileDescriber, LMDescriber, NoDescriber, VocabularyDescriber
 from ipo_dspy.encoders import Encoder, load_encoder
@@ -55,5 +55,7 @@ __all__ = [
     "load_encoder",
     "offline_lm",
     "prompt_ensemble",
+    "read_dataset",
     "read_folder",
+    "read_table",
 ]

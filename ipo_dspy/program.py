@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
@@ -77,8 +78,35 @@ class _ClassifierBase(dspy.Module):
         from ipo_dspy.data import read_folder
 
         data = read_folder(path, skip_bad_images=skip_bad_images)
-        program = cls(data.classnames, clip, template, top_k=top_k, demo_cache=demo_cache)
-        program.data = data if shots is None else data.few_shot(shots, seed)
+        return cls.from_images(
+            data if shots is None else data.few_shot(shots, seed),
+            clip,
+            template,
+            top_k=top_k,
+            demo_cache=demo_cache,
+        )
+
+    @classmethod
+    def from_images(
+        cls,
+        images: LabeledImages,
+        clip: str | Encoder | ZeroShot = "demo",
+        template: str | Template | None = None,
+        *,
+        top_k: int = 5,
+        demo_cache: DemoCache | None = None,
+    ) -> Self:
+        """Make a classifier of labelled images, which become its `trainset`.
+
+        Args:
+            images: what `read_folder`, `read_table` or `read_dataset` gives.
+            clip: as for `CLIPPredict`.
+            template: as for `CLIPPredict`.
+            top_k: as for `CLIPPredict`.
+            demo_cache: as for `CLIPPredict`.
+        """
+        program = cls(images.classnames, clip, template, top_k=top_k, demo_cache=demo_cache)
+        program.data = images
         return program
 
     @classmethod
@@ -88,8 +116,10 @@ class _ClassifierBase(dspy.Module):
         Raises:
             ValueError: the file is no saved CLIPClassifier.
         """
-        state = orjson.loads(Path(path).read_bytes())
-        saved = state.get("predict", {}).get("clip")
+        saved = None
+        with suppress(orjson.JSONDecodeError, AttributeError):
+            state = orjson.loads(Path(path).read_bytes())
+            saved = state.get("predict", {}).get("clip")
         if saved is None:
             raise ValueError(
                 f"{path} is no saved CLIPClassifier: it names no class names and encoder."

@@ -7,7 +7,7 @@ import dspy
 import PIL.Image
 import pytest
 
-from ipo_dspy import CLIPClassifier
+from ipo_dspy import CLIPClassifier, read_folder
 from ipo_dspy.data import DataError
 from ipo_dspy.testing import COLOURS, ColourEncoder, colour_examples
 
@@ -136,6 +136,21 @@ def test_a_file_of_another_program_is_refused(tmp_path: Path) -> None:
     dspy.Predict("question -> answer").save(tmp_path / "other.json")
     with pytest.raises(ValueError, match="is no saved CLIPClassifier"):
         CLIPClassifier.from_file(tmp_path / "other.json")
+
+
+@pytest.mark.parametrize("content", ["no JSON", "[]", '{"predict": []}'])
+def test_a_file_of_something_else_is_refused(tmp_path: Path, content: str) -> None:
+    (tmp_path / "other.json").write_text(content)
+    with pytest.raises(ValueError, match="is no saved CLIPClassifier"):
+        CLIPClassifier.from_file(tmp_path / "other.json")
+
+
+def test_labelled_images_bring_class_names_and_training_set(folder: Path) -> None:
+    images = read_folder(folder)
+    program = CLIPClassifier.from_images(images, ColourEncoder(), GOOD)
+    assert program.classnames == images.classnames
+    assert program.trainset == list(images.examples)
+    assert program.template.text == GOOD
 
 
 @pytest.mark.parametrize(
