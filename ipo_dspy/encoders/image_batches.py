@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
+from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar, runtime_checkable
 
@@ -13,6 +15,7 @@ from torch import Tensor
 
 from ipo_dspy.data.images import ImageSource, open_image
 from ipo_dspy.encoders.base import EncoderError
+from ipo_dspy.encoders.side_by_side import run_side_by_side, single_threads
 
 if TYPE_CHECKING:
     import PIL.Image
@@ -22,14 +25,19 @@ if TYPE_CHECKING:
 _A = TypeVar("_A")
 _B = TypeVar("_B")
 
-PREPARED_AT_ONCE = 64
-OPENED_AT_ONCE = 16
-"""Images in a batch where the encoder prepares them itself: at full size they take much memory."""
+AT_ONCE_ON_CPU = 16
+"""Images in a batch where several batches run side by side; more make no batch faster."""
+AT_ONCE_ON_GPU = 128
+"""Images in a batch where one runs at a time, while the next ones are prepared."""
+AT_ONCE_OPENED = 16
+"""Images in a batch of an encoder that prepares them itself: at full size they take much memory."""
 
 
 @runtime_checkable
 class PreparesImages(Protocol):
     """What an encoder may offer beside the protocol: preparing images apart from encoding them."""
+
+    device: torch.device
 
     def prepare_image(self, image: PIL.Image.Image) -> Any:
         """Prepare one RGB image for `encode_prepared`; several threads may do so at once."""
@@ -41,9 +49,9 @@ class PreparesImages(Protocol):
 def encode_images(encoder: Encoder, images: Sequence[ImageSource]) -> Tensor:
     """Open and encode images: [N, D] float32, unit length.
 
-    Files are decoded and scaled in threads, for Pillow leaves Python's lock alone while it does so;
-    processes would take longer to start than most image sets take to decode. So no more than a
-    few images are in memory at full size.
+    All that can be done side by side is done in threads, for Pillow leaves Python's lock alone
+    while it decodes and scales; processes would take longer to start than most image sets take to
+    decode. Only a few images are in memory at full size.
 
     Raises:
         UnreadableImage: an image cannot be read.
@@ -59,22 +67,40 @@ def encode_images(encoder: Encoder, images: Sequence[ImageSource]) -> Tensor:
     return features
 
 
-def _batches(encoder: Encoder, images: Sequence[ImageSource]) -> Iterator[Tensor]:
-    prepare: Callable[[PIL.Image.Image], Any] = _as_it_is
-    encode: Callable[[Sequence[Any]], Tensor] = encoder.encode_images
-    size = OPENED_AT_ONCE
-    if isinstance(encoder, PreparesImages):
-        prepare, encode, size = encoder.prepare_image, encoder.encode_prepared, PREPARED_AT_ONCE
-    with ThreadPoolExecutor() as pool:
-        ready = _ahead(pool, lambda image: prepare(open_image(image)), images, most=2 * size)
-        while batch := list(islice(ready, size)):
-            yield encode(batch)
+def _batches(encoder: Encoder, images: Sequence[ImageSource]) -> Iterable[Tensor]:
+    if not isinstance(encoder, PreparesImages):
+        return _one_by_one(images, open_image, encoder.encode_images, AT_ONCE_OPENED)
+
+    def prepare(image: ImageSource) -> Any:
+        return encoder.prepare_image(open_image(image))
+
+    if encoder.device.type != "cpu":
+        return _one_by_one(images, prepare, encoder.encode_prepared, AT_ONCE_ON_GPU)
+
+    def encode(batch: Sequence[ImageSource]) -> Tensor:
+        return encoder.encode_prepared([prepare(image) for image in batch])
+
+    starts = range(0, len(images), AT_ONCE_ON_CPU)
+    works = [partial(encode, images[start : start + AT_ONCE_ON_CPU]) for start in starts]
+    # A single batch has all of torch's threads to itself.
+    return run_side_by_side(works) if len(works) > 1 else [works[0]()]
 
 
-def _ahead(
-    pool: ThreadPoolExecutor, work: Callable[[_A], _B], items: Iterable[_A], most: int
-) -> Iterator[_B]:
+def _one_by_one(
+    images: Sequence[ImageSource],
+    prepare: Callable[[ImageSource], _A],
+    encode: Callable[[Sequence[_A]], Tensor],
+    size: int,
+) -> Iterator[Tensor]:
+    """Encode one batch at a time, while threads prepare the next ones."""
+    ready = _ahead(prepare, images, most=2 * size)
+    while batch := list(islice(ready, size)):
+        yield encode(batch)
+
+
+def _ahead(work: Callable[[_A], _B], items: Iterable[_A], most: int) -> Iterator[_B]:
     """Do the work on items in order, at most `most` of them before they are asked for."""
+    pool = single_threads(os.cpu_count() or 1)
     waiting: deque[Future[_B]] = deque()
     for item in items:
         waiting.append(pool.submit(work, item))
@@ -82,7 +108,3 @@ def _ahead(
             yield waiting.popleft().result()
     while waiting:
         yield waiting.popleft().result()
-
-
-def _as_it_is(image: PIL.Image.Image) -> PIL.Image.Image:
-    return image

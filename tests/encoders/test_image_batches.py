@@ -8,7 +8,8 @@ import torch
 
 from ipo_dspy import load_encoder
 from ipo_dspy.data.errors import UnreadableImage
-from ipo_dspy.encoders.image_batches import OPENED_AT_ONCE, PREPARED_AT_ONCE, encode_images
+from ipo_dspy.encoders import image_batches
+from ipo_dspy.encoders.image_batches import encode_images
 from ipo_dspy.testing import ColourEncoder
 
 
@@ -25,13 +26,21 @@ class CountingEncoder(ColourEncoder):
 
 
 class PreparingEncoder(CountingEncoder):
-    """Has its images prepared in threads."""
+    """Has its images prepared apart from encoding them."""
+
+    device = torch.device("cpu")
 
     def prepare_image(self, image: PIL.Image.Image) -> PIL.Image.Image:
         return image.resize((1, 1))
 
     def encode_prepared(self, prepared: Sequence[Any]) -> torch.Tensor:
         return self.encode_images(prepared)
+
+
+class PreparingAsOnGPU(PreparingEncoder):
+    """Says that it runs on a GPU, so that only one batch is encoded at a time."""
+
+    device = torch.device("cuda")
 
 
 @pytest.fixture
@@ -43,14 +52,20 @@ def pictures(tmp_path: Path) -> list[Path]:
 
 
 @pytest.mark.parametrize(
-    ("make", "most"), [(CountingEncoder, OPENED_AT_ONCE), (PreparingEncoder, PREPARED_AT_ONCE)]
+    ("make", "most"),
+    [
+        (CountingEncoder, image_batches.AT_ONCE_OPENED),
+        (PreparingEncoder, image_batches.AT_ONCE_ON_CPU),
+        (PreparingAsOnGPU, image_batches.AT_ONCE_ON_GPU),
+    ],
 )
 def test_batches_are_bounded_and_in_order(
     make: Callable[[], CountingEncoder], most: int, pictures: list[Path]
 ) -> None:
     encoder = make()
     features = encode_images(encoder, 4 * pictures)
-    assert encoder.batches == [most] * (160 // most) + [160 % most] * (160 % most > 0)
+    full, rest = divmod(160, most)
+    assert sorted(encoder.batches, reverse=True) == [most] * full + [rest] * (rest > 0)
     alone = torch.cat([encode_images(encoder, [picture]) for picture in pictures])
     assert torch.allclose(features, alone.repeat(4, 1), atol=1e-6)
 
