@@ -1,0 +1,227 @@
+"""Searches with IPO and tests prompts on one task, each once: a stopped command goes on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+import dspy
+
+from benchmarks.base_to_novel.options import BenchmarkOptions
+from benchmarks.base_to_novel.outcomes import Fixed, Found, Step, Tested, remembered
+from benchmarks.judging import Judge
+from benchmarks.tasks import Task
+from ipo_dspy import CLIPClassifier, IPOOptimizer, __version__
+from ipo_dspy.cli.models import make_describer, make_encoder, make_prompt_model
+from ipo_dspy.cli.options import EncoderOptions, RunOptions
+from ipo_dspy.cli.output import SearchProgress, stage
+from ipo_dspy.data import LabeledImages
+from ipo_dspy.describer import Describer
+from ipo_dspy.encoders.feature_cache import CacheableEncoder
+from ipo_dspy.fingerprints import digest
+from ipo_dspy.records import State, Trial
+from ipo_dspy.results import IPOResults
+from ipo_dspy.template import Template
+from ipo_dspy.zero_shot import ZeroShot
+
+
+@dataclass(frozen=True)
+class Method:
+    """IPO with its models and settings.
+
+    Attributes:
+        lm: proposes prompts.
+        describer: describes the training images; None lets the encoder rank a vocabulary.
+        steps: of the search.
+        prompts_per_step: proposals of a step.
+        history_size: how many scored prompts the language model sees.
+        num_threads: most calls at the same time.
+    """
+
+    lm: dspy.LM
+    describer: Describer | None
+    steps: int
+    prompts_per_step: int
+    history_size: int
+    num_threads: int = 8
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What decides what is found."""
+        return {
+            "prompt_model": self.lm.model,
+            "describer": "vocabulary" if self.describer is None else self.describer.spec,
+            "steps": self.steps,
+            "prompts_per_step": self.prompts_per_step,
+            "history_size": self.history_size,
+        }
+
+
+def make_method(options: BenchmarkOptions) -> Method:
+    """Make the models that the options name.
+
+    Raises:
+        ValueError: a name is none of a model.
+    """
+    describing, search = options.describing, options.search
+    if describing.image_model.startswith("file:"):
+        raise ValueError(
+            "A file of descriptions belongs to the images of one search; give a vision model, "
+            "'vocabulary' or 'none' as --image-model."
+        )
+    return Method(
+        lm=make_prompt_model(RunOptions(proposing=options.proposing, describing=describing)),
+        describer=make_describer(describing),
+        steps=search.steps,
+        prompts_per_step=search.prompts_per_step,
+        history_size=search.history_size,
+        num_threads=describing.num_threads,
+    )
+
+
+def load_zero_shot(options: EncoderOptions) -> ZeroShot:
+    """Load the encoder, in float32 unless another precision is asked for.
+
+    Published counts of rightly classified images come out in float32.
+
+    Raises:
+        ValueError: the spec, device or precision is none there is.
+        EncoderError: weights are missing, unreadable or do not fit.
+    """
+    exact = EncoderOptions(options.clip, options.device, options.precision or "float32")
+    with stage(f"Loading the encoder {options.clip}"):
+        return ZeroShot(make_encoder(exact))
+
+
+class Bench:
+    """Does each search and each test once, and remembers it in a folder.
+
+    Args:
+        zero_shot: the encoder.
+        runs: the folder of all runs.
+    """
+
+    def __init__(self, zero_shot: ZeroShot, runs: Path) -> None:
+        self._zero_shot = zero_shot
+        self._runs = runs
+        self._judged: tuple[LabeledImages, Judge] | None = None
+        encoder = zero_shot.encoder
+        self._encoder = (
+            encoder.image_fingerprint if isinstance(encoder, CacheableEncoder) else encoder.spec
+        )
+
+    def search(self, task: Task, method: Method) -> Found:
+        """Let IPO search a prompt on the few training images, and test it on unseen ones.
+
+        Raises:
+            SearchStoppedError: a model cannot be used; the same call goes on where it stopped.
+        """
+        facts = self._facts(task) | method.facts
+        return self._remembered("ipo", task, facts, Found, partial(self._search, task, method))
+
+    def test(self, task: Task, texts: Mapping[str, str]) -> dict[str, Tested]:
+        """Test prompts that nothing searched; those that are too long for the encoder are left out.
+
+        A text of several lines is one ensemble.
+        """
+
+        def make(_: Path) -> Fixed:
+            judge = self._judge(task)
+            fitting = {name: text for name, text in texts.items() if self._fits(text, task)}
+            return Fixed(tested={n: Tested.of(judge.judge(t)) for n, t in fitting.items()})
+
+        facts = self._facts(task) | {"texts": dict(texts)}
+        return self._remembered("fixed", task, facts, Fixed, make).tested
+
+    def _remembered(self, what: str, task: Task, *rest: Any) -> Any:
+        return remembered(self._runs, f"{task.name}-seed{task.seed}-{what}", *rest)
+
+    def _facts(self, task: Task) -> dict[str, Any]:
+        return {
+            "version": __version__,
+            "dataset": task.name,
+            "seed": task.seed,
+            "encoder": digest([self._encoder]),
+            "training_images": task.train.fingerprint(),
+            "template": task.template,
+            "test": [
+                [len(part), digest(list(part.classnames))] for part in (task.base, task.novel)
+            ],
+        }
+
+    def _judge(self, task: Task) -> Judge:
+        # The seeds of a data set share their test images, which are then encoded once.
+        if self._judged is None or self._judged[0] is not task.base:
+            with stage(f"Encoding {len(task.base) + len(task.novel):,} test images"):
+                self._judged = task.base, Judge(task, self._zero_shot)
+        return self._judged[1]
+
+    def _search(self, task: Task, method: Method, folder: Path) -> Found:
+        progress = SearchProgress(method.steps, method.prompts_per_step)
+        optimizer = IPOOptimizer(
+            # A copy has a history of its own, which is let go of with the search.
+            prompt_model=method.lm.copy(),
+            describer=method.describer,
+            steps=method.steps,
+            prompts_per_step=method.prompts_per_step,
+            history_size=method.history_size,
+            num_threads=method.num_threads,
+            seed=task.seed,
+            run_dir=folder,
+            on_trial=progress.show,
+        )
+        student = CLIPClassifier(task.train.classnames, self._zero_shot, task.template)
+        with progress.shown():
+            program = optimizer.compile(student, trainset=task.train.examples)
+        results: IPOResults = program.detailed_results
+        passed_over, best = self._best_that_fits(results.ranked, task)
+        if best.score is None:
+            raise ValueError(f"Expected a prompt with a score, got {best!r}.")
+        return Found(
+            text=best.text,
+            accuracy=best.score.accuracy,
+            loss=best.score.loss,
+            step=best.step,
+            passed_over=passed_over,
+            tested=Tested.of(self._judge(task).judge(best.text)),
+            calls=results.spent.calls,
+            tokens=results.spent.tokens,
+            dollars=results.spent.dollars,
+            curve=_curve(results.trials),
+        )
+
+    def _best_that_fits(self, ranked: Sequence[Trial], task: Task) -> tuple[int, Trial]:
+        """Pass over prompts that are too long with a novel class name, which no search saw."""
+        for passed_over, trial in enumerate(ranked):
+            if self._fits(trial.text, task):
+                return passed_over, trial
+        raise ValueError(
+            f"No prompt fits the encoder with the novel class names of {task.name}; it takes at "
+            f"most {self._zero_shot.encoder.context_length} tokens."
+        )
+
+    def _fits(self, text: str, task: Task) -> bool:
+        names = (*task.base.classnames, *task.novel.classnames)
+        tokens = self._zero_shot.count_tokens(Template(text), names)
+        return tokens <= self._zero_shot.encoder.context_length
+
+
+def _curve(trials: Sequence[Trial]) -> tuple[Step, ...]:
+    scores = {
+        step: [t.score for t in trials if t.step == step and t.state is State.OK and t.score]
+        for step in sorted({trial.step for trial in trials})
+    }
+    return tuple(
+        Step(
+            step=step,
+            prompts=len(of_step),
+            loss=fmean(score.loss for score in of_step),
+            accuracy=fmean(score.accuracy for score in of_step),
+        )
+        for step, of_step in scores.items()
+        if of_step
+    )

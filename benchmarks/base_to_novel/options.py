@@ -1,0 +1,99 @@
+"""The options that the poster's table and its ablations share."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Annotated, Any, TypeAlias
+
+from cyclopts import Group, Parameter
+
+from benchmarks.provenance import RESULTS
+from ipo_dspy.cli.options import (
+    SEARCH,
+    DescribingOptions,
+    EncoderOptions,
+    Flag,
+    ProposingOptions,
+)
+
+DATA = Group("Data", sort_key=0)
+FILES = Group("Files", sort_key=5)
+
+Seeds: TypeAlias = Annotated[tuple[int, ...], Parameter(consume_multiple=True, negative="")]
+Names: TypeAlias = Annotated[tuple[str, ...], Parameter(consume_multiple=True, negative="")]
+
+
+@Parameter(name="*", group=DATA)
+@dataclass(frozen=True)
+class DataOptions:
+    """What is classified.
+
+    Attributes:
+        root: folder of the benchmark datasets, as `ipo-dspy check-data` reads it.
+        datasets: which of them; by default all that are complete there.
+        demo: the demo world in the place of datasets; it needs no data.
+        shots: training images of each base class.
+        seeds: of the few shots and of the proposals.
+    """
+
+    root: Path | None = None
+    datasets: Names = ()
+    demo: Flag = False
+    shots: int = 1
+    seeds: Seeds = (1, 2, 3)
+
+
+@Parameter(name="*", group=SEARCH)
+@dataclass(frozen=True)
+class StepOptions:
+    """How the search goes on; the defaults are the paper's.
+
+    Attributes:
+        steps: steps of the search.
+        prompts_per_step: proposals of a step, each a call of its own.
+        history_size: how many scored prompts the prompt model is shown.
+    """
+
+    steps: int = 100
+    prompts_per_step: int = 5
+    history_size: int = 20
+
+
+@Parameter(name="*", group=FILES)
+@dataclass(frozen=True)
+class FileOptions:
+    """Where files go.
+
+    Attributes:
+        out: folder of the results.
+        runs: folder of the single searches, by which a stopped command goes on.
+    """
+
+    out: Path = RESULTS
+    runs: Path = Path("runs/base_to_novel")
+
+
+@Parameter(name="*")
+@dataclass(frozen=True)
+class BenchmarkOptions:
+    """Everything that decides the figures, and where they go."""
+
+    data: DataOptions = DataOptions()
+    encoder: EncoderOptions = field(default_factory=EncoderOptions)
+    proposing: ProposingOptions = field(default_factory=ProposingOptions)
+    describing: DescribingOptions = field(default_factory=DescribingOptions)
+    search: StepOptions = StepOptions()
+    files: FileOptions = FileOptions()
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What decides the figures, for the results file; an address may hold a password."""
+        groups = (self.data, self.encoder, self.proposing, self.describing, self.search)
+        named = {name: value for group in groups for name, value in asdict(group).items()}
+        left_out = {"root", "api_base"}
+        return {name: value for name, value in named.items() if name not in left_out}
+
+    def file(self, name: str, suffix: str) -> Path:
+        """Name a results file; those of the demo never take the place of others."""
+        return self.files.out / f"{name}{'_demo' if self.data.demo else ''}{suffix}"

@@ -1,0 +1,137 @@
+"""The results as Markdown, which a terminal shows as it is."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from benchmarks.base_to_novel.results import (
+    OUTLIER,
+    DatasetOutcome,
+    averages,
+    poster_figures,
+)
+from benchmarks.figures import NONE, Row, aligned, side_by_side
+from benchmarks.poster import POSTER
+
+
+def markdown(outcomes: Sequence[DatasetOutcome], written: Mapping[str, Any]) -> str:
+    """Write all tables.
+
+    Args:
+        outcomes: of the data sets, at least one.
+        written: what the results file holds.
+    """
+    lines = ["# Base to novel", "", origin(written), ""]
+    if len(outcomes) > 1:
+        lines += ["## Averages", "", *_averages(outcomes), ""]
+    lines += ["## By data set", "", *_by_dataset(outcomes), ""]
+    lines += ["## Prompts", "", *_prompts(outcomes), ""]
+    lines += ["## CLIP's counts with the hand-written template", "", *_counts(outcomes), ""]
+    if any(outcome.dataset.benchmark for outcome in outcomes):
+        lines += ["## The poster's table", "", *_poster(outcomes), ""]
+    return "\n".join(lines)
+
+
+def origin(written: Mapping[str, Any]) -> str:
+    """Say where results come from, and how to read them."""
+    made, settings = written["provenance"], written["settings"]
+    changes = " with uncommitted changes" if made["uncommitted_changes"] else ""
+    unfinished = "" if written["complete"] else " Not all of it has been run yet."
+    seeds = ", ".join(map(str, settings["seeds"]))
+    return (
+        f"`{made['command']}`, {made['date']}, commit {made['commit']}{changes}. Encoder "
+        f"`{settings['clip']}`, prompt model `{settings['prompt_model']}`, image model "
+        f"`{settings['image_model']}`, {settings['shots']} shot(s), {settings['steps']} steps of "
+        f"{settings['prompts_per_step']} prompts, history of {settings['history_size']}; means "
+        f"over the seeds {seeds}.{unfinished}"
+    )
+
+
+def _averages(outcomes: Sequence[DatasetOutcome]) -> Iterator[str]:
+    rows = [
+        Row((name, row), ours, poster)
+        for name, of_average in averages(outcomes).items()
+        for row, (ours, poster) in of_average.items()
+    ]
+    yield from side_by_side(("average over", "prompt"), rows)
+    yield ""
+    yield (
+        "Base and novel are averaged over the data sets, the poster's over the same ones; H is the "
+        "harmonic mean of these averages."
+    )
+    if any(outcome.dataset.name == OUTLIER for outcome in outcomes):
+        yield ""
+        yield why_without_outlier()
+
+
+def why_without_outlier() -> str:
+    """Say in one line why averages are also given without one of the data sets."""
+    names = [name for name in POSTER.datasets if name != OUTLIER]
+    collapsed = {
+        method: figures
+        for method, figures in POSTER.datasets[OUTLIER].items()
+        if figures.h < POSTER.datasets[OUTLIER]["CLIP"].h / 2
+    }
+    fallen = ", ".join(f"{method} (H {figures.h:.2f})" for method, figures in collapsed.items())
+    best = max(collapsed, key=lambda method: POSTER.average(method, names).h)
+    return (
+        f"Without {OUTLIER}, because there the poster's runs of {fallen} collapsed far below CLIP "
+        f"without training, which decides the order of the averages: without it {best} has "
+        f"H {POSTER.average(best, names).h:.2f} and IPO {POSTER.average('IPO', names).h:.2f}."
+    )
+
+
+def _by_dataset(outcomes: Sequence[DatasetOutcome]) -> list[str]:
+    return side_by_side(
+        ("data set", "prompt"),
+        [
+            Row((outcome.dataset.name, row), ours, poster_figures(row, outcome.dataset.name))
+            for outcome in outcomes
+            for row, ours in outcome.rows.items()
+        ],
+    )
+
+
+def _prompts(outcomes: Sequence[DatasetOutcome]) -> Iterator[str]:
+    for outcome in outcomes:
+        name = outcome.dataset.name
+        yield f"- {name}, written by hand: `{outcome.dataset.template}`"
+        for of_seed in outcome.seeds:
+            found = of_seed.ipo
+            base, novel, h = found.tested.figures.cells
+            tokens = "unknown" if found.tokens is None else f"{found.tokens:,}"
+            passed = (
+                f"; {found.passed_over} better ones are too long with a novel class name"
+                if found.passed_over
+                else ""
+            )
+            yield (
+                f"- {name}, seed {of_seed.seed}: `{found.text}` (step {found.step}; training "
+                f"{found.accuracy:.2f}, base {base}, novel {novel}, H {h}; {found.calls} calls, "
+                f"tokens: {tokens}{passed})"
+            )
+        if name in POSTER.best_prompts:
+            yield f"- {name}, the poster's: `{POSTER.best_prompts[name]}`"
+
+
+def _counts(outcomes: Sequence[DatasetOutcome]) -> list[str]:
+    return [f"- {o.dataset.name}: {o.counts.state} ({o.counts.sentence})" for o in outcomes]
+
+
+def _poster(outcomes: Sequence[DatasetOutcome]) -> Iterator[str]:
+    names = [o.dataset.name for o in outcomes if o.dataset.name in POSTER.datasets]
+    methods = list(POSTER.averages)
+    averaged = [" / ".join(POSTER.average(method, names).cells) for method in methods]
+    by_dataset = [[name, *(_cell(name, method) for method in methods)] for name in names]
+    yield from aligned(["data set", *methods], [["average", *averaged], *by_dataset])
+    yield ""
+    yield (
+        f"Base / novel / H. {POSTER.source.partition('. ')[0]}. H is worked out anew; where the "
+        "printed one is another, it stands in brackets."
+    )
+
+
+def _cell(dataset: str, method: str) -> str:
+    figures = POSTER.of(method, dataset)
+    return " / ".join(figures.cells) if figures else NONE
