@@ -6,6 +6,7 @@ import math
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
 import dspy
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 
 TEXTS_AT_ONCE = 65_536
 """Texts whose features are in memory together."""
+CHUNKS_TOGETHER = 64
+"""Ranges of images whose sums are in memory together."""
 
 
 class Scorer(Protocol):
@@ -82,19 +85,40 @@ class TensorScorer:
             ]
 
     def _score(self, templates: Sequence[Template]) -> list[Score]:
+        import torch
+
+        from ipo_dspy.encoders.side_by_side import run_side_by_side
+
         texts = self._zero_shot.text_features_of(templates, self._classnames)
-        sums = [_SumsByClass(len(self._classnames)) for _ in templates]
-        for chunk in image_chunks(len(self._labels), len(self._classnames)):
-            images, labels = self._features[chunk], self._labels[chunk]
-            for of_template, of_classes in zip(texts, sums, strict=True):
-                logits = self._zero_shot.logits(images, of_template)
-                of_classes.add(labels, logits, self._metric.from_logits(logits, labels))
+        chunks = list(image_chunks(len(self._labels), len(self._classnames)))
+        sums = torch.zeros((len(templates), 2, len(self._classnames)), dtype=torch.float64)
+        for start in range(0, len(chunks), CHUNKS_TOGETHER):
+            together = chunks[start : start + CHUNKS_TOGETHER]
+            for part in run_side_by_side([partial(self._sums, each, texts) for each in together]):
+                sums += part
         return [
-            self._summed(template, *of_classes.values_and_losses)
-            for template, of_classes in zip(templates, sums, strict=True)
+            self._summary(template, *of_template)
+            for template, of_template in zip(templates, sums.tolist(), strict=True)
         ]
 
-    def _summed(self, template: Template, values: list[float], losses: list[float]) -> Score:
+    def _sums(self, chunk: slice, texts: Sequence[Tensor]) -> Tensor:
+        """Sums of metric and cross-entropy over some images: [templates, 2, classes] float64."""
+        import torch
+
+        images, labels = self._features[chunk], self._labels[chunk]
+        classes = len(self._classnames)
+        sums = []
+        for of_template in texts:
+            logits = self._zero_shot.logits(images, of_template)
+            values = self._metric.from_logits(logits, labels)
+            losses = torch.nn.functional.cross_entropy(logits, labels, reduction="none")
+            sums += [
+                torch.bincount(labels, summands.double(), minlength=classes)
+                for summands in (values, losses)
+            ]
+        return torch.stack(sums).view(len(texts), 2, classes)
+
+    def _summary(self, template: Template, values: list[float], losses: list[float]) -> Score:
         n = len(self._labels)
         accuracy, loss = 100.0 * math.fsum(values) / n, math.fsum(losses) / n
         if math.isnan(accuracy + loss):
@@ -102,30 +126,6 @@ class TensorScorer:
         by_class = zip(self._classnames, values, self._counts, strict=True)
         per_class = {name: 100.0 * value / count for name, value, count in by_class if count}
         return Score(accuracy=accuracy, loss=loss, n=n, per_class=per_class)
-
-
-class _SumsByClass:
-    """Adds up metric and cross-entropy for each class, in double precision and in order."""
-
-    def __init__(self, classes: int) -> None:
-        import torch
-
-        self._sums = torch.zeros((2, classes), dtype=torch.float64)
-
-    def add(self, labels: Tensor, logits: Tensor, values: Tensor) -> None:
-        """Add images: labels [N], logits [N, C], values of the metric [N]."""
-        import torch
-
-        losses = torch.nn.functional.cross_entropy(logits, labels, reduction="none")
-        for number, summands in enumerate((values, losses)):
-            classes = self._sums.shape[1]
-            self._sums[number] += torch.bincount(labels, summands.double(), minlength=classes)
-
-    @property
-    def values_and_losses(self) -> tuple[list[float], list[float]]:
-        """The sums of both for each class."""
-        values, losses = self._sums.tolist()
-        return values, losses
 
 
 class ProgramScorer:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 from collections.abc import Hashable, Iterator, Sequence
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, runtime_checkable
 
 from ipo_dspy.data.images import ImageSource, image_key
@@ -26,9 +26,9 @@ TEXT_MEMORY = 65_536
 """Most text features kept in memory."""
 WORTH_KEEPING = 16
 """Fewer new images than these are encoded without a look at the disk."""
-IMAGES_AT_ONCE = 8192
-"""Most images whose logits are computed together."""
-LOGITS_AT_ONCE = 2**23
+IMAGES_AT_ONCE = 1024
+"""Most images whose logits are computed together; they fit into a core's cache."""
+LOGITS_AT_ONCE = 2**22
 """About the most logits that are computed together."""
 _FEWEST_AT_ONCE = 16
 
@@ -189,13 +189,16 @@ class ZeroShot:
         """
         import torch
 
-        images, classes = len(image_features), len(text_features)
-        with torch.inference_mode():
-            parts = [
-                self._logits(image_features[chunk], text_features)
-                for chunk in image_chunks(images, classes)
-            ]
-            return parts[0] if len(parts) == 1 else torch.cat(parts)
+        from ipo_dspy.encoders.side_by_side import run_side_by_side
+
+        if len(image_features) <= _FEWEST_AT_ONCE:
+            # To hand so little to another thread would take longer than to do it.
+            return self._logits(image_features, text_features)
+        chunks = image_chunks(len(image_features), len(text_features))
+        parts = run_side_by_side(
+            [partial(self._logits, image_features[chunk], text_features) for chunk in chunks]
+        )
+        return parts[0] if len(parts) == 1 else torch.cat(parts)
 
     def _logits(self, image_features: Tensor, text_features: Tensor) -> Tensor:
         import torch
@@ -205,7 +208,9 @@ class ZeroShot:
             # For few rows, matrix libraries add up in another order, which moves the last bit.
             padding = (0, 0, 0, _FEWEST_AT_ONCE - count)
             image_features = torch.nn.functional.pad(image_features, padding)
-        return self.encoder.logits(image_features, text_features)[:count].float().cpu()
+        with torch.inference_mode():
+            logits = self.encoder.logits(image_features, text_features)
+        return logits[:count].float().cpu()
 
     def count_tokens(self, template: Template, classnames: Sequence[str]) -> int:
         """Count the tokens of the longest text the template gives, start and end included."""

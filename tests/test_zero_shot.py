@@ -196,7 +196,7 @@ def test_chunks_cover_all_images_and_bound_the_logits(images: int, classes: int)
         [0, images, *(2 * [chunk.start for chunk in chunks[1:]])]
     )
     largest = max(chunk.stop - chunk.start for chunk in chunks)
-    assert largest * classes <= 2**23 or largest <= 16
+    assert largest * classes <= 2**22 or largest <= 16
 
 
 @given(st.integers(1, 80), st.integers(1, 9), st.integers(0, 2**32 - 1))
