@@ -191,9 +191,6 @@ class ZeroShot:
 
         from ipo_dspy.encoders.side_by_side import run_side_by_side
 
-        if len(image_features) <= _FEWEST_AT_ONCE:
-            # To hand so little to another thread would take longer than to do it.
-            return self._logits(image_features, text_features)
         chunks = image_chunks(len(image_features), len(text_features))
         parts = run_side_by_side(
             [partial(self._logits, image_features[chunk], text_features) for chunk in chunks]
@@ -208,9 +205,7 @@ class ZeroShot:
             # For few rows, matrix libraries add up in another order, which moves the last bit.
             padding = (0, 0, 0, _FEWEST_AT_ONCE - count)
             image_features = torch.nn.functional.pad(image_features, padding)
-        with torch.inference_mode():
-            logits = self.encoder.logits(image_features, text_features)
-        return logits[:count].float().cpu()
+        return self.encoder.logits(image_features, text_features)[:count].float().cpu()
 
     def count_tokens(self, template: Template, classnames: Sequence[str]) -> int:
         """Count the tokens of the longest text the template gives, start and end included."""
