@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -23,7 +24,7 @@ from ipo_dspy.data import LabeledImages
 from ipo_dspy.describer import Describer
 from ipo_dspy.encoders.feature_cache import CacheableEncoder
 from ipo_dspy.fingerprints import digest
-from ipo_dspy.records import State, Trial
+from ipo_dspy.records import Score, Trial
 from ipo_dspy.results import IPOResults
 from ipo_dspy.template import Template
 from ipo_dspy.zero_shot import ZeroShot
@@ -211,17 +212,22 @@ class Bench:
 
 
 def _curve(trials: Sequence[Trial]) -> tuple[Step, ...]:
-    scores = {
-        step: [t.score for t in trials if t.step == step and t.state is State.OK and t.score]
-        for step in sorted({trial.step for trial in trials})
-    }
-    return tuple(
-        Step(
-            step=step,
-            prompts=len(of_step),
-            loss=fmean(score.loss for score in of_step),
-            accuracy=fmean(score.accuracy for score in of_step),
+    by_step: dict[int, list[Score]] = defaultdict(list)
+    for trial in trials:
+        if trial.score is not None:
+            by_step[trial.step].append(trial.score)
+    steps = []
+    best: Score | None = None
+    for step, scores in sorted(by_step.items()):
+        best = max([best, *scores] if best else scores, key=lambda score: score.rank)
+        steps.append(
+            Step(
+                step=step,
+                prompts=len(scores),
+                loss=fmean(score.loss for score in scores),
+                accuracy=fmean(score.accuracy for score in scores),
+                best_loss=best.loss,
+                best_accuracy=best.accuracy,
+            )
         )
-        for step, of_step in scores.items()
-        if of_step
-    )
+    return tuple(steps)

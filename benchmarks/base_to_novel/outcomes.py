@@ -44,15 +44,23 @@ class Tested(Record):
 
 
 class Step(Record):
-    """Means over the prompts of one step that could be scored: loss in nats, accuracy in percent.
+    """One step on the training images; step 0 is the prompt that the search began with.
 
-    Step 0 is the prompt that the search began with.
+    Attributes:
+        step: its number.
+        prompts: how many of its prompts could be scored, at least one.
+        loss: their mean loss, in nats.
+        accuracy: their mean accuracy, in percent.
+        best_loss: of the best prompt until then.
+        best_accuracy: of the best prompt until then.
     """
 
     step: int
     prompts: int
     loss: float
     accuracy: float
+    best_loss: float
+    best_accuracy: float
 
 
 class Found(Record):
