@@ -80,6 +80,15 @@ class Spent:
         return ""
 
 
+TOKENS_PER_WORD = 1.4
+"""English text in current tokenizers, roughly; a plan is an estimate."""
+_WORDS_OF_A_DESCRIPTION = 60
+_WORDS_OF_A_WORD_LIST = 12
+_WORDS_OF_A_SCORED_PROMPT = 20
+_TOKENS_OF_THE_FORMAT = 150
+_TOKENS_OF_AN_ANSWER = 60
+
+
 @dataclass(frozen=True)
 class Plan:
     """What a search will ask for, worked out before any call.
@@ -92,10 +101,25 @@ class Plan:
     proposal_calls: int
     proposal_tokens: int
 
-
-TOKENS_PER_WORD = 1.4
-"""English text in current tokenizers, roughly; a plan is an estimate."""
-ANSWER_TOKENS = 60
+    @classmethod
+    def estimate(
+        cls,
+        *,
+        calls: int,
+        instructions: Sequence[str],
+        descriptions: int,
+        calls_per_image: int,
+        history_size: int,
+    ) -> Plan:
+        """Estimate the tokens of calls that each show instructions, descriptions and history."""
+        words = _WORDS_OF_A_DESCRIPTION if calls_per_image else _WORDS_OF_A_WORD_LIST
+        shown = descriptions * words + history_size * _WORDS_OF_A_SCORED_PROMPT
+        tokens = estimate_tokens([*instructions, "word " * shown])
+        return cls(
+            description_calls=descriptions * calls_per_image,
+            proposal_calls=calls,
+            proposal_tokens=calls * (tokens + _TOKENS_OF_THE_FORMAT + _TOKENS_OF_AN_ANSWER),
+        )
 
 
 def estimate_tokens(texts: Sequence[str]) -> int:

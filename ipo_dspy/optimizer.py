@@ -12,7 +12,7 @@ import dspy
 from dspy.teleprompt import Teleprompter
 
 from ipo_dspy.batch_evaluate import CANDIDATE
-from ipo_dspy.budget import ANSWER_TOKENS, Budget, Plan, Spent, estimate_tokens
+from ipo_dspy.budget import Budget, Plan, Spent
 from ipo_dspy.describer import Describer, NoDescriber, VocabularyDescriber
 from ipo_dspy.describing import describe_images, spread_images
 from ipo_dspy.errors import NO_LANGUAGE_MODEL
@@ -21,14 +21,13 @@ from ipo_dspy.journal import Journal, NoJournal
 from ipo_dspy.metrics import Metric, clip_acc
 from ipo_dspy.program import CLIPPredict
 from ipo_dspy.prompt_model import PromptModel
-from ipo_dspy.proposer import InstructionRules, Proposer, RefusedError, Rules, TemplateRules
+from ipo_dspy.proposer import Proposer
 from ipo_dspy.records import Trial
 from ipo_dspy.results import IPOResults, attach_results, detach_results
 from ipo_dspy.scorer import Scorer, make_scorer
 from ipo_dspy.search import Search, Settings
 from ipo_dspy.signatures import INSTRUCTION_META_PROMPT, MetaPrompt
-from ipo_dspy.target import Target
-from ipo_dspy.template import InvalidTemplateError, Template
+from ipo_dspy.target import Target, initial_text, rules_for
 
 logger = logging.getLogger(__name__)
 
@@ -199,26 +198,18 @@ class IPOOptimizer(Teleprompter):
     def plan(self, student: dspy.Module, *, trainset: Sequence[dspy.Example] | None = None) -> Plan:
         """Work out how many calls and about how many tokens `compile` takes, making none."""
         examples = _training_examples(student, trainset)
-        describer = self._describer(student)
-        described = len(self.images_to_describe(examples))
         meta_prompt = self._meta_prompt(student)
-        words_per_description = 60 if describer.calls_per_image else 12
-        per_call = (
-            estimate_tokens([meta_prompt.task, meta_prompt.scores, meta_prompt.goal])
-            + estimate_tokens(["word " * words_per_description]) * described
-            + estimate_tokens(["word " * 20]) * self.history_size
-            + 150
-            + ANSWER_TOKENS
-        )
         calls = self.budget.steps * self.prompts_per_step
         if self.budget.calls is not None:
             calls = min(calls, self.budget.calls)
         if not self.steady:
             calls -= calls % self.prompts_per_step
-        return Plan(
-            description_calls=described * describer.calls_per_image,
-            proposal_calls=calls,
-            proposal_tokens=calls * per_call,
+        return Plan.estimate(
+            calls=calls,
+            instructions=[meta_prompt.task, meta_prompt.scores, meta_prompt.goal],
+            descriptions=len(self.images_to_describe(examples)),
+            calls_per_image=self._describer(student).calls_per_image,
+            history_size=self.history_size,
         )
 
     def images_to_describe(self, trainset: Sequence[dspy.Example]) -> list[object]:
@@ -273,10 +264,7 @@ class IPOOptimizer(Teleprompter):
         key = "eval_train" if valset else CANDIDATE
         targets = []
         for name, predictor in predictors.items():
-            rules = _rules(predictor)
-            initial = self.initial or _current_text(predictor)
-            if isinstance(rules, TemplateRules):
-                initial = _checked_initial(initial, rules)
+            rules = rules_for(predictor)
             target = Target(
                 name=name,
                 predictor=predictor,
@@ -285,7 +273,7 @@ class IPOOptimizer(Teleprompter):
                 training=self._scorer(program, name, trainset, key),
                 validation=self._scorer(program, name, valset, CANDIDATE) if valset else None,
             )
-            target.use(initial)
+            target.use(initial_text(predictor, rules, self.initial))
             targets.append(target)
         return targets
 
@@ -372,23 +360,3 @@ def _training_examples(
 
 def _clip_predictors(program: dspy.Module) -> Mapping[str, CLIPPredict]:
     return {n: p for n, p in program.named_predictors() if isinstance(p, CLIPPredict)}
-
-
-def _rules(predictor: dspy.Predict) -> Rules:
-    if isinstance(predictor, CLIPPredict):
-        return TemplateRules(predictor.zero_shot, predictor.classnames)
-    return InstructionRules()
-
-
-def _current_text(predictor: dspy.Predict) -> str:
-    if isinstance(predictor, CLIPPredict):
-        return predictor.template.text
-    return str(predictor.signature.instructions)
-
-
-def _checked_initial(text: str, rules: TemplateRules) -> str:
-    """Check each line of a template, which may be an ensemble, unlike a proposal."""
-    try:
-        return "\n".join(rules.check(line) for line in Template(text).lines)
-    except (RefusedError, InvalidTemplateError) as error:
-        raise ValueError(f"The initial prompt {text!r} cannot be used: {error}.") from error

@@ -9,10 +9,12 @@ import dspy
 from ipo_dspy.batch_evaluate import EvaluationError
 from ipo_dspy.errors import stop
 from ipo_dspy.history import History
-from ipo_dspy.proposer import RefusedError, Rules, clean
+from ipo_dspy.program import CLIPPredict
+from ipo_dspy.proposer import InstructionRules, RefusedError, Rules, TemplateRules, clean
 from ipo_dspy.records import Call, Reply, Score, State, Trial
 from ipo_dspy.scorer import Scorer
 from ipo_dspy.signatures import MetaPrompt
+from ipo_dspy.template import InvalidTemplateError, Template
 
 TRIED_BEFORE = "it was tried before"
 
@@ -97,3 +99,26 @@ class Target:
             # A model that repeats itself works; there may just be little left to find.
             counts_as_failure=reason != TRIED_BEFORE,
         )
+
+
+def rules_for(predictor: dspy.Predict) -> Rules:
+    """Choose the rules for the texts of a predictor: templates for CLIP, else instructions."""
+    if isinstance(predictor, CLIPPredict):
+        return TemplateRules(predictor.zero_shot, predictor.classnames)
+    return InstructionRules()
+
+
+def initial_text(predictor: dspy.Predict, rules: Rules, given: str | None) -> str:
+    """Choose the text to begin with: the one given, else the predictor's own.
+
+    Raises:
+        ValueError: it is for CLIP, and breaks a rule.
+    """
+    if not isinstance(predictor, CLIPPredict):
+        return given or str(predictor.signature.instructions)
+    text = given or predictor.template.text
+    try:
+        # Unlike a proposal, it may be an ensemble of several lines.
+        return "\n".join(rules.check(line) for line in Template(text).lines)
+    except (RefusedError, InvalidTemplateError) as error:
+        raise ValueError(f"The initial prompt {text!r} cannot be used: {error}.") from error
