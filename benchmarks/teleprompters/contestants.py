@@ -71,8 +71,9 @@ def _ipo(contest: Contest, **settings: Any) -> dspy.Module:
 
 
 def copro(contest: Contest) -> dspy.Module:
-    """COPRO; as deep as the budget allows."""
-    depth = max(1, math.ceil(contest.meter.budget / 10))
+    """COPRO with its defaults, less deep where the budget does not allow them."""
+    # Much deeper, DSPy 3.4.1's signatures nest beyond Python's recursion limit.
+    depth = min(3, math.ceil(contest.meter.budget / 10))
     optimizer = dspy.COPRO(prompt_model=contest.lm, metric=clip_acc, breadth=10, depth=depth)
     return optimizer.compile(
         contest.program,
