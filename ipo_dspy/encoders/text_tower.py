@@ -72,12 +72,10 @@ class CausalTextTower:
         works = [partial(self._run, pack) for pack in packs]
         # A GPU runs side by side what it can.
         done = run_side_by_side(works) if device.type == "cpu" else [work() for work in works]
-        pooled = torch.cat(done)[torch.cat(parts).argsort().to(device)]
-        normed = self.norm(pooled)
-        return normed if self.projection is None else self.projection(normed)
+        return torch.cat(done)[torch.cat(parts).argsort().to(device)]
 
     def _run(self, pack: Pack) -> Tensor:
-        """Run packed tokens through all blocks: [T, W] at the ends of the texts."""
+        """Run packed tokens through all blocks, and the ends of the texts to the end: [T, D]."""
         x = embedding(pack.ids, self.token_embedding) + self.positions[pack.places]
         for block in self.blocks:
             normed = block.attention_norm(x)
@@ -88,7 +86,8 @@ class CausalTextTower:
             attended = pack.attend(block.queries(normed), keys, values, at_ends=at_ends)
             x.add_(block.attention_out(attended))
             block.add_perceptron(x)
-        return x
+        normed = self.norm(x)
+        return normed if self.projection is None else self.projection(normed)
 
     def _split(self, ends: Tensor, rows: Tensor, at_once: int) -> tuple[Tensor, ...]:
         """Sort texts by length and split them into parts of about equally many rows."""
