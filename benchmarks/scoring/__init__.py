@@ -1,0 +1,1 @@
+"""How fast are templates scored, against what people do today?"""

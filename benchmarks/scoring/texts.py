@@ -1,0 +1,151 @@
+"""Text features against open_clip's: the same numbers, how much sooner?"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from functools import partial
+
+import open_clip
+import torch
+from torch import Tensor
+from torch.nn.functional import normalize
+from torch.utils.flop_counter import FlopCounterMode
+
+from benchmarks.scoring.rows import Figure, Row
+from benchmarks.scoring.timing import alternate
+from benchmarks.scoring.workload import MODEL, PROMPTS, Workload, filled, random_features
+
+CLASSES = 100
+CLASSIFIER_CLASSES = 1000
+IMAGES = 10_000
+_OURS, _HALF, _OPEN_CLIP, _OPEN_CLIP_HALF = (
+    "float32",
+    "bfloat16",
+    "open_clip",
+    "open_clip in bfloat16",
+)
+
+
+def measure_features(workload: Workload) -> list[Row]:
+    """Encode the poster's prompts with 100 class names each, at float32 and at bfloat16.
+
+    open_clip encodes them prompt by prompt; all of them at once takes it longer.
+    """
+    encoders = {name: workload.encoder(name) for name in (_OURS, _HALF)}
+    groups = [filled(prompt, CLASSES) for prompt in PROMPTS]
+    features: dict[str, list[Tensor]] = {}
+    total: Counter[str] = Counter()
+
+    for encoder in encoders.values():
+        encoder.encode_texts(groups[0][:2])
+    for group in groups:
+        works = {
+            _OPEN_CLIP: partial(_encode, workload, group),
+            _OPEN_CLIP_HALF: partial(_encode, workload, group, half=True),
+            **{name: partial(encoder.encode_texts, group) for name, encoder in encoders.items()},
+        }
+        for name, work in works.items():
+            features.setdefault(name, []).append(work())
+        total.update(alternate(works, workload.rounds))
+    seconds = dict(total)
+    found = {name: torch.stack(parts) for name, parts in features.items()}
+    against = "open_clip encode_text, float32"
+    return [
+        Row(
+            what="text features, float32",
+            against=against,
+            figures={
+                "times as fast": Figure(seconds[_OPEN_CLIP] / seconds[_OURS], at_least=6.5),
+                "largest difference": Figure(
+                    (found[_OURS] - found[_OPEN_CLIP]).abs().max().item(), at_most=1e-5
+                ),
+            },
+            seconds=seconds,
+        ),
+        Row(
+            what="text features, bfloat16",
+            against=against,
+            figures={
+                "times as fast": Figure(seconds[_OPEN_CLIP] / seconds[_HALF], at_least=16),
+                "smallest cosine": Figure(_cosine(found[_HALF], found[_OPEN_CLIP]), 0.9999),
+                "equal top-1": Figure(_equal_top_1(found[_HALF], found[_OPEN_CLIP]), 0.995),
+                "equal top-1 of open_clip in bfloat16": Figure(
+                    _equal_top_1(found[_OPEN_CLIP_HALF], found[_OPEN_CLIP])
+                ),
+                "share of the matrix rate": Figure(
+                    _operations(lambda: encoders[_HALF].encode_templates(groups))
+                    / seconds[_HALF]
+                    / _matrix_rate(workload)
+                ),
+            },
+            seconds=seconds,
+        ),
+    ]
+
+
+def measure_classifier(workload: Workload) -> list[Row]:
+    """Build a classifier for one template over 1,000 classes."""
+    encoder, tokenizer = workload.encoder(), open_clip.get_tokenizer(MODEL)
+    encoder.encode_texts(["a cat", "a dog"])
+    names = open_clip.IMAGENET_CLASSNAMES[:CLASSIFIER_CLASSES]
+
+    def ours() -> Tensor:
+        return encoder.encode_templates([filled("a photo of a <CLASS>.", CLASSIFIER_CLASSES)])[0]
+
+    def theirs() -> Tensor:
+        templates = ("a photo of a {}.",)
+        columns: Tensor = open_clip.build_zero_shot_classifier(
+            workload.model, tokenizer, names, templates, device=workload.device
+        )
+        return columns.T.cpu()
+
+    seconds = alternate({_OURS: ours, _OPEN_CLIP: theirs}, workload.rounds)
+    return [
+        Row(
+            what="a classifier for one template over 1,000 classes",
+            against="open_clip build_zero_shot_classifier",
+            figures={
+                "times as fast": Figure(seconds[_OPEN_CLIP] / seconds[_OURS], at_least=6),
+                "largest difference": Figure((ours() - theirs()).abs().max().item(), at_most=1e-5),
+            },
+            seconds=seconds,
+        )
+    ]
+
+
+@torch.inference_mode()
+def _encode(workload: Workload, texts: Sequence[str], *, half: bool = False) -> Tensor:
+    tokens = open_clip.get_tokenizer(MODEL)(list(texts)).to(workload.device)
+    with torch.autocast(workload.device, torch.bfloat16, enabled=half):
+        features: Tensor = workload.model.encode_text(tokens)
+    return normalize(features.float(), dim=-1).cpu()
+
+
+def _cosine(found: Tensor, expected: Tensor) -> float:
+    return (found * expected).sum(dim=-1).min().item()
+
+
+def _equal_top_1(found: Tensor, expected: Tensor) -> float:
+    """The share of random images with the same best class, over all prompts."""
+    images = random_features(IMAGES, found.shape[-1])
+    best = [(images @ features.transpose(1, 2)).argmax(dim=-1) for features in (found, expected)]
+    return (best[0] == best[1]).float().mean().item()
+
+
+def _operations(work: Callable[[], object]) -> float:
+    """The floating-point operations of the matrix products that torch can count."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # Only on this thread can they be counted.
+    with FlopCounterMode(display=False) as counter:
+        work()
+    torch.set_num_threads(threads)
+    return counter.get_total_flops()
+
+
+def _matrix_rate(workload: Workload) -> float:
+    """Operations a second in a large bfloat16 product."""
+    size = 2048 if workload.device == "cpu" else 8192
+    matrix = torch.randn(size, size, dtype=torch.bfloat16, device=workload.device)
+    seconds = alternate({"product": lambda: matrix @ matrix}, rounds=20)["product"]
+    return 2 * size**3 / seconds

@@ -1,0 +1,31 @@
+"""Times works side by side, so that whatever else the machine does slows all of them."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from statistics import median
+
+import torch
+
+
+def alternate(works: Mapping[str, Callable[[], object]], rounds: int) -> dict[str, float]:
+    """Run the works one after another, again and again: the median seconds of each."""
+    seconds: dict[str, list[float]] = {name: [] for name in works}
+    for _ in range(rounds):
+        for name, work in works.items():
+            seconds[name].append(_time(work))
+    return {name: median(taken) for name, taken in seconds.items()}
+
+
+def _time(work: Callable[[], object]) -> float:
+    _wait_for_device()
+    start = time.perf_counter()
+    work()
+    _wait_for_device()
+    return time.perf_counter() - start
+
+
+def _wait_for_device() -> None:
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
