@@ -70,7 +70,7 @@ class Ablation:
         command exits with 1.
         """
         variants = self.make(run)
-        datasets = find_datasets(run.data, run.files.runs / "pictures")
+        datasets = find_datasets(run.data, run.files.runs)
         bench = Bench(load_zero_shot(run.encoder), run.files.runs)
         outcomes = [VariantOutcome(variant) for variant in variants]
         for outcome in outcomes:

@@ -73,7 +73,7 @@ class Course:
 
 def draw_curve(run: BenchmarkOptions) -> None:
     """Search on one data set, and draw the course of the search; writes JSON, Markdown and SVG."""
-    dataset = _choose(find_datasets(run.data, run.files.runs / "pictures"))
+    dataset = _choose(find_datasets(run.data, run.files.runs))
     bench = Bench(load_zero_shot(run.encoder), run.files.runs)
     method, make_task = make_method(run), dataset.open()
     found = []

@@ -54,7 +54,7 @@ def base_to_novel(
         published_counts: compare CLIP's counts with the published ones whatever the encoder is
             called; for OpenAI's ViT-B/16 in a file of your own.
     """
-    datasets = find_datasets(run.data, run.files.runs / "pictures")
+    datasets = find_datasets(run.data, run.files.runs)
     method = make_method(run)
     bench = Bench(load_zero_shot(run.encoder), run.files.runs)
     done: list[DatasetOutcome] = []

@@ -13,7 +13,7 @@ from typing import Any
 import dspy
 
 from benchmarks.base_to_novel.options import BenchmarkOptions
-from benchmarks.base_to_novel.outcomes import Fixed, Found, Step, Tested, remembered
+from benchmarks.base_to_novel.outcomes import Counted, Fixed, Found, Step, remembered
 from benchmarks.judging import Judge
 from benchmarks.tasks import Task
 from ipo_dspy import CLIPClassifier, IPOOptimizer, __version__
@@ -124,7 +124,7 @@ class Bench:
         facts = self._facts(task) | method.facts
         return self._remembered("ipo", task, facts, Found, partial(self._search, task, method))
 
-    def test(self, task: Task, texts: Mapping[str, str]) -> dict[str, Tested]:
+    def test(self, task: Task, texts: Mapping[str, str]) -> dict[str, Counted]:
         """Test prompts that nothing searched; those that are too long for the encoder are left out.
 
         A text of several lines is one ensemble.
@@ -133,7 +133,7 @@ class Bench:
         def make(_: Path) -> Fixed:
             judge = self._judge(task)
             fitting = {name: text for name, text in texts.items() if self._fits(text, task)}
-            return Fixed(tested={n: Tested.of(judge.judge(t)) for n, t in fitting.items()})
+            return Fixed(tested={n: Counted.of(judge.judge(t)) for n, t in fitting.items()})
 
         facts = self._facts(task) | {"texts": dict(texts)}
         return self._remembered("fixed", task, facts, Fixed, make).tested
@@ -188,7 +188,7 @@ class Bench:
             loss=best.score.loss,
             step=best.step,
             passed_over=passed_over,
-            tested=Tested.of(self._judge(task).judge(best.text)),
+            tested=Counted.of(self._judge(task).judge(best.text)),
             calls=results.spent.calls,
             tokens=results.spent.tokens,
             dollars=results.spent.dollars,

@@ -42,12 +42,12 @@ class Dataset:
     benchmark: Benchmark | None = None
 
 
-def find_datasets(options: DataOptions, pictures: Path) -> list[Dataset]:
+def find_datasets(options: DataOptions, runs: Path) -> list[Dataset]:
     """Find the data sets that the options ask for, and say which are left out.
 
     Args:
         options: where to look, and for what.
-        pictures: folder for the pictures of the demo.
+        runs: folder of the runs; takes the pictures of the demo.
 
     Raises:
         DataError: there is none, or one that is asked for is not complete.
@@ -55,19 +55,23 @@ def find_datasets(options: DataOptions, pictures: Path) -> list[Dataset]:
     """
     if not options.seeds:
         raise ValueError("Expected at least one seed, got none; give --seeds 1 2 3.")
+    if options.shots < 1:
+        raise ValueError(f"--shots must be at least 1, got {options.shots}.")
     if options.demo == (options.root is not None) or (options.demo and options.datasets):
         raise ValueError(
             "Give either --root with the folder of the benchmark datasets, or --demo for the demo "
             "world, which needs no data."
         )
     if options.root is None:
-        return [Dataset("demo", DEMO_TEMPLATE, partial(demo_tasks, pictures, options.shots))]
+        # A folder that held more shots would keep them.
+        folder = runs / f"pictures-{options.shots}-shot"
+        return [Dataset("demo", DEMO_TEMPLATE, partial(demo_tasks, folder, options.shots))]
     wanted = [_halved(name) for name in options.datasets] or list(BASE_TO_NOVEL)
     with stage(f"Looking through {options.root}"):
         lacking = {s.benchmark.name: (s, _lack(s)) for s in check_data(options.root, wanted)}
     complete = [state for state, lack in lacking.values() if not lack]
     left_out = {name: lack for name, (_, lack) in lacking.items() if lack}
-    advice = f"ipo-dspy check-data {options.root} says where it is to be had and what to type"
+    advice = f"ipo-dspy check-data {options.root} says what is missing and where to get it"
     if options.datasets and left_out:
         name, lack = next(iter(left_out.items()))
         raise DataError(f"{name} is not complete in {options.root}: {lack}; {advice}")
@@ -102,7 +106,7 @@ def _lack(state: BenchmarkState) -> str:
 
 def _dataset(state: BenchmarkState, options: DataOptions) -> Dataset:
     benchmark = state.benchmark
-    for fault in state.faults:
-        remark(f"{benchmark.name}: {fault}.")
+    if state.faults:
+        remark(f"{benchmark.name}: {'; '.join(state.faults)}.")
     tasks = partial(dataset_tasks, benchmark.name, state.root, options.shots)
     return Dataset(benchmark.name, benchmark.template, tasks, benchmark)

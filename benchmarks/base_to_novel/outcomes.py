@@ -17,7 +17,7 @@ _R = TypeVar("_R", bound=Record)
 _DIGITS = 10
 
 
-class Tested(Record):
+class Counted(Record):
     """Unseen images of base and of novel classes, and how many were classified rightly."""
 
     base_images: int
@@ -26,7 +26,7 @@ class Tested(Record):
     novel_right: int
 
     @classmethod
-    def of(cls, verdict: Verdict) -> Tested:
+    def of(cls, verdict: Verdict) -> Counted:
         """Count a verdict's images."""
         return cls(
             base_images=len(verdict.base),
@@ -84,7 +84,7 @@ class Found(Record):
     loss: float
     step: int
     passed_over: int
-    tested: Tested
+    tested: Counted
     calls: int
     tokens: int | None
     dollars: float | None
@@ -94,7 +94,7 @@ class Found(Record):
 class Fixed(Record):
     """Tests of prompts that nothing searched, by their name."""
 
-    tested: dict[str, Tested]
+    tested: dict[str, Counted]
 
 
 def remembered(

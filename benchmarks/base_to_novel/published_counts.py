@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from benchmarks.base_to_novel.outcomes import Tested
+from benchmarks.base_to_novel.outcomes import Counted
 from ipo_dspy.data.benchmarks import Benchmark, Half
 
 OPENAI_VIT_B_16 = (
@@ -25,7 +25,7 @@ class CountCheck:
 
 
 def check_counts(
-    benchmark: Benchmark | None, tested: Tested, clip: str, *, always: bool = False
+    benchmark: Benchmark | None, tested: Counted, clip: str, *, always: bool = False
 ) -> CountCheck:
     """Compare what CLIP does with the hand-written template with what is published.
 

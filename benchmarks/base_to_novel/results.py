@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from benchmarks.base_to_novel.datasets import Dataset
-from benchmarks.base_to_novel.outcomes import Found, Tested
+from benchmarks.base_to_novel.outcomes import Counted, Found
 from benchmarks.base_to_novel.published_counts import CountCheck
 from benchmarks.figures import Figures, average
 from benchmarks.poster import POSTER
@@ -29,7 +29,7 @@ class SeedOutcome:
     """What came out on one seed of a data set."""
 
     seed: int
-    fixed: Mapping[str, Tested]
+    fixed: Mapping[str, Counted]
     ipo: Found
 
 
