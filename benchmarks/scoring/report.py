@@ -32,11 +32,52 @@ def row_table(rows: list[Row]) -> Table:
     for row in rows:
         for number, (name, figure) in enumerate(row.figures.items()):
             first = (row.what, row.against) if number == 0 else ("", "")
-            bound = _bound(figure)
-            reached = ("yes" if figure.reached else "no") if bound else ""
-            table.add_row(*first, name, f"{figure.value:.5g}", bound, reached)
+            value, bound = f"{figure.value:.5g}", _bound(figure)
+            table.add_row(*first, name, value, bound, _verdict(figure))
         table.add_section()
     return table
+
+
+def markdown(rows: list[Row], growths: list[Growth], origin: dict[str, Any]) -> str:
+    """Write both tables, and where they come from."""
+    changes = " with uncommitted changes" if origin["uncommitted_changes"] else ""
+    figures = [
+        f"| {row.what} | {row.against} | {name} | {figure.value:.4g} | {_bound(figure)} "
+        f"| {_verdict(figure)} |"
+        for row in rows
+        for name, figure in row.figures.items()
+    ]
+    exponents = [
+        f"| {growth.task} | {size} | {exponent:.2f} |"
+        for growth in growths
+        for size, exponent in growth.exponents.items()
+    ]
+    return "\n".join(
+        [
+            "# Scoring",
+            "",
+            f"`{origin['command']}`, {origin['date']}, commit {origin['commit']}{changes}, "
+            f"{origin['machine']}, torch {origin['versions']['torch']}. Ratios are medians of "
+            "rounds measured in turn.",
+            "",
+            "| what | against | figure | measured | goal | reached |",
+            "|---|---|---|---|---|---|",
+            *figures,
+            "",
+            "How cost grows: with the exponent e, twice the size costs 2^e times as much.",
+            "",
+            "| task | size | exponent |",
+            "|---|---|---|",
+            *exponents,
+            "",
+        ]
+    )
+
+
+def _verdict(figure: Figure) -> str:
+    if figure.at_least is None and figure.at_most is None:
+        return ""
+    return "yes" if figure.reached else "no"
 
 
 def _bound(figure: Figure) -> str:
