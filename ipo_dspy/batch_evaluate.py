@@ -20,6 +20,7 @@ from dspy.utils.parallelizer import ParallelExecutor
 from ipo_dspy.data.examples import image_of
 from ipo_dspy.errors import brief
 from ipo_dspy.metrics import TensorMetric
+from ipo_dspy.predictor import ZeroShotPredict
 
 logger = logging.getLogger(__name__)
 
@@ -194,11 +195,19 @@ def has_batched_forward(program: dspy.Module) -> bool:
 
     A subclass that overrides `forward` alone has changed what the program means, and the batched
     method that it inherits knows nothing of it; so has an optimizer that put a `forward` of its own
-    into the program.
+    into the program. The same goes for each zero-shot predictor in the program.
     """
-    owners = [cls for cls in type(program).__mro__ if "forward" in vars(cls)]
-    batched = [cls for cls in type(program).__mro__ if "predict_batch" in vars(cls)]
-    own = "forward" in vars(program)
+    return _is_batched(program) and all(
+        _is_batched(predictor)
+        for _, predictor in program.named_predictors()
+        if isinstance(predictor, ZeroShotPredict)
+    )
+
+
+def _is_batched(module: dspy.Module) -> bool:
+    owners = [cls for cls in type(module).__mro__ if "forward" in vars(cls)]
+    batched = [cls for cls in type(module).__mro__ if "predict_batch" in vars(cls)]
+    own = "forward" in vars(module)
     return bool(not own and batched and owners and issubclass(batched[0], owners[0]))
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from ipo_dspy import CLIPClassifier, clip_acc
+from ipo_dspy import CLIPClassifier, CLIPPredict, clip_acc
 from ipo_dspy.batch_evaluate import (
     BatchEvaluate,
     EvaluationError,
@@ -230,3 +230,27 @@ def test_a_batch_is_used_only_where_it_means_what_forward_means() -> None:
     assert not has_batched_forward(Slow(list(COLOURS), ColourEncoder()))
     assert not has_batched_forward(patched)
     assert not has_batched_forward(dspy.Predict("image -> label"))
+
+
+class AlwaysRed(CLIPPredict):
+    """A predictor whose forward means something else than its inherited batch."""
+
+    def forward(self, **kwargs: Any) -> dspy.Prediction:
+        return dspy.Prediction(label="red")
+
+
+def test_a_predictor_with_a_forward_of_its_own_is_asked_for_each_example(
+    examples: list[dspy.Example],
+) -> None:
+    program = CLIPClassifier(list(COLOURS), ColourEncoder(), "a flat <CLASS>.")
+    program.predict = AlwaysRed(list(COLOURS), ColourEncoder(), "a flat <CLASS>.")
+    assert not has_batched_forward(program)
+    assert BatchEvaluate(devset=examples, metric=clip_acc)(program).score == 16.67
+
+
+def test_a_forward_put_into_a_predictor_is_asked_for_each_example(
+    examples: list[dspy.Example],
+) -> None:
+    program = CLIPClassifier(list(COLOURS), ColourEncoder(), "a flat <CLASS>.")
+    program.predict.forward = lambda **kwargs: dspy.Prediction(label="red")
+    assert BatchEvaluate(devset=examples, metric=clip_acc)(program).score == 16.67
