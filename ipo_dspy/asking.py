@@ -6,17 +6,10 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import dspy
-from dspy.utils.exceptions import AdapterParseError, DSPyError
+from dspy.utils.exceptions import AdapterParseError
 
 from ipo_dspy.errors import brief, stop_if_hopeless
 
-LM_ERRORS = (DSPyError, OSError, RuntimeError, ImportError)
-"""What a call of a language model may raise.
-
-DSPy turns whatever an engine or a provider raises into a `DSPyError` (`dspy.clients.errors`) and
-lets missing packages through; language models written as subclasses of `dspy.BaseLM` raise
-connection errors as they are.
-"""
 NO_ANSWER = "it gave no answer"
 
 
@@ -40,13 +33,16 @@ def ask(lm: dspy.BaseLM, module: dspy.Module, field: str, inputs: Mapping[str, A
     with dspy.context(lm=lm, adapter=adapter, trace=None):
         try:
             prediction = module(**inputs)
-            # Of a response without choices, DSPy makes a prediction without fields.
-            is_empty = isinstance(prediction, dspy.Prediction) and not prediction.keys()
-            value = None if is_empty else getattr(prediction, field)
         except AdapterParseError as error:
             # The empty answer is told from others by its message alone.
-            value = None if "empty or null response" in error.message else error.lm_response
-        except LM_ERRORS as error:
+            if "empty or null response" in error.message:
+                return Answer(error=NO_ANSWER)
+            return Answer(text=error.lm_response)
+        # A user's language model or proposer may raise anything; failures in a row end a search.
+        except Exception as error:  # noqa: BLE001
             stop_if_hopeless(error, lm)
             return Answer(error=brief(error, lm))
+    # Of a response without choices, DSPy makes a prediction without fields.
+    is_empty = isinstance(prediction, dspy.Prediction) and not prediction.keys()
+    value = None if is_empty else getattr(prediction, field)
     return Answer(error=NO_ANSWER) if value is None else Answer(text=str(value))

@@ -60,6 +60,33 @@ def test_a_language_model_that_is_a_subclass_may_lose_its_connection() -> None:
         assert answer(Lost("own/model")).error == "ConnectionResetError: gone"
 
 
+class ServiceError(Exception):
+    """Derives straight from Exception, as the errors of httpx and openai do."""
+
+
+@pytest.mark.parametrize("error", [ValueError("odd"), KeyError("odd"), ServiceError("odd")])
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_whatever_a_language_model_raises_is_an_error_that_passes(error: Exception) -> None:
+    class Odd(dspy.BaseLM):
+        def forward(self, prompt: Any = None, messages: Any = None, **kwargs: Any) -> Any:
+            raise error
+
+    assert "odd" in str(answer(Odd("own/model")).error)
+
+
+def test_whatever_a_proposer_raises_is_an_error_that_passes() -> None:
+    class Odd(dspy.Module):
+        def forward(self, question: str) -> dspy.Prediction:
+            raise ServiceError("odd")
+
+    assert ask(scripted_lm(["x"]), Odd(), "prompt", QUESTION).error == "ServiceError: odd"
+
+
+def test_a_field_that_a_module_does_not_have_is_no_failure_of_the_language_model() -> None:
+    with pytest.raises(AttributeError, match="other"):
+        ask(scripted_lm(["a photo"]), dspy.Predict("question -> prompt"), "other", QUESTION)
+
+
 def test_a_missing_package_ends_the_search() -> None:
     def complain(number: int, request: str) -> str:
         raise ImportError("pip install something")
