@@ -36,8 +36,9 @@ class TemplateReader:
 
     @property
     def repairs(self) -> MappingProxyType[str, str]:
-        """The texts that could not be used as they were, each with the template used instead."""
-        return MappingProxyType(self._repairs)
+        """The texts so far that could not be used, each with the template used instead."""
+        with self._lock:
+            return MappingProxyType(dict(self._repairs))
 
     def read(self, text: str) -> Template:
         """Give the template a text is, or the one it is repaired to; never fails.

@@ -14,6 +14,7 @@ from ipo_dspy.encoders.cache_folder import CacheChoice, cache_folder, cache_limi
 from ipo_dspy.template import Template
 
 if TYPE_CHECKING:
+    import dspy
     import numpy as np
     from torch import Tensor
 
@@ -34,10 +35,14 @@ _FEWEST_AT_ONCE = 16
 
 
 class Probabilities(NamedTuple):
-    """The class probabilities of one image: `values` is [C] float32, one per class name."""
+    """The class probabilities of one image: `values` is [C] float32, one per class name.
+
+    `label_field` names the field of the prediction that has the class name.
+    """
 
     classnames: tuple[str, ...]
     values: np.ndarray[Any, Any]
+    label_field: str = "label"
 
     def of(self, label: str) -> float:
         """Give the probability of a class.
@@ -46,6 +51,12 @@ class Probabilities(NamedTuple):
             ValueError: the label is none of the class names.
         """
         return float(self.values[class_index(self.classnames, label)])
+
+
+def probabilities_of(prediction: dspy.Prediction) -> Probabilities | None:
+    """The probabilities behind a prediction of a `CLIPPredict`; None for any other prediction."""
+    found: Probabilities | None = getattr(prediction, "_probabilities", None)
+    return found
 
 
 class ZeroShot:
@@ -93,7 +104,8 @@ class ZeroShot:
             if new:
                 encoded = self._encode_images(list(new.values()))[:]
                 for key, features in zip(new, encoded, strict=True):
-                    known[key] = self._images[key] = features
+                    # A view would keep all features of its batch in memory.
+                    known[key] = self._images[key] = features.clone()
             return torch.stack([known[key] for key in keys])
 
     def many_image_features(self, images: Sequence[ImageSource]) -> ImageFeatures:
@@ -152,7 +164,7 @@ class ZeroShot:
             }
             encoded = self._encode_texts(list(new.values()), classnames) if new else []
             for key, features in zip(new, encoded, strict=True):
-                known[key] = self._texts[key] = features
+                known[key] = self._texts[key] = features.clone()
             return [known[key] for key in keys]
 
     def _encode_texts(

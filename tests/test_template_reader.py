@@ -62,6 +62,15 @@ def test_repairs_cannot_be_changed_from_outside(reader: TemplateReader) -> None:
         reader.repairs["x"] = "y"  # type: ignore[index]
 
 
+def test_repairs_once_given_do_not_change_while_other_texts_are_read(
+    reader: TemplateReader,
+) -> None:
+    repairs = reader.repairs
+    reader.read(PROSE)
+    assert repairs == {}
+    assert list(reader.repairs) == [PROSE]
+
+
 def test_many_threads_read_a_text_once(
     reader: TemplateReader, caplog: pytest.LogCaptureFixture
 ) -> None:

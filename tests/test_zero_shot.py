@@ -59,6 +59,20 @@ def test_images_are_encoded_once_and_come_in_order(pictures: list[ImageFile]) ->
     assert torch.equal(mixed[0], mixed[2])
 
 
+def test_what_is_kept_of_a_batch_does_not_keep_the_batch(pictures: list[ImageFile]) -> None:
+    class Together(ColourEncoder):
+        def encode_templates(self, groups: Sequence[Sequence[str]]) -> torch.Tensor:
+            return torch.stack([self.encode_texts(group) for group in groups])
+
+    classifier = ZeroShot(Together())
+    classifier.image_features(pictures)
+    templates = [Template("a <CLASS>"), Template("one <CLASS>")]
+    classifier.text_features_of(templates, NAMES)
+    kept = [*classifier._images._items.values(), *classifier._texts._items.values()]
+    assert len(kept) == 42
+    assert all(row.untyped_storage().nbytes() == row.nbytes for row in kept)
+
+
 def test_every_kind_of_source_gives_the_same_features(pictures: list[ImageFile]) -> None:
     path = pictures[7].path
     sources = [path, str(path), pictures[7], PIL.Image.open(path), dspy.Image(PIL.Image.open(path))]
