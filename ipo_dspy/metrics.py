@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import dspy
 
+from ipo_dspy.data.examples import label_of
 from ipo_dspy.predictor import ZeroShotPredict
 from ipo_dspy.signatures import classification_feedback
+from ipo_dspy.zero_shot import probabilities_of
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -47,7 +49,9 @@ class _ClassificationMetric:
         score = self.score(example, pred)
         if pred_name is None:
             return score
-        feedback = classification_feedback(example, pred, of_template=_of_template(pred_trace))
+        feedback = classification_feedback(
+            *_labels(example, pred), pred.get("scores", {}), of_template=_of_template(pred_trace)
+        )
         return dspy.Prediction(score=score, feedback=feedback)
 
     def score(self, example: dspy.Example, pred: dspy.Prediction) -> float:
@@ -64,7 +68,8 @@ class _ClassificationMetric:
 
 class _Accuracy(_ClassificationMetric):
     def score(self, example: dspy.Example, pred: dspy.Prediction) -> float:
-        return float(pred.label == example.label)
+        label, predicted = _labels(example, pred)
+        return float(predicted == label)
 
     def from_logits(self, logits: Tensor, labels: Tensor) -> Tensor:
         return (logits.argmax(dim=-1) == labels).float()
@@ -72,9 +77,10 @@ class _Accuracy(_ClassificationMetric):
 
 class _Probability(_ClassificationMetric):
     def score(self, example: dspy.Example, pred: dspy.Prediction) -> float:
-        probabilities = getattr(pred, "_probabilities", None)
+        label, _ = _labels(example, pred)
+        probabilities = probabilities_of(pred)
         if probabilities is not None:
-            return float(probabilities.of(example.label))
+            return probabilities.of(label)
         # A program may have made a prediction of its own from what it got.
         scores = pred.get("scores")
         if not isinstance(scores, dict):
@@ -82,10 +88,17 @@ class _Probability(_ClassificationMetric):
                 "clip_prob needs the prediction of a CLIPPredict, or its scores in another one; "
                 f"got a prediction of {', '.join(pred.keys()) or 'nothing'}."
             )
-        return float(scores.get(example.label, 0.0))
+        return float(scores.get(label, 0.0))
 
     def from_logits(self, logits: Tensor, labels: Tensor) -> Tensor:
         return logits.softmax(dim=-1).gather(-1, labels[:, None]).squeeze(-1)
+
+
+def _labels(example: dspy.Example, pred: dspy.Prediction) -> tuple[Any, Any]:
+    """What the image shows, and what was predicted."""
+    probabilities = probabilities_of(pred)
+    field = "label" if probabilities is None else probabilities.label_field
+    return label_of(example, field), getattr(pred, field)
 
 
 def _of_template(pred_trace: Any) -> bool:

@@ -180,7 +180,7 @@ class ZeroShotPredict(dspy.Predict):
             }
             # `dspy.majority` votes on the last key.
             prediction = dspy.Prediction({"scores": scores, label: self.classnames[index]})
-            prediction._probabilities = Probabilities(self.classnames, row)
+            prediction._probabilities = Probabilities(self.classnames, row, label)
             result.append(prediction)
         return result
 

@@ -12,12 +12,14 @@ from typing import TYPE_CHECKING, Protocol
 import dspy
 
 from ipo_dspy.batch_evaluate import CANDIDATE, BatchEvaluate, KnownEvaluate, number_of
+from ipo_dspy.data.examples import label_of
 from ipo_dspy.encoders.base import EncoderError
 from ipo_dspy.metrics import Metric, TensorMetric
+from ipo_dspy.predictor import label_field
 from ipo_dspy.program import CLIPClassifier, CLIPPredict
 from ipo_dspy.records import Score
 from ipo_dspy.template import Template
-from ipo_dspy.zero_shot import class_indices, image_chunks
+from ipo_dspy.zero_shot import class_indices, image_chunks, probabilities_of
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -61,7 +63,8 @@ class TensorScorer:
         self._zero_shot = predictor.zero_shot
         self._classnames = predictor.classnames
         self._metric = metric
-        labels = [example.label for example in examples]
+        field = label_field(predictor.signature)
+        labels = [label_of(example, field) for example in examples]
         self._labels = torch.tensor(class_indices(self._classnames, labels))
         self._counts = self._labels.bincount(minlength=len(self._classnames)).tolist()
         self._features = self._zero_shot.many_image_features([e.image for e in examples])
@@ -83,6 +86,18 @@ class TensorScorer:
                 for start in range(0, len(templates), together)
                 for score in self._score(templates[start : start + together])
             ]
+
+    def hits(self, template: Template) -> Tensor:
+        """Tell of each image whether a template classifies it rightly: [N] bool."""
+        import torch
+
+        with torch.inference_mode():
+            texts = self._zero_shot.text_features(template, self._classnames)
+            found = [
+                self._zero_shot.logits(self._features[chunk], texts).argmax(dim=-1)
+                for chunk in image_chunks(len(self._labels), len(self._classnames))
+            ]
+            return torch.cat(found) == self._labels
 
     def _score(self, templates: Sequence[Template]) -> list[Score]:
         import torch
@@ -174,7 +189,8 @@ class ProgramScorer:
             _loss(example, prediction, value)
             for (example, prediction, _), value in zip(results, values, strict=True)
         ]
-        return _summary([str(e.get("label", "")) for e in self._examples], values, losses)
+        names = [_name(example, prediction) for example, prediction, _ in results]
+        return _summary(names, values, losses)
 
 
 class AnnouncingScorer:
@@ -269,10 +285,19 @@ def _is_plain(module: dspy.Module, cls: type) -> bool:
     )
 
 
+def _name(example: dspy.Example, prediction: dspy.Prediction) -> str:
+    probabilities = probabilities_of(prediction)
+    field = "label" if probabilities is None else probabilities.label_field
+    label = label_of(example, field)
+    return "" if label is None else str(label)
+
+
 def _loss(example: dspy.Example, prediction: dspy.Prediction, value: float) -> float:
-    probabilities = getattr(prediction, "_probabilities", None)
-    label = example.get("label")
-    if probabilities is None or label not in probabilities.classnames:
+    probabilities = probabilities_of(prediction)
+    if probabilities is None:
+        return 1.0 - value
+    label = label_of(example, probabilities.label_field)
+    if label not in probabilities.classnames:
         return 1.0 - value
     # The smallest positive float32 keeps the loss finite where a probability underflows to zero.
     return -math.log(max(probabilities.of(label), 2.0**-149))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -142,15 +142,21 @@ PROPOSE_TEMPLATE = (
 
 
 def classification_feedback(
-    example: dspy.Example, pred: dspy.Prediction, *, of_template: bool
+    label: Any, predicted: Any, scores: Mapping[str, float], *, of_template: bool
 ) -> str:
-    """Say how a zero-shot prediction went, and where a template is optimised, what that is."""
+    """Say how a zero-shot prediction went, and where a template is optimised, what that is.
+
+    Args:
+        label: what the image shows.
+        predicted: what was predicted.
+        scores: probabilities of the best classes.
+        of_template: whether a template is optimised.
+    """
     verdict = (
-        f"Right: {example.label!r}."
-        if pred.label == example.label
-        else f"Wrong: predicted {pred.label!r}, but the image shows {example.label!r}."
+        f"Right: {label!r}."
+        if predicted == label
+        else f"Wrong: predicted {predicted!r}, but the image shows {label!r}."
     )
-    scores: dict[str, Any] = pred.toDict().get("scores", {})
     seen = ", ".join(f"{name} {value:.2f}" for name, value in scores.items())
     parts = [verdict]
     if seen:

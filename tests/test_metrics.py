@@ -4,7 +4,7 @@ import dspy
 import pytest
 import torch
 
-from ipo_dspy import CLIPClassifier, clip_acc, clip_prob
+from ipo_dspy import CLIPClassifier, CLIPPredict, clip_acc, clip_prob
 from ipo_dspy.testing import COLOURS, ColourEncoder, colour_examples
 
 Metric = Any
@@ -42,6 +42,25 @@ def test_probability_can_be_read_from_scores_and_unlisted_classes_have_none() ->
 def test_probability_without_scores_is_refused() -> None:
     with pytest.raises(ValueError, match="got a prediction of label"):
         clip_prob(labelled("red"), dspy.Prediction(label="red"))
+
+
+class Species(dspy.Signature):
+    """a crisp <CLASS>"""
+
+    image: dspy.Image = dspy.InputField()
+    species: str = dspy.OutputField()
+
+
+@pytest.mark.parametrize("field", ["species", "label"])
+@pytest.mark.parametrize("metric", [clip_acc, clip_prob])
+def test_the_label_may_be_called_as_the_signature_calls_it(metric: Metric, field: str) -> None:
+    predict = CLIPPredict(list(COLOURS), ColourEncoder(), signature=Species)
+    [first, *_] = colour_examples()
+    made = predict(image=first.image)
+    right, wrong = (dspy.Example({field: name}) for name in ("red", "blue"))
+    assert metric(right, made) > 0.5 > metric(wrong, made)
+    told = metric(wrong, made, None, "predict", None)
+    assert "predicted 'red', but the image shows 'blue'" in told.feedback
 
 
 @pytest.mark.parametrize("metric", [clip_acc, clip_prob])

@@ -11,7 +11,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ipo_dspy import CLIPClassifier, clip_acc, clip_prob, scorer, zero_shot
+from ipo_dspy import CLIPClassifier, CLIPPredict, clip_acc, clip_prob, scorer, zero_shot
 from ipo_dspy.batch_evaluate import EvaluationError
 from ipo_dspy.data import labeled_image
 from ipo_dspy.encoders import EncoderError
@@ -104,6 +104,27 @@ def test_the_three_paths_give_the_same(metric: Any) -> None:
             assert theirs.loss == pytest.approx(ours.loss, rel=1e-5)
             assert theirs.n == ours.n == 18
             assert theirs.per_class == pytest.approx(ours.per_class, rel=1e-6)
+
+
+class Species(dspy.Signature):
+    """a <CLASS>"""
+
+    image: dspy.Image = dspy.InputField()
+    species: str = dspy.OutputField()
+
+
+@pytest.mark.parametrize(("kind", "metric"), PATHS)
+def test_a_label_of_another_name_gives_the_same_scores(
+    kind: type[CLIPClassifier], metric: Any
+) -> None:
+    named = [dspy.Example(image=e.image, species=e.label) for e in colour_examples(3)]
+    program = kind(NAMES, ColourEncoder())
+    program.predict = CLIPPredict(NAMES, program.zero_shot, signature=Species)
+    scored = make_scorer(program, "predict", [e.with_inputs("image") for e in named], metric).score(
+        TEMPLATES
+    )
+    expected = make(kind, metric, colour_examples(3)).score(TEMPLATES)
+    assert scored == expected
 
 
 @settings(max_examples=25)

@@ -1,8 +1,9 @@
-"""The image in an example, whatever its field is called."""
+"""The image and the label in an example, whatever their fields are called."""
 
 from __future__ import annotations
 
 import os
+from typing import Any
 
 import dspy
 from PIL import Image
@@ -17,3 +18,8 @@ def image_of(example: dspy.Example) -> ImageSource | None:
             return value
     found: ImageSource | None = example.get("image")
     return found
+
+
+def label_of(example: dspy.Example, field: str) -> Any:
+    """Find the label: what is called like the field that predicts it, else `label`, else None."""
+    return example.get(field, example.get("label"))
