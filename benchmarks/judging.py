@@ -3,24 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
-import torch
 
 from benchmarks.tasks import Task
-from ipo_dspy.data import LabeledImages
+from ipo_dspy.evaluation import harmonic_mean
+from ipo_dspy.metrics import clip_acc
+from ipo_dspy.program import CLIPPredict
+from ipo_dspy.scorer import TensorScorer
 from ipo_dspy.template import Template
-from ipo_dspy.zero_shot import ZeroShot, class_indices, image_chunks
+from ipo_dspy.zero_shot import ZeroShot
 
 Hits: TypeAlias = npt.NDArray[np.bool_]
 """For each test image, whether it was classified rightly."""
-
-
-def harmonic_mean(base: float, novel: float) -> float:
-    """H of the base-to-novel protocol; 0 where one of them is 0."""
-    return 2 * base * novel / (base + novel) if base + novel else 0.0
 
 
 @dataclass(frozen=True)
@@ -44,29 +41,13 @@ class Judge:
     """
 
     def __init__(self, task: Task, zero_shot: ZeroShot) -> None:
-        self._zero_shot = zero_shot
-        self._parts = [_Part(task.base, zero_shot), _Part(task.novel, zero_shot)]
+        self._parts = [
+            TensorScorer(CLIPPredict(part.classnames, zero_shot), part.examples, clip_acc)
+            for part in (task.base, task.novel)
+        ]
 
     def judge(self, *texts: str) -> Verdict:
         """Judge a template; several are one ensemble."""
         template = Template("\n".join(texts))
-        base, novel = (part.hits(template) for part in self._parts)
+        base, novel = (part.hits(template).numpy() for part in self._parts)
         return Verdict(base, novel)
-
-
-class _Part:
-    def __init__(self, images: LabeledImages, zero_shot: ZeroShot) -> None:
-        self._zero_shot = zero_shot
-        self._classnames = images.classnames
-        self._features = zero_shot.many_image_features([e.image for e in images.examples])
-        labels = [example.label for example in images.examples]
-        self._labels = torch.tensor(class_indices(images.classnames, labels))
-
-    def hits(self, template: Template) -> Hits:
-        texts = self._zero_shot.text_features(template, self._classnames)
-        found = [
-            self._zero_shot.logits(self._features[chunk], texts).argmax(dim=-1)
-            for chunk in image_chunks(len(self._labels), len(self._classnames))
-        ]
-        hits: npt.NDArray[Any] = (torch.cat(found) == self._labels).numpy()
-        return hits

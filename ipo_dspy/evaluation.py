@@ -11,7 +11,7 @@ from ipo_dspy.program import CLIPClassifier
 from ipo_dspy.records import Score
 from ipo_dspy.scorer import TensorScorer
 from ipo_dspy.template import Template
-from ipo_dspy.zero_shot import IMAGES_AT_ONCE, ZeroShot, class_index
+from ipo_dspy.zero_shot import ZeroShot
 
 
 @dataclass(frozen=True)
@@ -60,9 +60,10 @@ def evaluate(
     if not images.examples:
         raise ValueError("Expected at least one image to evaluate on, got none.")
     predictor = CLIPClassifier(images.classnames, zero_shot).predict
-    scores = TensorScorer(predictor, images.examples, clip_acc).score([t.text for t in templates])
+    scorer = TensorScorer(predictor, images.examples, clip_acc)
+    scores = scorer.score([template.text for template in templates])
     return [
-        Evaluation(template, score, _hits(zero_shot, images, template))
+        Evaluation(template, score, tuple(scorer.hits(template).tolist()))
         for template, score in zip(templates, scores, strict=True)
     ]
 
@@ -115,15 +116,3 @@ def mcnemar(gained: int, lost: int) -> float:
         tail += ways
         ways = ways * (n - fewer) // (fewer + 1)
     return min(1.0, 2 * tail / 2**n)
-
-
-def _hits(zero_shot: ZeroShot, images: LabeledImages, template: Template) -> tuple[bool, ...]:
-    texts = zero_shot.text_features(template, images.classnames)
-    hits: list[bool] = []
-    for start in range(0, len(images), IMAGES_AT_ONCE):
-        examples = images.examples[start : start + IMAGES_AT_ONCE]
-        features = zero_shot.image_features([example.image for example in examples])
-        best = zero_shot.logits(features, texts).argmax(dim=-1).tolist()
-        labels = [class_index(images.classnames, example.label) for example in examples]
-        hits += [found == label for found, label in zip(best, labels, strict=True)]
-    return tuple(hits)

@@ -1,6 +1,11 @@
+from collections.abc import Sequence
+
+import PIL.Image
 import pytest
+import torch
 
 from ipo_dspy import LabeledImages, Score, Template
+from ipo_dspy import zero_shot as zero_shot_module
 from ipo_dspy.evaluation import (
     Comparison,
     Evaluation,
@@ -43,6 +48,24 @@ def test_an_evaluation_does_not_depend_on_what_is_evaluated_with_it(
         evaluate(zero_shot, images, templates)[1]
         == (evaluate(ZeroShot(ColourEncoder()), images, templates[1:])[0])
     )
+
+
+def test_images_beyond_memory_are_encoded_once_for_all_templates(
+    images: LabeledImages, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Counting(ColourEncoder):
+        encoded = 0
+
+        def encode_images(self, images: Sequence[PIL.Image.Image]) -> torch.Tensor:
+            self.encoded += len(images)
+            return super().encode_images(images)
+
+    templates = [Template("<CLASS>"), Template("crisp <CLASS>"), Template("a dull <CLASS>")]
+    expected = evaluate(ZeroShot(ColourEncoder()), images, templates)
+    monkeypatch.setattr(zero_shot_module, "IMAGE_MEMORY", 5)
+    encoder = Counting()
+    assert evaluate(ZeroShot(encoder), images, templates) == expected
+    assert encoder.encoded == len(images)
 
 
 def test_no_images_is_an_error(zero_shot: ZeroShot) -> None:
