@@ -158,6 +158,9 @@ def scripted_lm(
     return scripted_lm(lambda number, request: listed[number % len(listed)], field)
 
 
+_CLOSE = 1e-4
+
+
 def check_encoder(
     encoder: Encoder, images: Sequence[PIL.Image.Image], texts: Sequence[str]
 ) -> None:
@@ -182,9 +185,16 @@ def check_encoder(
         _check(features.shape[0] == count and features.ndim == 2, f"{name} gives [N, D]")
         _check(features.dtype == torch.float32, f"{name} gives float32")
         lengths = features.norm(dim=-1)
-        _check(torch.allclose(lengths, torch.ones(count), atol=1e-4), f"{name} gives unit length")
+        _check(bool((lengths - 1).abs().max() < _CLOSE), f"{name} gives unit length")
     _check(image_features.shape[1] == text_features.shape[1], "both share one space")
-    _check(torch.equal(text_features, encoder.encode_texts(texts)), "encoding is deterministic")
+    again = (encoder.encode_images(images), encoder.encode_texts(texts))
+    _check(torch.equal(image_features, again[0]), "encoding images is deterministic")
+    _check(torch.equal(text_features, again[1]), "encoding texts is deterministic")
+    alone = torch.cat([encoder.encode_images([image]) for image in images])
+    _check(
+        bool((image_features - alone).abs().max() < _CLOSE),
+        "an image alone gets the features that it gets in a batch",
+    )
     _check(
         encoder.logits(image_features, text_features).shape == (len(images), len(texts)),
         "logits gives [N, C]",
@@ -194,7 +204,7 @@ def check_encoder(
         encoder.count_tokens([long_text])[0] > encoder.context_length,
         "count_tokens never truncates",
     )
-    _check(bool(encoder.spec), "spec is a text")
+    _check(isinstance(encoder.spec, str) and bool(encoder.spec), "spec is a text")
 
 
 def _check(kept: bool, promise: str) -> None:

@@ -47,13 +47,36 @@ right = ColourEncoder()
 noise = torch.Generator().manual_seed(0)
 
 
-def noisy(texts: Sequence[str]) -> torch.Tensor:
-    random = torch.rand(len(texts), 6, generator=noise)
+def noisy(inputs: Sequence[Any]) -> torch.Tensor:
+    random = torch.rand(len(inputs), 6, generator=noise)
     return torch.nn.functional.normalize(random, dim=-1)
+
+
+def centred(images: Sequence[PIL.Image.Image]) -> torch.Tensor:
+    features = right.encode_images(images)
+    return torch.nn.functional.normalize(features - 0.5 * features.mean(dim=0), dim=-1)
 
 
 def flat(images: Sequence[PIL.Image.Image]) -> torch.Tensor:
     return right.encode_images(images).flatten()
+
+
+class Elsewhere(torch.Tensor):
+    """Features that refuse to meet those of another device, as CUDA's do those of the CPU."""
+
+    @classmethod
+    def __torch_function__(cls, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func is torch.allclose and not all(issubclass(type(a), cls) for a in args[:2]):
+            raise RuntimeError("Expected all tensors to be on the same device")
+        return super().__torch_function__(func, types, args, kwargs or {})
+
+
+def test_features_may_be_on_another_device() -> None:
+    encoder = Broken(
+        encode_images=lambda images: right.encode_images(images).as_subclass(Elsewhere),
+        encode_texts=lambda texts: right.encode_texts(texts).as_subclass(Elsewhere),
+    )
+    check_encoder(encoder, IMAGES, TEXTS)
 
 
 @pytest.mark.parametrize(
@@ -64,10 +87,13 @@ def flat(images: Sequence[PIL.Image.Image]) -> torch.Tensor:
         (Broken(encode_texts=lambda t: right.encode_texts(t).double()), "float32"),
         (Broken(encode_images=lambda i: 2 * right.encode_images(i)), "unit length"),
         (Broken(encode_images=lambda i: torch.eye(len(i), 9)), "one space"),
-        (Broken(encode_texts=noisy), "deterministic"),
+        (Broken(encode_texts=noisy), "encoding texts is deterministic"),
+        (Broken(encode_images=noisy), "encoding images is deterministic"),
+        (Broken(encode_images=centred), "an image alone"),
         (Broken(logits=lambda i, t: t @ i.T), r"logits gives \[N, C\]"),
         (Broken(count_tokens=lambda t: [16] * len(t)), "never truncates"),
         (Broken(spec=""), "spec is a text"),
+        (Broken(spec=7), "spec is a text"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
