@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextvars import copy_context
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 import dspy
 
@@ -54,12 +54,13 @@ class LMDescriber:
     lm: dspy.BaseLM
     num_threads: int = 8
     temperature: float | None = 0.7
-    calls_per_image: int = 1
+    calls_per_image: ClassVar[int] = 1
 
     @property
     def spec(self) -> str:
-        """The model's name."""
-        return f"lm:{self.lm.model}"
+        """The model's name, and the temperature unless it is the model's own."""
+        sampled = "" if self.temperature is None else f", temperature {self.temperature:g}"
+        return f"lm:{self.lm.model}{sampled}"
 
     def describe(self, images: Mapping[int, object]) -> Iterator[Description]:
         """Describe images; see `Describer.describe`.
@@ -97,7 +98,7 @@ class VocabularyDescriber:
 
     zero_shot: ZeroShot
     words: int = 8
-    calls_per_image: int = 0
+    calls_per_image: ClassVar[int] = 0
 
     @property
     def spec(self) -> str:
@@ -127,13 +128,13 @@ class FileDescriber:
         path: a UTF-8 text file; empty lines do not count.
     """
 
-    path: Path
-    calls_per_image: int = 0
+    path: str | Path
+    calls_per_image: ClassVar[int] = 0
 
     @property
     def spec(self) -> str:
         """The file's name."""
-        return f"file:{self.path.name}"
+        return f"file:{Path(self.path).name}"
 
     def describe(self, images: Mapping[int, object]) -> Iterator[Description]:
         """Read the descriptions; see `Describer.describe`.
@@ -142,7 +143,7 @@ class FileDescriber:
             ValueError: the file cannot be read, or has fewer lines than there are images.
         """
         try:
-            lines = self.path.read_text(encoding="utf-8-sig").splitlines()
+            lines = Path(self.path).read_text(encoding="utf-8-sig").splitlines()
         except OSError as error:
             raise ValueError(f"The descriptions {self.path} cannot be read: {error}.") from error
         texts = [line.strip() for line in lines if line.strip()]
@@ -159,8 +160,8 @@ class FileDescriber:
 class NoDescriber:
     """Describes nothing: the prompt model sees no descriptions."""
 
-    spec: str = "none"
-    calls_per_image: int = 0
+    spec: ClassVar[str] = "none"
+    calls_per_image: ClassVar[int] = 0
 
     def describe(self, images: Mapping[int, object]) -> Iterator[Description]:
         """Give no text for any image."""

@@ -158,8 +158,8 @@ class _ClassifierBase(dspy.Module):
 class CLIPClassifier(_ClassifierBase):
     """Classifies an image by one `CLIPPredict`: `program(image="cat.jpg").label`.
 
-    Takes the arguments of `CLIPPredict`. `data` holds labelled images where the program was made
-    from a folder; copies share them.
+    Takes the arguments of `CLIPPredict` except `signature`. `data` holds labelled images where the
+    program was made from them; copies share them.
     """
 
     def forward(self, image: object) -> dspy.Prediction:

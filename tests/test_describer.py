@@ -160,8 +160,9 @@ def test_as_many_words_are_named_as_asked_for_but_no_more_than_there_are() -> No
 def test_a_file_describes_the_images_by_line(tmp_path: Path) -> None:
     path = tmp_path / "texts.txt"
     path.write_text("\ufeffgrün\n\n  second \nthird\n", encoding="utf-8")
-    made = described(FileDescriber(path), {0: "x", 2: "y"})
-    assert {i: d.text for i, d in made.items()} == {0: "grün", 2: "third"}
+    for named in (path, str(path)):
+        made = described(FileDescriber(named), {0: "x", 2: "y"})
+        assert {i: d.text for i, d in made.items()} == {0: "grün", 2: "third"}
 
 
 def test_a_file_with_too_few_lines_is_refused(tmp_path: Path) -> None:
@@ -183,9 +184,11 @@ def test_none_describes_nothing() -> None:
 @pytest.mark.parametrize(
     ("describer", "spec", "calls"),
     [
-        (LMDescriber(scripted_lm(["x"])), "lm:scripted/model", 1),
+        (LMDescriber(scripted_lm(["x"])), "lm:scripted/model, temperature 0.7", 1),
+        (LMDescriber(scripted_lm(["x"]), temperature=None), "lm:scripted/model", 1),
         (VocabularyDescriber(ZeroShot(ColourEncoder())), "vocabulary:8", 0),
         (FileDescriber(Path("folder/texts.txt")), "file:texts.txt", 0),
+        (FileDescriber("folder/texts.txt"), "file:texts.txt", 0),
         (NoDescriber(), "none", 0),
     ],
     ids=str,
@@ -194,6 +197,11 @@ def test_a_describer_names_itself_and_its_calls(
     describer: Describer, spec: str, calls: int
 ) -> None:
     assert (describer.spec, describer.calls_per_image) == (spec, calls)
+
+
+def test_what_a_description_costs_cannot_be_set() -> None:
+    with pytest.raises(TypeError, match="calls_per_image"):
+        LMDescriber(scripted_lm(["x"]), calls_per_image=0)  # type: ignore[call-arg]
 
 
 @pytest.mark.parametrize(
