@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -12,8 +11,8 @@ from rich.table import Table
 from rich.text import Text
 
 from ipo_dspy.cli.models import make_encoder
-from ipo_dspy.cli.options import EncoderOptions, Flag, ReadingOptions
-from ipo_dspy.cli.output import results, stage
+from ipo_dspy.cli.options import EncoderOptions, Flag, ReadingOptions, SavedEncoderOptions
+from ipo_dspy.cli.output import remark, results, stage
 from ipo_dspy.cli.tasks import read_images
 from ipo_dspy.evaluation import Evaluation, check_fit
 from ipo_dspy.evaluation import evaluate as evaluate_templates
@@ -37,7 +36,7 @@ def evaluate(
     against: tuple[str, ...] = (),
     baselines: Flag = False,
     reading: ReadingOptions = ReadingOptions(),  # noqa: B008 - frozen
-    encoder: EncoderOptions = EncoderOptions(),  # noqa: B008 - frozen
+    encoder: SavedEncoderOptions = SavedEncoderOptions(),  # noqa: B008 - frozen
 ) -> None:
     """Show accuracy and loss of one or more prompts, in all and by class.
 
@@ -50,12 +49,18 @@ def evaluate(
             templates that CLIP's authors wrote for ImageNet.
     """
     prompts = [_prompt(text) for text in (prompt, *against)]
-    if encoder.clip == EncoderOptions.clip and prompts[0].encoder is not None:
-        encoder = replace(encoder, clip=prompts[0].encoder)
+    clip = encoder.clip or prompts[0].encoder or EncoderOptions.clip
+    for each in prompts:
+        if each.encoder not in (None, clip):
+            remark(
+                f"{each.name!r} was saved with the encoder {each.encoder}; it is evaluated with "
+                f"{clip}."
+            )
     with stage(f"Reading images of {folder}"):
         images = read_images(folder, reading)
-    with stage(f"Loading the encoder {encoder.clip}"):
-        zero_shot = ZeroShot(make_encoder(encoder))
+    with stage(f"Loading the encoder {clip}"):
+        options = EncoderOptions(clip, encoder.device, encoder.precision)
+        zero_shot = ZeroShot(make_encoder(options))
     if baselines:
         prompts += _baselines()
     for each in prompts:
@@ -64,9 +69,7 @@ def evaluate(
         evaluations = evaluate_templates(zero_shot, images, [p.template for p in prompts])
 
     names = [each.name for each in prompts]
-    results.print(
-        f"{len(images)} images of {len(images.classnames)} classes, encoder {encoder.clip}"
-    )
+    results.print(f"{len(images)} images of {len(images.classnames)} classes, encoder {clip}")
     results.print(_overall(names, evaluations))
     results.print("Accuracy in % by class, of the prompts by number:")
     results.print(_by_class(images.classnames, evaluations))

@@ -58,6 +58,24 @@ class SamplingOptions:
 
 @Parameter(name="*", group=MODELS)
 @dataclass(frozen=True)
+class SavedEncoderOptions:
+    """The dual encoder, where a saved program may name it.
+
+    Attributes:
+        clip: 'demo', or a real one such as 'open_clip:ViT-B-16-quickgelu/openai' or
+            'hf:google/siglip2-base-patch16-224'; by default that of the saved program, else
+            'demo'.
+        device: 'cuda', 'mps' or 'cpu'; by default the best there is.
+        precision: 'float32', 'bfloat16' or 'float16'; by default bfloat16 on CUDA, else float32.
+    """
+
+    clip: str | None = None
+    device: str | None = None
+    precision: str | None = None
+
+
+@Parameter(name="*", group=MODELS)
+@dataclass(frozen=True)
 class EncoderOptions:
     """The dual encoder.
 

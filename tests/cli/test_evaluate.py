@@ -50,6 +50,19 @@ def test_the_encoder_of_a_saved_program_is_used(run: Run, pictures: Path) -> Non
     assert "ViT-B-33" in outcome.err
 
 
+def test_an_encoder_that_is_asked_for_comes_before_that_of_a_saved_program(
+    run: Run, pictures: Path
+) -> None:
+    CLIPClassifier(("x", "y"), "demo", "a chalk <CLASS>").save("saved.json")
+    saved = Path("saved.json")
+    saved.write_text(saved.read_text().replace('"demo"', '"open_clip:ViT-B-33/openai"'))
+
+    outcome = run("evaluate", "saved.json", pictures, "--clip", "demo")
+    assert outcome.code == 0
+    assert "encoder demo" in outcome.out
+    assert "was saved with the encoder open_clip:ViT-B-33/openai" in outcome.err
+
+
 def test_baselines_are_the_bare_name_the_default_and_the_ensemble(run: Run, pictures: Path) -> None:
     outcome = run("evaluate", "a chalk drawing of a <CLASS>", pictures, "--baselines")
 
