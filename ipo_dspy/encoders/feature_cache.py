@@ -131,11 +131,12 @@ class FeatureCache:
     def _find(self, keys: Keys) -> Places:
         places = np.full((len(keys), 2), NOWHERE)
         for number, file in enumerate(self._files):
-            rows = file.find(keys)
-            here = (rows != NOWHERE) & (places[:, 1] == NOWHERE)
-            if here.any() and self._is_sound(file):
-                places[here, 0] = number
-                places[here, 1] = rows[here]
+            missing = np.flatnonzero(places[:, 1] == NOWHERE)
+            if not len(missing):
+                break
+            rows = file.find(keys[missing])
+            if (rows != NOWHERE).any() and self._is_sound(file):
+                places[missing] = np.column_stack([np.full(len(rows), number), rows])
         return places
 
     def _open_new_files(self) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import zlib
 from contextlib import suppress
@@ -13,7 +14,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
+from safetensors.torch import save_file
 from torch import Tensor
 
 from ipo_dspy.encoders.base import EncoderError
@@ -23,6 +24,8 @@ FORMAT = "ipo-dspy-features-1"
 KEY_BYTES = 32
 NOWHERE = -1
 """The row of an image that is not in a file."""
+
+_DTYPES = {"F32": np.float32, "U8": np.uint8}
 
 Keys: TypeAlias = NDArray[np.uint8]
 """Content hashes of images: [N, 32]."""
@@ -49,8 +52,6 @@ class FeatureFile:
         self.features = features
         self._keys = keys
         self._checksum = checksum
-        self._order = np.argsort(_heads(keys))
-        self._sorted_heads = _heads(keys)[self._order]
 
     @classmethod
     def open(cls, path: Path, fingerprint: str) -> Self:
@@ -62,10 +63,10 @@ class FeatureFile:
             EncoderError: the features are those of another encoder.
         """
         try:
-            with safe_open(path, framework="pt") as file:
+            with safe_open(path, framework="numpy") as file:
                 said = file.metadata() or {}
-                keys, features = file.get_tensor("keys"), file.get_tensor("features")
-        except SafetensorError as error:
+            keys, features = _mapped(path, "keys"), _mapped(path, "features")
+        except (SafetensorError, KeyError) as error:
             raise DamagedFileError(str(error)) from error
         if said.get("format") != FORMAT:
             raise DamagedFileError(f"it is of format {said.get('format')!r}, not {FORMAT!r}")
@@ -83,8 +84,11 @@ class FeatureFile:
         """The rows of images, `NOWHERE` for those that are not in the file: [N]."""
         if not len(self._keys):
             return np.full(len(keys), NOWHERE)
-        position = np.searchsorted(self._sorted_heads, _heads(keys))
-        rows = self._order[np.minimum(position, len(self._order) - 1)]
+        # Sorted anew each time: kept, the order of very many files would take up the memory.
+        heads = _heads(self._keys)
+        order = np.argsort(heads)
+        position = np.searchsorted(heads, _heads(keys), sorter=order)
+        rows = order[np.minimum(position, len(order) - 1)]
         return np.where((self._keys[rows] == keys).all(axis=1), rows, NOWHERE)
 
     def forget(self) -> None:
@@ -132,8 +136,10 @@ def write_features(
     folder.mkdir(parents=True, exist_ok=True)
     part = unfinished(path)
     try:
-        part.write_bytes(save(tensors, metadata))
+        save_file(tensors, part, metadata)
         part.replace(path)
+    except SafetensorError as error:
+        raise OSError(str(error)) from error
     finally:
         part.unlink(missing_ok=True)
     return path
@@ -142,6 +148,22 @@ def write_features(
 def short_hash(content: bytes) -> str:
     """A name for content: 32 hexadecimal digits."""
     return hashlib.blake2b(content, digest_size=16).hexdigest()
+
+
+def _mapped(path: Path, name: str) -> Tensor:
+    """Map one tensor of a sound file into memory.
+
+    What safetensors and torch would map holds on to as much memory again, by way of the allocator.
+
+    Raises:
+        KeyError: the file has no such tensor.
+    """
+    with path.open("rb") as file:
+        length = int.from_bytes(file.read(8), "little")
+        entry = json.loads(file.read(length))[name]
+    start = 8 + length + entry["data_offsets"][0]
+    dtype = _DTYPES[entry["dtype"]]
+    return torch.from_numpy(np.memmap(path, dtype, "c", start, tuple(entry["shape"])))
 
 
 def _checksum(tensor: Tensor) -> str:
