@@ -22,38 +22,48 @@ class Difference:
 
 
 def paired_bootstrap(
-    ours: Sequence[Verdict], theirs: Sequence[Verdict], seed: int = 0
+    ours: Sequence[Verdict],
+    theirs: Sequence[Verdict],
+    *,
+    same_images: bool,
+    resamples: int = RESAMPLES,
+    seed: int = 0,
 ) -> Difference:
-    """Bootstrap the mean difference in H over seeds, and over images within each seed.
+    """Bootstrap the mean difference in H over seeds and images, both methods paired.
 
-    Both methods are resampled together: a resample has the same seeds and images for both. The
-    interval is the percentile interval.
+    Where every seed has test images of its own, seeds alone are drawn again: their images go with
+    them, and drawing those again would count their chance twice. Where all seeds are tested on
+    the same images, one draw of images is crossed with one of seeds (Owen, 2007). The interval is
+    the percentile interval.
 
     Args:
         ours: one verdict a seed.
         theirs: verdicts on the same seeds and images, in the same order.
-        seed: of the resampling.
+        same_images: whether all seeds share their test images.
+        resamples: how many times to draw.
+        seed: of the drawing.
     """
     chance = np.random.default_rng(seed)
-    per_seed = np.stack(
-        [_resampled(one, other, chance) for one, other in zip(ours, theirs, strict=True)]
+    pairs = list(zip(ours, theirs, strict=True))
+    observed = np.array([a.accuracies[2] - b.accuracies[2] for a, b in pairs])
+    per_seed = np.tile(observed, (resamples, 1))
+    if same_images:
+        per_seed = np.stack([_on_drawn_images(pairs, chance) for _ in range(resamples)])
+    chosen = chance.integers(len(pairs), size=(resamples, len(pairs)))
+    means = np.take_along_axis(per_seed, chosen, axis=1).mean(axis=1)
+    low, high = np.percentile(means, [2.5, 97.5])
+    return Difference(float(observed.mean()), float(low), float(high))
+
+
+def _on_drawn_images(
+    pairs: Sequence[tuple[Verdict, Verdict]], chance: np.random.Generator
+) -> np.ndarray:
+    """Differences in H of all seeds on one draw of their common images: [seeds]."""
+    base, novel = (
+        chance.integers(len(hits), size=len(hits)) for hits in (pairs[0][0].base, pairs[0][0].novel)
     )
-    chosen = chance.integers(len(per_seed), size=(RESAMPLES, len(per_seed)))
-    differences = per_seed[chosen, np.arange(RESAMPLES)[:, None]].mean(axis=1)
-    low, high = np.percentile(differences, [2.5, 97.5])
-    means = [a.accuracies[2] - b.accuracies[2] for a, b in zip(ours, theirs, strict=True)]
-    return Difference(float(np.mean(means)), float(low), float(high))
-
-
-def _resampled(one: Verdict, other: Verdict, chance: np.random.Generator) -> np.ndarray:
-    """Differences in H on resampled images of one seed: [RESAMPLES]."""
-    sides = []
-    for a, b in ((one.base, other.base), (one.novel, other.novel)):
-        # How often each image is drawn; a resample's accuracy is then a matrix product.
-        counts = chance.multinomial(len(a), np.full(len(a), 1 / len(a)), size=RESAMPLES)
-        sides.append(100 * counts @ np.stack([a, b], axis=1) / len(a))
-    base, novel = sides
-    with np.errstate(invalid="ignore", divide="ignore"):
-        mean = np.nan_to_num(2 * base * novel / (base + novel))
-    difference: np.ndarray = mean[:, 0] - mean[:, 1]
-    return difference
+    drawn = (
+        (Verdict(a.base[base], a.novel[novel]), Verdict(b.base[base], b.novel[novel]))
+        for a, b in pairs
+    )
+    return np.array([a.accuracies[2] - b.accuracies[2] for a, b in drawn])

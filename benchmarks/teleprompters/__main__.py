@@ -26,14 +26,13 @@ from benchmarks.tasks import Task, dataset_tasks, demo_tasks
 from benchmarks.teleprompters.contest import Arena, Outcome
 from benchmarks.teleprompters.contestants import TELEPROMPTERS
 from benchmarks.teleprompters.controls import CONTROLS, FIXED_TEXTS
-from benchmarks.teleprompters.outcomes import Outcomes, write_json
+from benchmarks.teleprompters.outcomes import DEMO, Outcomes, write_json
 from benchmarks.teleprompters.plot import plot
 from benchmarks.teleprompters.table import markdown
 from ipo_dspy import LMDescriber, load_encoder
 from ipo_dspy.engines.presets import language_model, vision_model
 from ipo_dspy.zero_shot import ZeroShot
 
-DEMO = "demo"
 _SHOWN_CHARACTERS = 80
 
 

@@ -16,23 +16,28 @@ from benchmarks.teleprompters.contest import Outcome
 Outcomes: TypeAlias = dict[str, list[Outcome]]
 """By name of the optimizer, one outcome for each seed."""
 
+DEMO = "demo"
+"""The name of the data that is drawn."""
+
 REFERENCE = "IPO"
 """What the others are compared with."""
 
 
 def write_json(file: Path, outcomes: Outcomes, options: argparse.Namespace) -> dict[str, Any]:
     """Write everything to a file, and give what was written."""
+    # The demo draws new test pictures for every seed; datasets have one test set.
+    same_images = options.data != DEMO
     settings = {name: value for name, value in vars(options).items() if name not in {"out", "root"}}
     content = {
         "provenance": provenance("benchmarks.teleprompters"),
         "settings": settings,
-        "optimizers": {name: _summary(name, outcomes) for name in outcomes},
+        "optimizers": {name: _summary(name, outcomes, same_images) for name in outcomes},
     }
     file.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
     return content
 
 
-def _summary(name: str, outcomes: Outcomes) -> dict[str, Any]:
+def _summary(name: str, outcomes: Outcomes, same_images: bool) -> dict[str, Any]:
     ours = outcomes[name]
     base, novel, h = (
         fmean(values) for values in zip(*(o.verdict.accuracies for o in ours), strict=True)
@@ -49,7 +54,9 @@ def _summary(name: str, outcomes: Outcomes) -> dict[str, Any]:
     }
     if REFERENCE in outcomes and name != REFERENCE:
         difference = paired_bootstrap(
-            [o.verdict for o in outcomes[REFERENCE]], [o.verdict for o in ours]
+            [o.verdict for o in outcomes[REFERENCE]],
+            [o.verdict for o in ours],
+            same_images=same_images,
         )
         summary["reference_minus_this"] = {
             "mean": round(difference.mean, 2),

@@ -34,9 +34,9 @@ def markdown(outcomes: Outcomes, written: Mapping[str, Any]) -> str:
             "H is the mean over seeds of the harmonic mean of base and novel accuracy on unseen "
             "images. All optimizers are judged by the same rule: of the templates they tried, the "
             "one with the highest training accuracy, ties going to the lower loss. The interval "
-            "is a bootstrap over seeds and, within each, over images, both methods paired. Calls "
-            "are completions; an optimizer that ends early begins again with another seed. "
-            "Controls make no calls: they try as many templates.",
+            "is a paired bootstrap over seeds, each with test images of its own on the demo; on a "
+            "dataset, over seeds and images. Calls are completions; an optimizer that ends early "
+            "begins again with another seed. Controls make no calls: they try as many templates.",
             "",
         ]
     )

@@ -10,7 +10,7 @@ import dspy
 import numpy as np
 import pytest
 
-from benchmarks.judging import Judge, Verdict, harmonic_mean
+from benchmarks.judging import Judge, Verdict
 from benchmarks.statistics import paired_bootstrap
 from benchmarks.tasks import Task
 from benchmarks.teleprompters.contest import Arena
@@ -104,7 +104,6 @@ def test_what_is_best_in_training_is_what_is_judged(arena: Arena) -> None:
 def test_a_verdict_gives_base_novel_and_their_harmonic_mean() -> None:
     verdict = Verdict(np.array([True, True]), np.array([True, False, False, False]))
     assert verdict.accuracies == (100.0, 25.0, 40.0)
-    assert harmonic_mean(0.0, 0.0) == 0.0
 
 
 def verdicts(rate: float, seeds: int, images: int = 200) -> list[Verdict]:
@@ -112,18 +111,42 @@ def verdicts(rate: float, seeds: int, images: int = 200) -> list[Verdict]:
     return [Verdict(hits, hits) for _ in range(seeds)]
 
 
-def test_an_interval_holds_the_mean_difference_and_narrows_with_seeds() -> None:
-    few = paired_bootstrap(verdicts(0.9, 2), verdicts(0.7, 2))
-    many = paired_bootstrap(verdicts(0.9, 8), verdicts(0.7, 8))
+def test_an_interval_holds_the_mean_difference_and_narrows_with_images() -> None:
+    few = paired_bootstrap(verdicts(0.9, 2), verdicts(0.7, 2), same_images=True, resamples=500)
+    many = paired_bootstrap(
+        verdicts(0.9, 2, images=800), verdicts(0.7, 2, images=800), same_images=True, resamples=500
+    )
     assert math.isclose(few.mean, 20.0)
     assert few.low < 20.0 < few.high
     assert many.high - many.low < few.high - few.low
     assert many.low > 0
 
 
-def test_equal_methods_do_not_differ() -> None:
-    same = paired_bootstrap(verdicts(0.8, 3), verdicts(0.8, 3))
+@pytest.mark.parametrize("same_images", [True, False])
+def test_equal_methods_do_not_differ(same_images: bool) -> None:
+    ours = verdicts(0.8, 3)
+    same = paired_bootstrap(ours, ours, same_images=same_images, resamples=100)
     assert (same.mean, same.low, same.high) == (0.0, 0.0, 0.0)
+
+
+@pytest.mark.parametrize("same_images", [True, False])
+def test_an_interval_of_95_percent_holds_the_truth_about_that_often(same_images: bool) -> None:
+    """Two methods equally good: each is right on an image with a chance that is the image's own."""
+    chance = np.random.default_rng(0)
+    seeds, images, trials = 12, 100, 80
+
+    def hits(rate: np.ndarray) -> np.ndarray:
+        return chance.random(images) < rate
+
+    def holds_zero(trial: int) -> bool:
+        rates = [chance.beta(4, 1, size=images) for _ in range(1 if same_images else seeds)]
+        ours, theirs = (
+            [Verdict(hits(rate), hits(rate)) for rate in (rates * seeds)[:seeds]] for _ in range(2)
+        )
+        found = paired_bootstrap(ours, theirs, same_images=same_images, resamples=100, seed=trial)
+        return found.low <= 0 <= found.high
+
+    assert sum(map(holds_zero, range(trials))) / trials >= 0.85
 
 
 def test_results_say_where_they_come_from(arena: Arena, tmp_path: Path) -> None:
