@@ -57,14 +57,13 @@ def describe_images(
         if failures >= most_failures:
             stop(
                 f"The image model failed {failures} times in a row; the last error: "
-                f"{description.error}. Check it, then repeat the command to go on, or describe "
-                "images without one."
+                f"{description.error}. Check it, or describe images without one."
             )
     texts = {index: d.text for index, d in sorted(known.items()) if d.text is not None}
     if known and not texts:
         stop(
             f"No image could be described; the first error: {known[0].error}. Check the image "
-            "model, then repeat the command, or describe images without one."
+            "model, or describe images without one."
         )
     if len(texts) < len(known):
         logger.warning("%d of %d images have no description.", len(known) - len(texts), len(images))

@@ -75,7 +75,7 @@ def stop_if_hopeless(error: BaseException, lm: dspy.BaseLM) -> None:
     if missing or isinstance(error, _HOPELESS):
         stop(
             f"The language model {lm.model!r} cannot be used: {brief(error, lm).rstrip('.')}. "
-            "Check its name and its key, then repeat the command; it goes on where it stopped.",
+            "Check its name and its key.",
             error,
         )
 

@@ -38,16 +38,17 @@ class History:
         return [trial for trial in self._trials if trial.state is State.OK]
 
     def shown(self, size: int) -> list[ScoredPrompt]:
-        """The best `size` trials by training score, worst first and best last.
+        """The best `size` trials by training score, and the initial one; worst first, best last.
 
-        The initial prompt is always among them.
+        Nothing where `size` is 0.
         """
         ranked = sorted(self.scored, key=_training_rank)
-        top = ranked[-size:] if size else []
-        initial = [trial for trial in ranked if trial.step == 0]
-        if size and not any(trial.step == 0 for trial in top):
-            top = initial + top[len(initial) :]
-        return [_shown(trial) for trial in top]
+        first_shown = len(ranked) - size
+        return [
+            _shown(trial)
+            for place, trial in enumerate(ranked)
+            if size and (place >= first_shown or trial.step == 0)
+        ]
 
     def refusals(self, size: int) -> list[tuple[str, str]]:
         """The latest `size` different texts that were refused, each with its reason."""

@@ -25,6 +25,10 @@ class EventLog(Protocol):
     def append(self, event: Mapping[str, Any]) -> None:
         """Keep one event."""
 
+    @property
+    def how_to_go_on(self) -> str:
+        """One sentence for who was stopped."""
+
 
 class JournalError(RuntimeError):
     """The journal cannot be used; the message says why and what to do."""
@@ -43,6 +47,8 @@ class Journal:
         JournalError: another process holds the journal, its header differs, it is damaged, or the
             folder cannot be used.
     """
+
+    how_to_go_on = "Repeat the command to go on where it stopped."
 
     def __init__(self, folder: Path, header: Mapping[str, Any]) -> None:
         self.path = folder / "journal.jsonl"
@@ -137,6 +143,8 @@ class Journal:
 
 class NoJournal:
     """Keeps nothing: for a search without a run folder."""
+
+    how_to_go_on = "Nothing was kept; with run_dir=... a search goes on where it stopped."
 
     def __init__(self) -> None:
         self.events: list[dict[str, Any]] = []

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,8 +15,10 @@ from dspy.teleprompt import Teleprompter
 from ipo_dspy.batch_evaluate import CANDIDATE
 from ipo_dspy.budget import Budget, Plan, Spent
 from ipo_dspy.describer import Describer, NoDescriber, VocabularyDescriber
+from ipo_dspy.describer_spec import make_describer
 from ipo_dspy.describing import describe_images, spread_images
-from ipo_dspy.errors import NO_LANGUAGE_MODEL
+from ipo_dspy.engines.presets import language_model
+from ipo_dspy.errors import NO_LANGUAGE_MODEL, SearchStoppedError
 from ipo_dspy.fingerprints import digest, fingerprint
 from ipo_dspy.journal import Journal, NoJournal
 from ipo_dspy.metrics import Metric, clip_acc
@@ -42,8 +45,11 @@ class IPOOptimizer(Teleprompter):
 
     Args:
         metric: a DSPy metric; `clip_acc` and `clip_prob` are scored in tensors.
-        prompt_model: the language model that proposes; None takes the configured one.
-        describer: what describes the training images; None lets the encoder rank a vocabulary.
+        prompt_model: the language model that proposes, or what names one: `offline`, `hf:NAME`,
+            or a model of DSPy; None takes the configured one.
+        describer: what describes the training images, or what names it: `vocabulary` (the encoder
+            ranks visual words), `none`, `file:PATH`, `hf:NAME`, or a model of DSPy that sees
+            images; None takes `vocabulary`, and for language-model programs `none`.
         proposer: a module with the fields of `ProposePrompt` that calls the configured language
             model; None takes `Proposer`.
         meta_prompt: the instructions to the prompt model; None takes `MetaPrompt()`, and for
@@ -73,8 +79,8 @@ class IPOOptimizer(Teleprompter):
         self,
         metric: Metric = clip_acc,
         *,
-        prompt_model: dspy.BaseLM | None = None,
-        describer: Describer | None = None,
+        prompt_model: dspy.BaseLM | str | None = None,
+        describer: Describer | str | None = None,
         proposer: dspy.Module | None = None,
         meta_prompt: MetaPrompt | None = None,
         steps: int | None = None,
@@ -169,8 +175,10 @@ class IPOOptimizer(Teleprompter):
         program = student.deepcopy()
         detach_results(program)
         describer = self._describer(program)
+        spent = Spent()
         with (
             self._open_journal(program, examples, valset, lm, describer) as journal,
+            _said_how_to_go_on(journal),
             dspy.context(trace=None),
         ):
             targets = self._targets(program, examples, valset)
@@ -188,6 +196,7 @@ class IPOOptimizer(Teleprompter):
                 self._settings(descriptions),
                 journal,
                 self._listen,
+                spent,
             )
             search.run()
         if self.track_stats:
@@ -220,15 +229,14 @@ class IPOOptimizer(Teleprompter):
         lm = self.prompt_model or dspy.settings.lm
         if lm is None:
             raise ValueError(NO_LANGUAGE_MODEL)
-        if isinstance(lm, str):
-            raise ValueError(
-                f"Expected a language model, got the text {lm!r}; use dspy.LM({lm!r})."
-            )
-        return lm
+        return language_model(lm) if isinstance(lm, str) else lm
 
     def _describer(self, program: dspy.Module) -> Describer:
-        if self.describer is not None:
-            return self.describer
+        chosen = self.describer
+        if isinstance(chosen, str):
+            chosen = make_describer(chosen)
+        if chosen is not None:
+            return chosen
         clip = _clip_predictors(program)
         return VocabularyDescriber(next(iter(clip.values())).zero_shot) if clip else NoDescriber()
 
@@ -304,6 +312,8 @@ class IPOOptimizer(Teleprompter):
                 "prompt_model": lm.model,
                 "describer": describer.spec,
                 "encoder": [predictor.zero_shot.encoder.spec for predictor in clip.values()],
+                # The same name may stand for other weights or another precision.
+                "encoder_weights": digest([_fingerprint(p) for p in clip.values()]),
                 "class_names": digest([repr(predictor.classnames) for predictor in clip.values()]),
                 "demo_cache": [
                     [repr(p.demo_cache), fingerprint(p.demos)]
@@ -339,6 +349,15 @@ class IPOOptimizer(Teleprompter):
             self.on_trial(trial, spent)
 
 
+@contextmanager
+def _said_how_to_go_on(journal: Journal | NoJournal) -> Iterator[None]:
+    """Add to the sentence of a stopped search what was kept."""
+    try:
+        yield
+    except SearchStoppedError as error:
+        raise SearchStoppedError(f"{error} {journal.how_to_go_on}") from error.__cause__
+
+
 def _version() -> str:
     from ipo_dspy import __version__
 
@@ -356,6 +375,11 @@ def _training_examples(
             "CLIPClassifier.from_folder(...), which brings its own."
         )
     return list(examples)
+
+
+def _fingerprint(predictor: CLIPPredict) -> str:
+    encoder = predictor.zero_shot.encoder
+    return str(getattr(encoder, "image_fingerprint", encoder.spec))
 
 
 def _clip_predictors(program: dspy.Module) -> Mapping[str, CLIPPredict]:

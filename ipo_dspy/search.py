@@ -57,6 +57,7 @@ class Search:
         settings: how to go on.
         log: where replies and trials are kept.
         on_trial: called after every trial.
+        spent: a clock that has been running since before; None starts one.
     """
 
     def __init__(
@@ -66,9 +67,10 @@ class Search:
         settings: Settings,
         log: EventLog,
         on_trial: Callable[[Trial, Spent], None],
+        spent: Spent | None = None,
     ) -> None:
         self.targets = targets
-        self.spent = Spent()
+        self.spent = spent or Spent()
         self.trials: list[Trial] = []
         self.ended_by = ""
         self._prompt_model = prompt_model
@@ -219,6 +221,5 @@ class Search:
         stop(
             f"The prompt model {self._prompt_model.lm.model!r} gave "
             f"{self._settings.most_failures} useless answers in a row; the last one: "
-            f"{last.reason}. Check the model, then repeat the command to go on, or choose another "
-            "model and another run folder."
+            f"{last.reason}. Check the model, or choose another one with another run folder."
         )

@@ -26,14 +26,14 @@ def test_the_best_prompts_are_shown_worst_first() -> None:
     made = history(
         scored("initial", 10, step=0), scored("b", 50), scored("c", 30), scored("a", 50, loss=0.5)
     )
-    assert shown(made, 3) == ["initial", "b", "a"]
+    assert shown(made, 2) == ["initial", "b", "a"]
     assert shown(made, 20) == ["initial", "c", "b", "a"]
 
 
 def test_the_initial_prompt_is_always_among_those_shown() -> None:
     made = history(scored("initial", 10, step=0), *(scored(str(n), 20 + n) for n in range(30)))
-    assert shown(made, 3) == ["initial", "28", "29"]
-    assert shown(made, 1) == ["initial"]
+    assert shown(made, 3) == ["initial", "27", "28", "29"]
+    assert shown(made, 1) == ["initial", "29"]
 
 
 def test_the_initial_prompt_is_shown_at_its_rank() -> None:

@@ -2,7 +2,8 @@ import inspect
 import json
 import logging
 import threading
-from collections.abc import Sequence
+import time
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,8 @@ from ipo_dspy import (
 from ipo_dspy.budget import estimate_tokens
 from ipo_dspy.describer import Describer
 from ipo_dspy.errors import SearchStoppedError
+from ipo_dspy.journal import JournalError
+from ipo_dspy.records import Description
 from ipo_dspy.testing import COLOURS, ColourEncoder, ScriptedEngine, colour_examples, scripted_lm
 
 Examples = list[dspy.Example]
@@ -404,7 +407,7 @@ def test_the_initial_prompt_is_shown_though_many_are_better(student: CLIPClassif
     lm = scripted_lm(lambda number, request: f"a flat crisp <CLASS> {number}")
     optimizer(lm, steps=10, history_size=3).compile(student, trainset=colour_examples())
     shown = lm.engine.requests[-1].split("[[ ## scored_history ## ]]")[-1]
-    assert shown.count('"prompt"') == 3
+    assert shown.count('"prompt"') == 4
     assert '[{"prompt": "a photo of a <CLASS>."' in shown
 
 
@@ -546,9 +549,48 @@ def test_without_a_language_model_it_says_how_to_configure_one(student: CLIPClas
         IPOOptimizer().compile(student, trainset=colour_examples())
 
 
-def test_the_name_of_a_language_model_is_not_taken_for_one(student: CLIPClassifier) -> None:
-    with pytest.raises(ValueError, match=r"use dspy.LM\('openai/x'\)"):
-        IPOOptimizer(prompt_model="openai/x").compile(student, trainset=colour_examples())  # type: ignore[arg-type]
+def test_models_can_be_given_by_name(student: CLIPClassifier, tmp_path: Path) -> None:
+    (tmp_path / "texts").write_text("crisp\n" * 6)
+    for describer in ("vocabulary", "none", f"file:{tmp_path / 'texts'}"):
+        made = IPOOptimizer(
+            prompt_model="offline", describer=describer, steps=1, images_described=6
+        )
+        best = made.compile(student, trainset=colour_examples())
+        assert best.detailed_results.spent.calls == 5
+
+
+def test_a_search_without_a_run_folder_says_that_nothing_was_kept(student: CLIPClassifier) -> None:
+    with pytest.raises(SearchStoppedError, match="Nothing was kept; with run_dir="):
+        optimizer(scripted_lm(["nonsense"]), steps=9).compile(student, trainset=colour_examples())
+
+
+def test_another_encoder_of_the_same_name_is_another_run(
+    student: CLIPClassifier, tmp_path: Path
+) -> None:
+    class Reloaded(ColourEncoder):
+        image_fingerprint = "other weights"
+
+    made = optimizer(scripted_lm([BEST]), run_dir=tmp_path)
+    made.compile(student, trainset=colour_examples())
+    other = CLIPClassifier(student.classnames, Reloaded())
+    with pytest.raises(JournalError, match="encoder weights"):
+        made.compile(other, trainset=colour_examples())
+
+
+def test_seconds_count_from_the_start_of_compile(student: CLIPClassifier) -> None:
+    class Slow:
+        spec = "slow"
+        calls_per_image = 0
+
+        def describe(self, images: Mapping[int, object]) -> Iterator[Description]:
+            time.sleep(0.3)
+            return iter(())
+
+    lm = scripted_lm([BEST])
+    optimizer(lm, describer=Slow(), budget=Budget(seconds=0.2)).compile(
+        student, trainset=colour_examples()
+    )
+    assert not lm.engine.requests
 
 
 def test_the_configured_language_model_is_asked(student: CLIPClassifier) -> None:

@@ -191,7 +191,7 @@ def test_a_wrong_key_stops_it_and_the_right_one_goes_on(
             return "a crisp <CLASS>"
         raise dspy.lm15.AuthError("wrong key", provider="p", status=401)
 
-    with pytest.raises(SearchStoppedError, match="repeat the command"):
+    with pytest.raises(SearchStoppedError, match="Repeat the command"):
         Run(tmp_path, prompt_model=named(scripted_lm(refuse)))
     mended = Run(tmp_path)
     assert mended.writer.calls == (STEPS - 1) * PROMPTS

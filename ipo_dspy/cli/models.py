@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING
 
 import dspy
 
+from ipo_dspy import describer_spec
 from ipo_dspy.budget import Budget, Spent
 from ipo_dspy.cli.options import DescribingOptions, EncoderOptions, RunOptions
-from ipo_dspy.describer import Describer, FileDescriber, LMDescriber, NoDescriber
-from ipo_dspy.engines.presets import Connection, language_model, vision_model
+from ipo_dspy.describer import Describer
+from ipo_dspy.engines.presets import Connection, language_model
 from ipo_dspy.optimizer import IPOOptimizer
 from ipo_dspy.records import Trial
 
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
 
 LOCAL_MODELS = ("offline", "hf:")
 """Beginnings of the specs of models that run on this machine."""
-_FILE = "file:"
 
 
 def make_encoder(options: EncoderOptions) -> DualEncoder:
@@ -54,20 +54,12 @@ def make_describer(options: DescribingOptions) -> Describer | None:
     Raises:
         ValueError: the spec names no model or no file.
     """
-    spec = options.image_model
-    if spec == "vocabulary":
-        return None
-    if spec == "none":
-        return NoDescriber()
-    if spec.startswith(_FILE):
-        path = Path(spec.removeprefix(_FILE)).expanduser()
-        if not path.is_file():
-            raise ValueError(f"There is no file of descriptions {path}.")
-        return FileDescriber(path)
-    lm = vision_model(
-        spec, trust_remote_code=options.trust_remote_code, connection=_connection(options)
+    return describer_spec.make_describer(
+        options.image_model,
+        num_threads=options.num_threads,
+        trust_remote_code=options.trust_remote_code,
+        connection=_connection(options),
     )
-    return LMDescriber(lm, options.num_threads)
 
 
 def make_optimizer(
