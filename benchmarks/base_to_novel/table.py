@@ -43,7 +43,7 @@ def origin(written: Mapping[str, Any]) -> str:
         f"`{made['command']}`, {made['date']}, commit {made['commit']}{changes}. Encoder "
         f"`{settings['clip']}`, prompt model `{settings['prompt_model']}`, image model "
         f"`{settings['image_model']}`, {settings['shots']} shot(s), {settings['steps']} steps of "
-        f"{settings['prompts_per_step']} prompts, history of {settings['history_size']}; means "
+        f"{settings['prompts_per_step']} prompts, history length {settings['history_size']}; means "
         f"over the seeds {seeds}.{unfinished}"
     )
 
