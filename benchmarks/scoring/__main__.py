@@ -1,0 +1,68 @@
+"""Measure, print a table, and write `benchmarks/results/scoring.json` and `.md`.
+
+Everything is timed side by side, in turn, and as medians. With `--only`, nothing is written.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Callable
+
+import torch
+from rich.console import Console
+
+from benchmarks.provenance import RESULTS
+from benchmarks.scoring.evaluations import measure_evaluation
+from benchmarks.scoring.imports import measure_import
+from benchmarks.scoring.memory import measure_memory
+from benchmarks.scoring.report import growth_table, markdown, result, row_table
+from benchmarks.scoring.rows import Row
+from benchmarks.scoring.scaling import measure_growth
+from benchmarks.scoring.texts import measure_classifier, measure_features
+from benchmarks.scoring.waiting import measure_waiting
+from benchmarks.scoring.workload import Workload
+
+MEASUREMENTS: dict[str, Callable[[Workload], list[Row]]] = {
+    "features": measure_features,
+    "classifier": measure_classifier,
+    "import": measure_import,
+    "evaluation": measure_evaluation,
+    "memory": measure_memory,
+    "waiting": measure_waiting,
+}
+GROWTH = "growth"
+
+
+def main() -> None:
+    """Measure what was asked for."""
+    names = (*MEASUREMENTS, GROWTH)
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.scoring", description=__doc__)
+    parser.add_argument("--device", default="cpu", choices=("cpu", "cuda"))
+    parser.add_argument("--rounds", type=int, default=Workload.rounds)
+    parser.add_argument("--only", nargs="+", choices=names)
+    options = parser.parse_args()
+    if options.device == "cuda" and not torch.cuda.is_available():
+        parser.error("this machine offers torch no CUDA device")
+    chosen = options.only or names
+    workload = Workload(options.device, options.rounds)
+
+    rows = [row for name in MEASUREMENTS if name in chosen for row in MEASUREMENTS[name](workload)]
+    growths = measure_growth(workload) if GROWTH in chosen else []
+
+    console = Console()
+    if rows:
+        console.print(row_table(rows))
+    if growths:
+        console.print(growth_table(growths))
+    if not options.only:
+        content = result(workload, rows, growths)
+        file = RESULTS / ("scoring" if options.device == "cpu" else "scoring_cuda")
+        file.parent.mkdir(exist_ok=True)
+        file.with_suffix(".json").write_text(json.dumps(content, indent=1) + "\n", "utf-8")
+        text = markdown(rows, growths, content["provenance"])
+        file.with_suffix(".md").write_text(text, "utf-8")
+
+
+if __name__ == "__main__":
+    main()
