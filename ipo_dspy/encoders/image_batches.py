@@ -27,7 +27,7 @@ _B = TypeVar("_B")
 
 AT_ONCE_ON_CPU = 16
 """Images in a batch where several batches run side by side; more make no batch faster."""
-AT_ONCE_ON_GPU = 128
+AT_ONCE_ON_GPU = 64
 """Images in a batch where one runs at a time, while the next ones are prepared."""
 AT_ONCE_OPENED = 16
 """Images in a batch of an encoder that prepares them itself: at full size they take much memory."""
