@@ -129,7 +129,7 @@ class Ablation:
             [
                 f"# {self.title}",
                 "",
-                origin(written),
+                origin(written, (f for o in outcomes for found in o.found.values() for f in found)),
                 "",
                 *side_by_side(self.headings, rows),
                 "",

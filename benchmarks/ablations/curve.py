@@ -186,7 +186,7 @@ def _markdown(
         [
             "# The course of a search",
             "",
-            origin(written),
+            origin(written, found),
             "",
             f"![Training loss and accuracy over steps]({picture})",
             "",

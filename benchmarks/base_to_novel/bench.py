@@ -15,6 +15,7 @@ import dspy
 from benchmarks.base_to_novel.options import BenchmarkOptions
 from benchmarks.base_to_novel.outcomes import Counted, Fixed, Found, Step, remembered
 from benchmarks.judging import Judge
+from benchmarks.provenance import provenance
 from benchmarks.tasks import Task
 from ipo_dspy import CLIPClassifier, IPOOptimizer, __version__
 from ipo_dspy.cli.models import make_describer, make_encoder, make_prompt_model
@@ -193,6 +194,7 @@ class Bench:
             tokens=results.spent.tokens,
             dollars=results.spent.dollars,
             curve=_curve(results.trials),
+            commit=provenance(__name__)["commit"],
         )
 
     def _best_that_fits(self, ranked: Sequence[Trial], task: Task) -> tuple[int, Trial]:

@@ -77,6 +77,7 @@ class Found(Record):
         tokens: of the prompt model; None where unknown.
         dollars: of the prompt model; None where unknown.
         curve: the steps.
+        commit: of the code that searched.
     """
 
     text: str
@@ -89,6 +90,7 @@ class Found(Record):
     tokens: int | None
     dollars: float | None
     curve: tuple[Step, ...]
+    commit: str
 
 
 class Fixed(Record):

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
+from benchmarks.base_to_novel.outcomes import Found
 from benchmarks.base_to_novel.results import (
     OUTLIER,
     DatasetOutcome,
@@ -22,7 +23,7 @@ def markdown(outcomes: Sequence[DatasetOutcome], written: Mapping[str, Any]) -> 
         outcomes: of the data sets, at least one.
         written: what the results file holds.
     """
-    lines = ["# Base to novel", "", origin(written), ""]
+    lines = ["# Base to novel", "", origin(written, (s.ipo for o in outcomes for s in o.seeds)), ""]
     if len(outcomes) > 1:
         lines += ["## Averages", "", *_averages(outcomes), ""]
     lines += ["## By data set", "", *_by_dataset(outcomes), ""]
@@ -33,18 +34,25 @@ def markdown(outcomes: Sequence[DatasetOutcome], written: Mapping[str, Any]) -> 
     return "\n".join(lines)
 
 
-def origin(written: Mapping[str, Any]) -> str:
-    """Say where results come from, and how to read them."""
+def origin(written: Mapping[str, Any], searches: Iterable[Found]) -> str:
+    """Say where results come from, and how to read them.
+
+    Args:
+        written: what the results file holds.
+        searches: which may have been made earlier, by other code.
+    """
     made, settings = written["provenance"], written["settings"]
     changes = " with uncommitted changes" if made["uncommitted_changes"] else ""
     unfinished = "" if written["complete"] else " Not all of it has been run yet."
+    earlier = {found.commit for found in searches} - {made["commit"]}
+    kept = f" Searches were kept from commit {', '.join(sorted(earlier))}." if earlier else ""
     seeds = ", ".join(map(str, settings["seeds"]))
     return (
         f"`{made['command']}`, {made['date']}, commit {made['commit']}{changes}. Encoder "
         f"`{settings['clip']}`, prompt model `{settings['prompt_model']}`, image model "
         f"`{settings['image_model']}`, {settings['shots']} shot(s), {settings['steps']} steps of "
         f"{settings['prompts_per_step']} prompts, history length {settings['history_size']}; means "
-        f"over the seeds {seeds}.{unfinished}"
+        f"over the seeds {seeds}.{kept}{unfinished}"
     )
 
 

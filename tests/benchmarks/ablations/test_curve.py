@@ -23,6 +23,7 @@ def found(*curve: tuple[int, int, float, float, float]) -> Found:
         tokens=None,
         dollars=None,
         curve=steps,
+        commit="",
     )
 
 

@@ -106,7 +106,7 @@ def test_other_settings_models_and_images_are_other_searches(task: Task, tmp_pat
         bench(tmp_path).search(of_variant, chosen)
     assert len(list(tmp_path.iterdir())) == len(variants)
     described = LMDescriber(spec("scripted/vision"))
-    assert method(lm, describer=described).facts["describer"] == "lm:scripted/vision"
+    assert method(lm, describer=described).facts["describer"] == described.spec
 
 
 def test_a_better_prompt_too_long_for_a_novel_name_is_passed_over(

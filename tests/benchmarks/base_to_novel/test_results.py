@@ -15,7 +15,7 @@ from benchmarks.base_to_novel.results import (
     as_json,
     averages,
 )
-from benchmarks.base_to_novel.table import why_without_outlier
+from benchmarks.base_to_novel.table import origin, why_without_outlier
 from benchmarks.figures import Figures
 from ipo_dspy.template import DEFAULT_TEMPLATE
 
@@ -38,6 +38,7 @@ def outcome(name: str, *seeds: tuple[Counted, Counted], extra: str | None = None
             tokens=None,
             dollars=None,
             curve=(),
+            commit="abc",
         )
         rows = {HAND_WRITTEN: fixed} | ({extra: fixed} if extra else {})
         outcomes.append(SeedOutcome(seed, rows, found))
@@ -101,3 +102,26 @@ def test_the_reason_to_leave_fgvc_aircraft_out_names_who_collapsed() -> None:
     assert "PromptSRC (H 8.33), CoPrompt (H 6.57)" in why
     assert "PromptSRC has H 78.77 and IPO 78.34" in why
     assert "\n" not in why
+
+
+@pytest.mark.parametrize(("commit", "said"), [("abc", False), ("def", True)])
+def test_searches_of_other_code_are_told(commit: str, said: bool) -> None:
+    written = {
+        "provenance": {"command": "", "date": "", "commit": commit, "uncommitted_changes": False},
+        "settings": dict.fromkeys(
+            (
+                "clip",
+                "prompt_model",
+                "image_model",
+                "shots",
+                "steps",
+                "prompts_per_step",
+                "history_size",
+            ),
+            "",
+        )
+        | {"seeds": [1]},
+        "complete": True,
+    }
+    text = origin(written, [of_seed.ipo for of_seed in DTD.seeds])
+    assert ("Searches were kept from commit abc." in text) == said
