@@ -13,7 +13,7 @@ from torch.nn.functional import normalize
 from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.scoring.rows import Figure, Row
-from benchmarks.scoring.timing import alternate
+from benchmarks.scoring.timing import Work, alternate
 from benchmarks.scoring.workload import MODEL, PROMPTS, Workload, filled, random_features
 
 CLASSES = 100
@@ -34,22 +34,21 @@ def measure_features(workload: Workload) -> list[Row]:
     """
     encoders = {name: workload.encoder(name) for name in (_OURS, _HALF)}
     groups = [filled(prompt, CLASSES) for prompt in PROMPTS]
-    features: dict[str, list[Tensor]] = {}
+    outputs: list[dict[str, Tensor]] = []
     total: Counter[str] = Counter()
 
     for encoder in encoders.values():
         encoder.encode_texts(groups[0][:2])
     for group in groups:
         works = {
-            _OPEN_CLIP: partial(_encode, workload, group),
-            _OPEN_CLIP_HALF: partial(_encode, workload, group, half=True),
-            **{name: partial(encoder.encode_texts, group) for name, encoder in encoders.items()},
+            _OPEN_CLIP: Work(partial(_encode, workload, group)),
+            _OPEN_CLIP_HALF: Work(partial(_encode, workload, group, half=True)),
+            **{name: Work(partial(each.encode_texts, group)) for name, each in encoders.items()},
         }
-        for name, work in works.items():
-            features.setdefault(name, []).append(work())
         total.update(alternate(works, workload.rounds))
+        outputs.append({name: work.result for name, work in works.items()})
     seconds = dict(total)
-    found = {name: torch.stack(parts) for name, parts in features.items()}
+    found = {name: torch.stack([output[name] for output in outputs]) for name in seconds}
     against = "open_clip encode_text, float32"
     return [
         Row(
@@ -100,14 +99,16 @@ def measure_classifier(workload: Workload) -> list[Row]:
         )
         return columns.T.cpu()
 
-    seconds = alternate({_OURS: ours, _OPEN_CLIP: theirs}, workload.rounds)
+    works = {_OURS: Work(ours), _OPEN_CLIP: Work(theirs)}
+    seconds = alternate(works, workload.rounds)
+    difference = (works[_OURS].result - works[_OPEN_CLIP].result).abs().max().item()
     return [
         Row(
             what="a classifier for one template over 1,000 classes",
             against="open_clip build_zero_shot_classifier",
             figures={
                 "times as fast": Figure(seconds[_OPEN_CLIP] / seconds[_OURS], at_least=6),
-                "largest difference": Figure((ours() - theirs()).abs().max().item(), at_most=1e-5),
+                "largest difference": Figure(difference, at_most=1e-5),
             },
             seconds=seconds,
         )

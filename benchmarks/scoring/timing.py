@@ -5,8 +5,24 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 from statistics import median
+from typing import Generic, TypeVar
 
 import torch
+
+_Result = TypeVar("_Result")
+
+
+class Work(Generic[_Result]):
+    """A work to time whose last result is kept."""
+
+    result: _Result
+
+    def __init__(self, work: Callable[[], _Result]) -> None:
+        self._work = work
+
+    def __call__(self) -> None:
+        """Do the work."""
+        self.result = self._work()
 
 
 def alternate(works: Mapping[str, Callable[[], object]], rounds: int) -> dict[str, float]:

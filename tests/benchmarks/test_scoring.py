@@ -9,7 +9,7 @@ from rich.console import Console
 from benchmarks.scoring.report import growth_table, result, row_table
 from benchmarks.scoring.rows import Figure, Row
 from benchmarks.scoring.scaling import Cost, Growth
-from benchmarks.scoring.timing import alternate
+from benchmarks.scoring.timing import Work, alternate
 from benchmarks.scoring.workload import PROMPTS, Workload, filled
 
 GROWTH = Growth(
@@ -55,6 +55,13 @@ def test_works_take_turns() -> None:
     seconds = alternate(works, rounds=2)
     assert order == ["one", "two", "one", "two"]
     assert all(taken >= 0 for taken in seconds.values())
+
+
+def test_a_work_keeps_its_last_result() -> None:
+    numbers = iter(range(9))
+    work = Work(lambda: next(numbers))
+    alternate({"count": work}, rounds=3)
+    assert work.result == 2
 
 
 def test_the_table_tells_what_was_reached() -> None:
