@@ -11,7 +11,15 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ipo_dspy import CLIPClassifier, CLIPPredict, clip_acc, clip_prob, scorer, zero_shot
+from ipo_dspy import (
+    CLIPClassifier,
+    CLIPPredict,
+    clip_acc,
+    clip_prob,
+    load_encoder,
+    scorer,
+    zero_shot,
+)
 from ipo_dspy.batch_evaluate import EvaluationError
 from ipo_dspy.data import labeled_image
 from ipo_dspy.encoders import EncoderError
@@ -184,6 +192,20 @@ def test_scores_do_not_depend_on_how_the_work_is_divided(monkeypatch: pytest.Mon
     divided = make(CLIPClassifier, clip_acc, examples).score(TEMPLATES)
     assert [score.accuracy for score in divided] == [score.accuracy for score in whole]
     assert [score.loss for score in divided] == pytest.approx([score.loss for score in whole])
+
+
+def test_a_prediction_before_scoring_does_not_change_the_scores(tmp_path: Path) -> None:
+    examples = colour_examples(20)
+
+    def scored(*, first: bool, cache: str) -> Any:
+        kept = zero_shot.ZeroShot(load_encoder("demo"), cache=str(tmp_path / cache))
+        program = CLIPClassifier(NAMES, kept)
+        if first:
+            program(image=examples[0].image)
+        return TensorScorer(program.predict, examples, clip_acc).score(TEMPLATES)
+
+    assert scored(first=True, cache="a") == scored(first=False, cache="b")
+    assert scored(first=True, cache="b") == scored(first=False, cache="a")
 
 
 def test_texts_are_in_memory_a_few_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:

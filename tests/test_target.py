@@ -3,8 +3,8 @@ from collections.abc import Sequence
 import dspy
 import pytest
 
-from ipo_dspy.errors import SearchStoppedError
 from ipo_dspy.batch_evaluate import EvaluationError
+from ipo_dspy.errors import SearchStoppedError
 from ipo_dspy.proposer import InstructionRules
 from ipo_dspy.records import Reply, Score, State
 from ipo_dspy.signatures import MetaPrompt

@@ -16,6 +16,7 @@ from torch.nn import functional
 
 from ipo_dspy.encoders.device import BatchSize, autocast
 from ipo_dspy.encoders.loading import load_encoder
+from ipo_dspy.encoders.side_by_side import run_side_by_side
 from ipo_dspy.encoders.weights import weights_digest
 
 if TYPE_CHECKING:
@@ -29,6 +30,8 @@ Pixels: TypeAlias = Tensor | Mapping[str, Tensor]
 """Images as an image tower takes them, the first axis counting images."""
 
 _IMAGES_AT_ONCE = 64
+# More are hardly faster, and the last bits would depend on which images come together.
+_IMAGES_AT_ONCE_ON_CPU = 1
 _TEXTS_AT_ONCE = 128
 # A GPU needs many tokens to be busy; on a CPU more would only leave the caches.
 _TOKENS_AT_ONCE = 16384
@@ -40,7 +43,8 @@ _LARGEST_DIFFERENCE = 1e-4
 class DualEncoder(ABC):
     """An encoder around a model of a library; safe to use from several threads.
 
-    Copies are the same object, and pickling keeps only the spec: weights are never duplicated.
+    Copies are the same object, and pickling keeps how to load it, device and precision included:
+    weights are never duplicated.
 
     Args:
         spec: the text that rebuilds it through `load_encoder`.
@@ -64,9 +68,9 @@ class DualEncoder(ABC):
         self.device = torch.device(device)
         self.precision = precision
         self.model = model.to(self.device).eval().requires_grad_(False)
-        self._images_at_once = BatchSize(_IMAGES_AT_ONCE)
         self._texts_at_once = BatchSize(_TEXTS_AT_ONCE)
         on_cpu = self.device.type == "cpu"
+        self._images_at_once = BatchSize(_IMAGES_AT_ONCE_ON_CPU if on_cpu else _IMAGES_AT_ONCE)
         self._tokens_at_once = BatchSize(_TOKENS_AT_ONCE_ON_CPU if on_cpu else _TOKENS_AT_ONCE)
         self._tower_lock = threading.Lock()
         self._tower_tried = False
@@ -117,14 +121,16 @@ class DualEncoder(ABC):
     def encode_images(self, images: Sequence[PIL.Image.Image]) -> Tensor:
         """Encode RGB images: [N, D] float32 on the CPU, unit length.
 
+        An encoder on the CPU gives an image the same bits whatever other images come with it.
+
         Raises:
             ValueError: no images.
         """
         if not images:
             raise ValueError("encode_images needs at least one image; got none")
-        return self._images_at_once.run(
-            images, lambda batch: self._encode_batch([self.prepare_image(each) for each in batch])
-        )
+        if self.device.type == "cpu":
+            return torch.cat(run_side_by_side([partial(self._encode, [each]) for each in images]))
+        return self._images_at_once.run(images, self._encode)
 
     def encode_prepared(self, prepared: Sequence[Pixels]) -> Tensor:
         """Encode images that `prepare_image` prepared: [N, D] float32 on the CPU, unit length."""
@@ -175,6 +181,9 @@ class DualEncoder(ABC):
             logits = image_features @ text_features.T * scale.to(image_features.device)
             return logits if bias is None else logits + bias.to(image_features.device)
 
+    def _encode(self, images: Sequence[PIL.Image.Image]) -> Tensor:
+        return self._encode_batch([self.prepare_image(image) for image in images])
+
     def _encode_batch(self, prepared: Sequence[Pixels]) -> Tensor:
         # Worker threads do not inherit inference mode, so it is entered here.
         with torch.inference_mode():
@@ -214,11 +223,20 @@ class DualEncoder(ABC):
 
     @torch.inference_mode()
     def _try_fast_tower(self) -> CausalTextTower | None:
-        tower = self._read_text_tower()
-        if tower is None:
-            return None
         tokens = self._tokenize(_TRIED_TEXTS)
-        found = self._run_tower(tower, tokens)
+        # It reads what the libraries keep to themselves, and another version may name otherwise.
+        try:
+            tower = self._read_text_tower()
+            if tower is None:
+                return None
+            found = self._run_tower(tower, tokens)
+        except (AttributeError, TypeError, RuntimeError) as error:
+            _logger.warning(
+                "The fast text path of %s does not fit its library, whose own is used instead: %s",
+                self.spec,
+                error,
+            )
+            return None
         expected = _unit_length(self._text_tower(tokens.to(self.device)))
         difference = (found - expected).abs().max().item()
         if not difference <= _LARGEST_DIFFERENCE:
@@ -245,7 +263,8 @@ class DualEncoder(ABC):
         return self
 
     def __reduce__(self) -> tuple[Callable[[str], DualEncoder], tuple[str]]:
-        return (load_encoder, (self.spec,))
+        load = partial(load_encoder, device=str(self.device), precision=self.precision)
+        return (load, (self.spec,))
 
 
 def _joined(prepared: Sequence[Any], device: torch.device) -> Any:

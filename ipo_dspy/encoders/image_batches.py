@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future
+from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar, runtime_checkable
@@ -15,7 +15,7 @@ from torch import Tensor
 
 from ipo_dspy.data.images import ImageSource, open_image
 from ipo_dspy.encoders.base import EncoderError
-from ipo_dspy.encoders.side_by_side import run_side_by_side, single_threads
+from ipo_dspy.encoders.side_by_side import run_side_by_side
 
 if TYPE_CHECKING:
     import PIL.Image
@@ -25,8 +25,6 @@ if TYPE_CHECKING:
 _A = TypeVar("_A")
 _B = TypeVar("_B")
 
-AT_ONCE_ON_CPU = 16
-"""Images in a batch where several batches run side by side; more make no batch faster."""
 AT_ONCE_ON_GPU = 64
 """Images in a batch where one runs at a time, while the next ones are prepared."""
 AT_ONCE_OPENED = 16
@@ -77,13 +75,11 @@ def _batches(encoder: Encoder, images: Sequence[ImageSource]) -> Iterable[Tensor
     if encoder.device.type != "cpu":
         return _one_by_one(images, prepare, encoder.encode_prepared, AT_ONCE_ON_GPU)
 
-    def encode(batch: Sequence[ImageSource]) -> Tensor:
-        return encoder.encode_prepared([prepare(image) for image in batch])
+    def encode(image: ImageSource) -> Tensor:
+        return encoder.encode_prepared([prepare(image)])
 
-    starts = range(0, len(images), AT_ONCE_ON_CPU)
-    works = [partial(encode, images[start : start + AT_ONCE_ON_CPU]) for start in starts]
-    # A single batch has all of torch's threads to itself.
-    return run_side_by_side(works) if len(works) > 1 else [works[0]()]
+    # The last bits depend on the size of a batch and on the number of threads, so both are one.
+    return run_side_by_side([partial(encode, image) for image in images])
 
 
 def _one_by_one(
@@ -100,11 +96,21 @@ def _one_by_one(
 
 def _ahead(work: Callable[[_A], _B], items: Iterable[_A], most: int) -> Iterator[_B]:
     """Do the work on items in order, at most `most` of them before they are asked for."""
-    pool = single_threads(os.cpu_count() or 1)
+    pool = ThreadPoolExecutor(_usable_cpus())
     waiting: deque[Future[_B]] = deque()
-    for item in items:
-        waiting.append(pool.submit(work, item))
-        if len(waiting) == most:
+    try:
+        for item in items:
+            waiting.append(pool.submit(work, item))
+            if len(waiting) == most:
+                yield waiting.popleft().result()
+        while waiting:
             yield waiting.popleft().result()
-    while waiting:
-        yield waiting.popleft().result()
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _usable_cpus() -> int:
+    """How many CPUs this process may use; a container often has fewer than the machine."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
@@ -27,7 +28,7 @@ def run_side_by_side(works: Sequence[Callable[[], _Result]]) -> list[_Result]:
     threads = torch.get_num_threads()
     if threads == 1:
         return [_run(work) for work in works]
-    return list(single_threads(threads).map(_run, works))
+    return list(_pool(threads).map(_run, works))
 
 
 @torch.inference_mode()
@@ -35,7 +36,7 @@ def _run(work: Callable[[], _Result]) -> _Result:
     return work()
 
 
-def single_threads(threads: int) -> ThreadPoolExecutor:
+def _pool(threads: int) -> ThreadPoolExecutor:
     """The process's pool of that many threads, in each of which torch uses that one alone."""
     with _lock:
         if threads not in _pools:
@@ -45,10 +46,11 @@ def single_threads(threads: int) -> ThreadPoolExecutor:
 
 def _start(threads: int) -> ThreadPoolExecutor:
     pool = ThreadPoolExecutor(threads, initializer=_use_one_thread)
+    before = torch.get_num_threads()
     # What one thread sets holds for all that start later, so all of these start now.
     started = threading.Barrier(threads)
     wait([pool.submit(started.wait) for _ in range(threads)])
-    torch.set_num_threads(threads)
+    torch.set_num_threads(before)
     return pool
 
 
@@ -56,3 +58,14 @@ def _use_one_thread() -> None:
     # A thread takes over what holds for all when it first asks, also after it was told otherwise.
     torch.get_num_threads()
     torch.set_num_threads(1)
+
+
+def _forget_pools() -> None:
+    """Forget the pools of the parent process, whose threads a fork leaves behind."""
+    global _lock
+    _lock = threading.Lock()
+    _pools.clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_pools)

@@ -31,6 +31,15 @@ class WrongTower(OpenCLIPEncoder):
         return replace(tower, heads=2 * tower.heads)
 
 
+class ChangedLibrary(OpenCLIPEncoder):
+    """Finds the library other than it was written for."""
+
+    fault: Exception
+
+    def _read_text_tower(self) -> CausalTextTower | None:
+        raise self.fault
+
+
 class CountingTower(OpenCLIPEncoder):
     """Counts how often the library's own text tower runs."""
 
@@ -124,6 +133,34 @@ def test_a_tower_that_is_off_is_reported_once_and_left(
         encoder.encode_texts(TEXTS)
     assert [record.levelname for record in caplog.records] == ["WARNING"]
     assert "The fast text path of test:tiny-vit-quickgelu is off by" in caplog.text
+    torch.testing.assert_close(features, own_features(encoder, TEXTS), atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("fault", [AttributeError, TypeError, RuntimeError])
+def test_a_tower_that_cannot_be_read_is_reported_once_and_left(
+    fault: type[Exception], make: Make, caplog: pytest.LogCaptureFixture
+) -> None:
+    encoder = make(kind=ChangedLibrary)
+    assert isinstance(encoder, ChangedLibrary)
+    encoder.fault = fault("no 'resblocks'")
+    with caplog.at_level(logging.WARNING):
+        features = encoder.encode_texts(TEXTS)
+        encoder.encode_texts(TEXTS)
+    assert [record.levelname for record in caplog.records] == ["WARNING"]
+    assert "test:tiny-vit-quickgelu does not fit its library" in caplog.text
+    assert "no 'resblocks'" in caplog.text
+    torch.testing.assert_close(features, own_features(encoder, TEXTS), atol=1e-5, rtol=0)
+
+
+def test_a_renamed_part_of_the_library_is_no_failure(
+    make: Make, caplog: pytest.LogCaptureFixture
+) -> None:
+    encoder = make()
+    # Assigned a name of another version, the model itself still runs.
+    del encoder.model.text_eos_id
+    with caplog.at_level(logging.WARNING):
+        features = encoder.encode_texts(TEXTS)
+    assert "text_eos_id" in caplog.text
     torch.testing.assert_close(features, own_features(encoder, TEXTS), atol=1e-5, rtol=0)
 
 

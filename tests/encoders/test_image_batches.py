@@ -55,7 +55,7 @@ def pictures(tmp_path: Path) -> list[Path]:
     ("make", "most"),
     [
         (CountingEncoder, image_batches.AT_ONCE_OPENED),
-        (PreparingEncoder, image_batches.AT_ONCE_ON_CPU),
+        (PreparingEncoder, 1),
         (PreparingAsOnGPU, image_batches.AT_ONCE_ON_GPU),
     ],
 )
@@ -76,7 +76,35 @@ def test_built_in_encoders_get_from_threads_what_they_make_themselves(
     encoder = load_encoder("demo")
     threaded = encode_images(encoder, pictures)
     itself = encoder.encode_images([PIL.Image.open(picture) for picture in pictures])
-    assert torch.allclose(threaded, itself, atol=1e-5)
+    assert torch.equal(threaded, itself)
+
+
+@pytest.mark.parametrize("threads", [1, 2, 3])
+def test_other_images_and_threads_do_not_change_a_bit(threads: int, pictures: list[Path]) -> None:
+    encoder = load_encoder("demo")
+    alone = torch.cat([encode_images(encoder, [picture]) for picture in pictures])
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        for count in (1, 2, 17, 33):
+            assert torch.equal(encode_images(encoder, pictures[:count]), alone[:count])
+        assert torch.equal(encode_images(encoder, pictures[::-1]), alone.flip(0))
+    finally:
+        torch.set_num_threads(before)
+
+
+@pytest.mark.parametrize("make", [CountingEncoder, PreparingEncoder, PreparingAsOnGPU])
+def test_torch_keeps_its_number_of_threads(
+    make: Callable[[], CountingEncoder], pictures: list[Path]
+) -> None:
+    before = torch.get_num_threads()
+    try:
+        for threads in (1, 3):
+            torch.set_num_threads(threads)
+            encode_images(make(), pictures)
+            assert torch.get_num_threads() == threads
+    finally:
+        torch.set_num_threads(before)
 
 
 def test_an_image_that_cannot_be_read_is_named(pictures: list[Path]) -> None:

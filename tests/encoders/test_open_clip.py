@@ -140,6 +140,11 @@ def test_pickling_keeps_the_spec_alone(checkpoint: Callable[[str], Path]) -> Non
     assert pickle.loads(content) is encoder
 
 
+def test_pickling_keeps_device_and_precision() -> None:
+    encoder = load_encoder("demo", device="cpu", precision="bfloat16")
+    assert pickle.loads(pickle.dumps(encoder)) is encoder
+
+
 def test_the_spec_of_a_relative_file_holds_in_every_folder(
     checkpoint: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
