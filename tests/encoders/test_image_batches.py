@@ -8,7 +8,7 @@ import torch
 
 from ipo_dspy import load_encoder
 from ipo_dspy.data.errors import UnreadableImage
-from ipo_dspy.encoders import image_batches
+from ipo_dspy.encoders import image_batches, side_by_side
 from ipo_dspy.encoders.image_batches import encode_images
 from ipo_dspy.testing import ColourEncoder
 
@@ -95,8 +95,10 @@ def test_other_images_and_threads_do_not_change_a_bit(threads: int, pictures: li
 
 @pytest.mark.parametrize("make", [CountingEncoder, PreparingEncoder, PreparingAsOnGPU])
 def test_torch_keeps_its_number_of_threads(
-    make: Callable[[], CountingEncoder], pictures: list[Path]
+    make: Callable[[], CountingEncoder], pictures: list[Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    # As in a process that has run nothing side by side yet.
+    monkeypatch.setattr(side_by_side, "_pools", {})
     before = torch.get_num_threads()
     try:
         for threads in (1, 3):
