@@ -92,7 +92,11 @@ def _slow_model() -> Iterator[dspy.LM]:
         def log_message(self, *_: object) -> None:
             """Nothing."""
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    class Server(ThreadingHTTPServer):
+        # Of more calls at once than fit here, some would wait a second for their connection.
+        request_queue_size = 8 * PROMPTS_PER_STEP
+
+    server = Server(("127.0.0.1", 0), Handler)
     thread = threading.Thread(target=server.serve_forever)
     thread.start()
     address = f"http://127.0.0.1:{server.server_port}/v1"
