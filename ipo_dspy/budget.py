@@ -68,7 +68,7 @@ class Spent:
         """Name the bound that forbids the next step, or give an empty text."""
         seconds = time.monotonic() - self.started
         if budget.calls is not None and self.calls + next_calls > budget.calls:
-            return f"calls: {self.calls} of {budget.calls} made, the next step makes {next_calls}"
+            return f"calls: {self.calls} of {budget.calls} made"
         if budget.tokens is not None and (self.tokens or 0) >= budget.tokens:
             return f"tokens: {self.tokens} of {budget.tokens} used"
         if budget.dollars is not None and (self.dollars or 0.0) >= budget.dollars:

@@ -144,8 +144,10 @@ class FileDescriber:
         """
         try:
             lines = Path(self.path).read_text(encoding="utf-8-sig").splitlines()
-        except OSError as error:
-            raise ValueError(f"The descriptions {self.path} cannot be read: {error}.") from error
+        except (OSError, UnicodeDecodeError) as error:
+            raise ValueError(
+                f"The descriptions {self.path} cannot be read as UTF-8 text: {error}."
+            ) from error
         texts = [line.strip() for line in lines if line.strip()]
         if max(images) >= len(texts):
             raise ValueError(

@@ -26,6 +26,7 @@ _HOPELESS = (
     ImportError,
 )
 _NOT_FOUND = 404
+_UNKNOWN_PROVIDER = "LLM Provider NOT provided"
 
 _KEY_SHAPES = re.compile(
     r"(\b(?:sk|pk|rk|gsk|hf|xai|ghp|nvapi)[-_]|\bAIza|\bAKIA|\b(?:Bearer|Basic) +"
@@ -72,6 +73,8 @@ def stop_if_hopeless(error: BaseException, lm: dspy.BaseLM) -> None:
             wrong, or a package is missing.
     """
     missing = isinstance(error, LMProviderError) and error.status == _NOT_FOUND
+    # DSPy has no error of its own for a provider that nobody knows.
+    missing = missing or _UNKNOWN_PROVIDER in str(error)
     if missing or isinstance(error, _HOPELESS):
         stop(
             f"The language model {lm.model!r} cannot be used: {brief(error, lm).rstrip('.')}. "

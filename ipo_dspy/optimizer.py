@@ -19,7 +19,7 @@ from ipo_dspy.describer_spec import make_describer
 from ipo_dspy.describing import describe_images, spread_images
 from ipo_dspy.engines.presets import language_model
 from ipo_dspy.errors import NO_LANGUAGE_MODEL, SearchStoppedError
-from ipo_dspy.fingerprints import digest, fingerprint
+from ipo_dspy.fingerprints import callable_name, digest, fingerprint
 from ipo_dspy.journal import Journal, NoJournal
 from ipo_dspy.metrics import Metric, clip_acc
 from ipo_dspy.program import CLIPPredict
@@ -199,8 +199,15 @@ class IPOOptimizer(Teleprompter):
                 spent,
             )
             search.run()
+        found = IPOResults(tuple(search.trials), search.best, search.spent, search.ended_by)
+        if found.useless is not None:
+            logger.warning(
+                "None of the %d answers of %r could be used; the last one: %s.",
+                len(found.trials) - len(targets),
+                lm.model,
+                found.useless.reason,
+            )
         if self.track_stats:
-            found = IPOResults(tuple(search.trials), search.best, search.spent, search.ended_by)
             attach_results(program, found)
         return program
 
@@ -211,8 +218,6 @@ class IPOOptimizer(Teleprompter):
         calls = self.budget.steps * self.prompts_per_step
         if self.budget.calls is not None:
             calls = min(calls, self.budget.calls)
-        if not self.steady:
-            calls -= calls % self.prompts_per_step
         return Plan.estimate(
             calls=calls,
             instructions=[meta_prompt.task, meta_prompt.scores, meta_prompt.goal],
@@ -323,7 +328,13 @@ class IPOOptimizer(Teleprompter):
                 "training_images": fingerprint(trainset),
                 "validation_images": fingerprint(valset or []),
                 "initial": self.initial or [p.signature.instructions for p in program.predictors()],
-                "metric": getattr(self.metric, "__name__", type(self.metric).__name__),
+                "metric": callable_name(self.metric),
+                "program": type(program).__qualname__,
+                "language_models": [
+                    getattr(predictor.lm or dspy.settings.lm, "model", None)
+                    for predictor in program.predictors()
+                    if not isinstance(predictor, CLIPPredict)
+                ],
                 "prompts_per_step": self.prompts_per_step,
                 "history_size": self.history_size,
                 "images_described": self.images_described,

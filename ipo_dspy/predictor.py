@@ -294,6 +294,16 @@ def _checked(classnames: Sequence[str]) -> tuple[str, ...]:
     return names
 
 
+_ENCODER_MEMBERS = (
+    "spec",
+    "context_length",
+    "encode_images",
+    "encode_texts",
+    "count_tokens",
+    "logits",
+)
+
+
 def _zero_shot(clip: str | Encoder | ZeroShot) -> ZeroShot:
     if isinstance(clip, ZeroShot):
         return clip
@@ -301,4 +311,9 @@ def _zero_shot(clip: str | Encoder | ZeroShot) -> ZeroShot:
         from ipo_dspy.encoders import load_encoder
 
         clip = load_encoder(clip)
+    if lacking := [name for name in _ENCODER_MEMBERS if not hasattr(clip, name)]:
+        raise ValueError(
+            f"Expected an encoder or its spec, got a {type(clip).__name__} without "
+            f"{', '.join(lacking)}; ipo_dspy.Encoder lists what an encoder has."
+        )
     return ZeroShot(clip)

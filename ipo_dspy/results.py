@@ -51,6 +51,14 @@ class IPOResults:
         return sorted(scored, key=lambda trial: trial.rank, reverse=True)
 
     @property
+    def useless(self) -> Trial | None:
+        """The last proposal, where there were some and none of them could be used."""
+        proposals = [trial for trial in self.trials if trial.step > 0]
+        if proposals and all(trial.counts_as_failure for trial in proposals):
+            return proposals[-1]
+        return None
+
+    @property
     def prompts(self) -> list[str]:
         """The scored texts, best first."""
         return [trial.text for trial in self.ranked]

@@ -124,11 +124,15 @@ class Search:
         with self._pool() as pool:
             for step in range(1, self._settings.budget.steps + 1):
                 known = {s: r for s in slots if (r := self._past.replies.get((step, s)))}
-                if not known and self._must_end(len(slots)):
+                if not known and self._must_end(1):
                     return
-                calls = {s: self._submit(pool, (step, s)) for s in slots if s not in known}
-                for slot in slots:
+                open_slots = [slot for slot in slots if slot not in known][: self._calls_left]
+                calls = {slot: self._submit(pool, (step, slot)) for slot in open_slots}
+                for slot in sorted([*known, *calls]):
                     self._settle(known[slot] if slot in known else self._arrived(calls[slot]))
+                if len(known) + len(calls) < len(slots):
+                    self._must_end(1)
+                    return
 
     def _run_steadily(self) -> None:
         """Keep calls in flight all the time, each made from the history as it then stands."""
@@ -176,6 +180,12 @@ class Search:
         reply = future.result()
         self.spent.add(reply)
         return reply
+
+    @property
+    def _calls_left(self) -> int | None:
+        """How many calls the budget still allows; None where it sets no bound."""
+        most = self._settings.budget.calls
+        return None if most is None else max(0, most - self.spent.calls)
 
     def _must_end(self, next_calls: int) -> bool:
         self.ended_by = self.spent.exhausted(self._settings.budget, next_calls)

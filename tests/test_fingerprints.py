@@ -3,7 +3,8 @@ from pathlib import Path
 import dspy
 import PIL.Image
 
-from ipo_dspy.fingerprints import digest, fingerprint
+from ipo_dspy import clip_acc
+from ipo_dspy.fingerprints import callable_name, digest, fingerprint
 
 
 def test_the_fingerprint_is_that_of_content_and_order(tmp_path: Path) -> None:
@@ -28,3 +29,17 @@ def test_examples_without_images_have_a_fingerprint() -> None:
 
 def test_a_digest_tells_where_one_text_ends() -> None:
     assert digest(["ab", "c"]) != digest(["a", "bc"])
+
+
+def test_functions_of_one_name_are_told_apart_by_their_code() -> None:
+    def accuracy() -> float:
+        return 1.0
+
+    first = callable_name(accuracy)
+
+    def accuracy() -> float:  # type: ignore[no-redef]
+        return 0.25
+
+    assert callable_name(accuracy) != first
+    assert callable_name(lambda: 1) != callable_name(lambda: 2)
+    assert callable_name(clip_acc) == "clip_acc"

@@ -577,6 +577,30 @@ def test_another_encoder_of_the_same_name_is_another_run(
         made.compile(other, trainset=colour_examples())
 
 
+def test_another_language_model_of_the_program_is_another_run(tmp_path: Path) -> None:
+    examples = [dspy.Example(question="1 + 1?", answer="2").with_inputs("question")]
+    made = IPOOptimizer(
+        lambda example, pred: example.answer == pred.answer,
+        prompt_model=scripted_lm(["Answer."]),
+        steps=1,
+        run_dir=tmp_path,
+    )
+    right, wrong = scripted_lm(["2"], field="answer"), scripted_lm(["3"], field="answer")
+    right.model, wrong.model = "own/right", "own/wrong"
+    with dspy.context(lm=right):
+        made.compile(dspy.Predict("question -> answer"), trainset=examples)
+    with dspy.context(lm=wrong), pytest.raises(JournalError, match="language models"):
+        made.compile(dspy.Predict("question -> answer"), trainset=examples)
+
+
+def test_a_search_without_a_usable_answer_warns(
+    student: CLIPClassifier, caplog: pytest.LogCaptureFixture
+) -> None:
+    best = optimizer(scripted_lm(["nonsense"])).compile(student, trainset=colour_examples())
+    assert best.template == student.template
+    assert "None of the 3 answers of 'scripted/model' could be used" in caplog.text
+
+
 def test_seconds_count_from_the_start_of_compile(student: CLIPClassifier) -> None:
     class Slow:
         spec = "slow"

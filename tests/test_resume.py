@@ -169,7 +169,7 @@ def test_a_budget_counts_what_was_spent_before(whole: tuple[Path, Run], tmp_path
     lines = (folder / "journal.jsonl").read_bytes().splitlines(keepends=True)
     (tmp_path / "journal.jsonl").write_bytes(b"".join(lines[:-7]))
     resumed = Run(tmp_path, budget=Budget(calls=STEPS * PROMPTS - 1))
-    assert resumed.found.detailed_results.spent.calls == (STEPS - 1) * PROMPTS
+    assert resumed.found.detailed_results.spent.calls == STEPS * PROMPTS - 1
     assert resumed.found.detailed_results.ended_by.startswith("calls")
 
 

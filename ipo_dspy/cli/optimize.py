@@ -14,6 +14,7 @@ from ipo_dspy.cli.run_folder import default_run_folder, make_run_folder, write_w
 from ipo_dspy.cli.summary import print_summary
 from ipo_dspy.cli.tasks import Task, demo_task, folder_task, task_name
 from ipo_dspy.data.images import ImageFile
+from ipo_dspy.errors import SearchStoppedError
 from ipo_dspy.evaluation import Comparison, check_fit, compare
 from ipo_dspy.program import CLIPClassifier
 from ipo_dspy.report import Report, write_report
@@ -57,6 +58,11 @@ def optimize(
     with progress.shown():
         program = optimizer.compile(student, trainset=task.train.examples)
     found: IPOResults = program.detailed_results
+    if found.useless is not None:
+        raise SearchStoppedError(
+            "No prompt was found, for no answer of the prompt model could be used. Check "
+            "--prompt-model, and give another --out or more --steps to try again."
+        )
     with stage("Testing on unseen images"):
         comparisons = _test(task, zero_shot, before, Template(found.best.text))
 

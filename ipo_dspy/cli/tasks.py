@@ -7,6 +7,7 @@ import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import mkdtemp
 
 from ipo_dspy.cli.options import ReadingOptions, SamplingOptions
 from ipo_dspy.data import DataError, LabeledImages, UnreadableImage, read_folder, read_table
@@ -90,14 +91,12 @@ def demo_task(pictures: Path, sampling: SamplingOptions) -> Task:
         OSError: the pictures cannot be written.
     """
     shots = _shots(sampling, DEMO_SHOTS)
-    if not pictures.exists():
-        unfinished = pictures.with_name(f"{pictures.name}.part")
-        shutil.rmtree(unfinished, ignore_errors=True)
-        _draw(unfinished, shots, sampling.seed)
-        unfinished.rename(pictures)
-    test = read_folder(pictures / "test")
+    drawn = pictures / f"seed{sampling.seed}-shots{shots}"
+    if not drawn.exists():
+        _draw_whole(drawn, shots, sampling.seed)
+    test = read_folder(drawn / "test")
     unseen = {"base": test.only(BASE_CLASSES), "novel": test.only(NOVEL_CLASSES)}
-    return Task("demo", read_folder(pictures / "train"), unseen)
+    return Task("demo", read_folder(drawn / "train"), unseen)
 
 
 def task_name(path: Path | None) -> str:
@@ -106,6 +105,20 @@ def task_name(path: Path | None) -> str:
         return "demo"
     full = Path(os.path.abspath(path))
     return full.stem if full.suffix.lower() in TABLE_SUFFIXES else full.name
+
+
+def _draw_whole(folder: Path, shots: int, seed: int) -> None:
+    """Draw under another name first: a kill leaves nothing half, and two may draw at once."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = Path(mkdtemp(prefix=".part-", dir=folder.parent))
+    _draw(unfinished, shots, seed)
+    try:
+        unfinished.rename(folder)
+    except OSError:
+        # Another process was quicker, and drew the same.
+        if not folder.exists():
+            raise
+        shutil.rmtree(unfinished)
 
 
 def _draw(folder: Path, shots: int, seed: int) -> None:

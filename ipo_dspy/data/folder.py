@@ -54,9 +54,14 @@ def _class_folders(root: Path) -> list[Path]:
     if splits := [folder for folder in folders if _is_split(folder)]:
         raise DataError(
             f"{root} holds the splits {' and '.join(folder.name for folder in splits)}, "
-            f"not classes; give one of them, such as {splits[0]}"
+            f"not classes; give one of them, such as {_to_search_on(splits)}"
         )
     return folders
+
+
+def _to_search_on(splits: Sequence[Path]) -> Path:
+    """Pick the split to name: training images, so that test images stay unseen."""
+    return next((split for split in splits if split.name.lower().startswith("train")), splits[0])
 
 
 def _no_class_folders(root: Path, entries: Sequence[Path]) -> DataError:

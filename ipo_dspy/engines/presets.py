@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
+import os
 from dataclasses import asdict, dataclass
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Literal
 
@@ -177,7 +179,14 @@ def _lm(
 ) -> dspy.LM:
     _warn_if_gone(spec)
     if not spec.startswith(_HUB):
-        return dspy.LM(spec, **_settings(connection))
+        if "/" not in spec:
+            near = get_close_matches(spec, (_OFFLINE, "vocabulary", "none"), n=1)
+            hint = f"did you mean {near[0]!r}? " if near else ""
+            raise ValueError(
+                f"{spec!r} names no model; {hint}write 'offline', 'hf:NAME', or PROVIDER/MODEL "
+                "such as 'openai/gpt-4o-mini'"
+            )
+        return dspy.LM(spec, **_settings(spec, connection))
     name = spec.removeprefix(_HUB)
     if not name:
         raise ValueError("'hf:' names no model; write 'hf:' and a hub name or a folder")
@@ -192,9 +201,16 @@ def _lm(
     )
 
 
-def _settings(connection: Connection) -> dict[str, Any]:
+def _settings(spec: str, connection: Connection) -> dict[str, Any]:
     # An empty address would still count as one and decide how DSPy reaches the provider.
-    return {name: value for name, value in asdict(connection).items() if value is not None}
+    settings = {name: value for name, value in asdict(connection).items() if value is not None}
+    if connection.api_base is not None:
+        # DSPy's cache does not tell servers apart, and would give one the answers of another.
+        settings["cache"] = False
+        if spec.startswith("openai/") and not os.environ.get("OPENAI_API_KEY"):
+            # A server of one's own mostly asks for no key, but DSPy does.
+            settings["api_key"] = "none"
+    return settings
 
 
 def _warn_if_gone(spec: str) -> None:

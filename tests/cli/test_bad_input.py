@@ -151,7 +151,7 @@ def test_a_demo_of_another_seed_does_not_touch_the_pictures(
     refused: Callable[..., str], run: Run, tmp_path: Path
 ) -> None:
     run("optimize", *QUICK, "--out", "run")
-    picture = tmp_path / "run/pictures/train/apple/000.png"
+    picture = tmp_path / "run/pictures/seed0-shots1/train/apple/000.png"
     before = picture.read_bytes()
 
     refused("optimize", *QUICK, "--seed", 1, "--out", "run")

@@ -170,6 +170,22 @@ def test_bounds_end_the_search(run: Run, pictures: Path) -> None:
     assert "Ended by the bound on calls" in outcome.out
 
 
+def test_other_shots_of_the_demo_are_another_run(run: Run) -> None:
+    quick = ("--steps", 1, "--prompts-per-step", 2)
+    assert run("optimize", *quick).code == 0
+    assert run("optimize", *quick, "--shots", 2).code == 0
+    assert len(list(Path("runs").glob("demo-shots2-seed0/pictures/*/train/*/*.png"))) == 48
+    refused = run("optimize", *quick, "--shots", 2, "--out", "runs/demo-seed0")
+    assert refused.code == 1
+    assert "training images" in refused.err
+
+
+def test_fewer_calls_than_a_step_has_are_made_all_the_same(run: Run, pictures: Path) -> None:
+    outcome = run("optimize", pictures, "--steps", 2, "--max-calls", 3)
+    assert outcome.code == 0
+    assert "3 calls of the prompt model" in outcome.out
+
+
 def test_unknown_cost_is_not_zero_and_own_models_cost_nothing(run: Run, pictures: Path) -> None:
     outcome = run("optimize", pictures, *QUICK)
 
@@ -183,8 +199,8 @@ def test_without_a_folder_the_demo_says_what_it_is(run: Run) -> None:
     assert "no language model" in outcome.err
     assert "chalk drawings" in outcome.err
     folder = Path("runs/demo-seed0")
-    assert len(list(folder.glob("pictures/train/*/*.png"))) == 24
-    assert len(list(folder.glob("pictures/test/*"))) == 48
+    assert len(list(folder.glob("pictures/seed0-shots1/train/*/*.png"))) == 24
+    assert len(list(folder.glob("pictures/seed0-shots1/test/*"))) == 48
     assert {"base", "novel", "H"} <= set(outcome.out.split())
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from ipo_dspy.describer import LMDescriber
 from ipo_dspy.engines.offline import OfflineProposer
-from ipo_dspy.engines.presets import PRESETS, Preset, language_model, vision_model
+from ipo_dspy.engines.presets import PRESETS, Connection, Preset, language_model, vision_model
 from ipo_dspy.engines.transformers import TransformersEngine
 from ipo_dspy.engines.vision import VisionEngine
 from ipo_dspy.optimizer import IPOOptimizer
@@ -24,6 +24,26 @@ POSTER = {
     ],
 }
 SENTENCE = "chalk drawing of a <CLASS>."
+
+
+@pytest.mark.parametrize(
+    ("spec", "hint"), [("ofline", "did you mean 'offline'"), ("gpt-4o", "write"), ("", "")]
+)
+def test_a_name_without_a_provider_is_refused_at_once(spec: str, hint: str) -> None:
+    with pytest.raises(ValueError, match=f"names no model; {hint}"):
+        language_model(spec)
+
+
+def test_servers_of_ones_own_share_no_answers_and_need_no_key(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+    connection = Connection(api_base="http://localhost:1/v1")
+    lm = language_model("openai/x", connection=connection)
+    assert not lm.cache
+    assert lm.kwargs["api_key"]
+    monkeypatch.setenv("OPENAI_API_KEY", "mine")
+    assert "api_key" not in language_model("openai/x", connection=connection).kwargs
 
 
 @pytest.mark.parametrize("role", ["prompt", "image"])
