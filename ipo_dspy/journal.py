@@ -10,7 +10,6 @@ from types import TracebackType
 from typing import Any, Protocol, Self
 
 import orjson
-from filelock import FileLock, Timeout
 
 FORMAT = 1
 """Version of the journal's layout."""
@@ -53,6 +52,8 @@ class Journal:
     def __init__(self, folder: Path, header: Mapping[str, Any]) -> None:
         self.path = folder / "journal.jsonl"
         self._writing = threading.Lock()
+        from filelock import FileLock, Timeout
+
         self._lock = FileLock(folder / "journal.lock")
         try:
             folder.mkdir(parents=True, exist_ok=True)

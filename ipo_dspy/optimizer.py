@@ -15,9 +15,7 @@ from dspy.teleprompt import Teleprompter
 from ipo_dspy.batch_evaluate import CANDIDATE
 from ipo_dspy.budget import Budget, Plan, Spent
 from ipo_dspy.describer import Describer, NoDescriber, VocabularyDescriber
-from ipo_dspy.describer_spec import make_describer
 from ipo_dspy.describing import describe_images, spread_images
-from ipo_dspy.engines.presets import language_model
 from ipo_dspy.errors import NO_LANGUAGE_MODEL, SearchStoppedError
 from ipo_dspy.fingerprints import callable_name, digest, fingerprint
 from ipo_dspy.journal import Journal, NoJournal
@@ -234,11 +232,17 @@ class IPOOptimizer(Teleprompter):
         lm = self.prompt_model or dspy.settings.lm
         if lm is None:
             raise ValueError(NO_LANGUAGE_MODEL)
-        return language_model(lm) if isinstance(lm, str) else lm
+        if not isinstance(lm, str):
+            return lm
+        from ipo_dspy.engines.presets import language_model
+
+        return language_model(lm)
 
     def _describer(self, program: dspy.Module) -> Describer:
         chosen = self.describer
         if isinstance(chosen, str):
+            from ipo_dspy.describer_spec import make_describer
+
             chosen = make_describer(chosen)
         if chosen is not None:
             return chosen

@@ -9,8 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
 
-from safetensors import SafetensorError, safe_open
-
 CACHE = "IPO_DSPY_CACHE"
 """Names the environment variable with the cache's folder; `off` keeps no features."""
 CACHE_GB = "IPO_DSPY_CACHE_GB"
@@ -152,6 +150,8 @@ def _encoder_features(files: list[Path]) -> EncoderFeatures:
 
 def _described(file: Path) -> tuple[str, int]:
     """The spec of the encoder, and the number of images."""
+    from safetensors import SafetensorError, safe_open
+
     try:
         with safe_open(file, framework="numpy") as opened:
             return (opened.metadata() or {})["spec"], opened.get_slice("keys").get_shape()[0]
