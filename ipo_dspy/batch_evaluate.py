@@ -20,7 +20,7 @@ from dspy.utils.parallelizer import ParallelExecutor
 from ipo_dspy.data.examples import image_of
 from ipo_dspy.errors import brief
 from ipo_dspy.metrics import TensorMetric
-from ipo_dspy.predictor import ZeroShotPredict
+from ipo_dspy.predictor import zero_shot_predictors
 
 logger = logging.getLogger(__name__)
 
@@ -197,11 +197,8 @@ def has_batched_forward(program: dspy.Module) -> bool:
     method that it inherits knows nothing of it; so has an optimizer that put a `forward` of its own
     into the program. The same goes for each zero-shot predictor in the program.
     """
-    return _is_batched(program) and all(
-        _is_batched(predictor)
-        for _, predictor in program.named_predictors()
-        if isinstance(predictor, ZeroShotPredict)
-    )
+    modules = (program, *zero_shot_predictors(program).values())
+    return all(_is_batched(module) for module in modules)
 
 
 def _is_batched(module: dspy.Module) -> bool:

@@ -14,9 +14,9 @@ class Budget:
     """When a search ends; None means no bound.
 
     Calls, tokens and dollars are those of the prompt model over the whole run, interrupted parts
-    included; `seconds` counts from the start of the `compile` that is running. Bounds are checked
-    between steps, so a step that has begun is finished. Tokens and dollars that are unknown are
-    not counted.
+    included; `seconds` counts from the start of the `compile` that is running. Calls are
+    counted one by one; the other bounds are checked between steps, so a step that has begun is
+    finished. Tokens and dollars that are unknown are not counted.
 
     Args:
         steps: how many steps to make.

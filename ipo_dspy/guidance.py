@@ -9,7 +9,7 @@ from typing import Any
 import dspy
 from dspy.teleprompt.gepa import InstructionProposer
 
-from ipo_dspy.predictor import ZeroShotPredict
+from ipo_dspy.predictor import zero_shot_predictors
 from ipo_dspy.proposer import TemplateRules
 from ipo_dspy.signatures import PROPOSE_TEMPLATE
 
@@ -51,8 +51,7 @@ class TemplateProposer(InstructionProposer):
                     predictor.zero_shot, predictor.classnames
                 ).limit,
             )
-            for name, predictor in program.named_predictors()
-            if isinstance(predictor, ZeroShotPredict)
+            for name, predictor in zero_shot_predictors(program).items()
         }
 
     def __call__(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
@@ -27,7 +28,7 @@ class TensorMetric(Protocol):
         """Score [N, C] logits against [N] class indices: [N] scores."""
 
 
-class _ClassificationMetric:
+class _ClassificationMetric(ABC):
     """A five-argument DSPy metric that also has a tensor form.
 
     Called without `pred_name` it returns a float from 0 to 1. With `pred_name`, as GEPA calls it,
@@ -54,13 +55,13 @@ class _ClassificationMetric:
         )
         return dspy.Prediction(score=score, feedback=feedback)
 
+    @abstractmethod
     def score(self, example: dspy.Example, pred: dspy.Prediction) -> float:
         """Score one prediction, 0 to 1."""
-        raise NotImplementedError
 
+    @abstractmethod
     def from_logits(self, logits: Tensor, labels: Tensor) -> Tensor:
         """Score [N, C] logits against [N] class indices: [N] scores, 0 to 1."""
-        raise NotImplementedError
 
     def __repr__(self) -> str:
         return self.__name__

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -20,7 +20,7 @@ from ipo_dspy.errors import NO_LANGUAGE_MODEL, SearchStoppedError
 from ipo_dspy.fingerprints import callable_name, digest, fingerprint
 from ipo_dspy.journal import Journal, NoJournal
 from ipo_dspy.metrics import Metric, clip_acc
-from ipo_dspy.program import CLIPPredict
+from ipo_dspy.predictor import ZeroShotPredict, zero_shot_predictors
 from ipo_dspy.prompt_model import PromptModel
 from ipo_dspy.proposer import Proposer
 from ipo_dspy.records import Trial
@@ -183,7 +183,7 @@ class IPOOptimizer(Teleprompter):
             descriptions = describe_images(
                 describer,
                 self.images_to_describe(examples),
-                [name for p in _clip_predictors(program).values() for name in p.classnames],
+                [name for p in zero_shot_predictors(program).values() for name in p.classnames],
                 journal,
                 self.most_failures,
             )
@@ -246,13 +246,13 @@ class IPOOptimizer(Teleprompter):
             chosen = make_describer(chosen)
         if chosen is not None:
             return chosen
-        clip = _clip_predictors(program)
+        clip = zero_shot_predictors(program)
         return VocabularyDescriber(next(iter(clip.values())).zero_shot) if clip else NoDescriber()
 
     def _meta_prompt(self, program: dspy.Module) -> MetaPrompt:
         if self.meta_prompt is not None:
             return self.meta_prompt
-        return MetaPrompt() if _clip_predictors(program) else INSTRUCTION_META_PROMPT
+        return MetaPrompt() if zero_shot_predictors(program) else INSTRUCTION_META_PROMPT
 
     def _settings(self, descriptions: Sequence[str]) -> Settings:
         return Settings(
@@ -271,7 +271,7 @@ class IPOOptimizer(Teleprompter):
         trainset: Sequence[dspy.Example],
         valset: Sequence[dspy.Example] | None,
     ) -> list[Target]:
-        predictors = _clip_predictors(program) or dict(program.named_predictors())
+        predictors = zero_shot_predictors(program) or dict(program.named_predictors())
         if not predictors:
             raise ValueError(
                 f"{type(program).__name__} has no predictor to optimise; expected a CLIPClassifier "
@@ -311,7 +311,7 @@ class IPOOptimizer(Teleprompter):
     ) -> Journal | NoJournal:
         if self.run_dir is None:
             return NoJournal()
-        clip = _clip_predictors(program)
+        clip = zero_shot_predictors(program)
         proposer = (self.proposer or Proposer()).dump_state()
         return Journal(
             self.run_dir,
@@ -337,7 +337,7 @@ class IPOOptimizer(Teleprompter):
                 "language_models": [
                     getattr(predictor.lm or dspy.settings.lm, "model", None)
                     for predictor in program.predictors()
-                    if not isinstance(predictor, CLIPPredict)
+                    if not isinstance(predictor, ZeroShotPredict)
                 ],
                 "prompts_per_step": self.prompts_per_step,
                 "history_size": self.history_size,
@@ -392,10 +392,6 @@ def _training_examples(
     return list(examples)
 
 
-def _fingerprint(predictor: CLIPPredict) -> str:
+def _fingerprint(predictor: ZeroShotPredict) -> str:
     encoder = predictor.zero_shot.encoder
     return str(getattr(encoder, "image_fingerprint", encoder.spec))
-
-
-def _clip_predictors(program: dspy.Module) -> Mapping[str, CLIPPredict]:
-    return {n: p for n, p in program.named_predictors() if isinstance(p, CLIPPredict)}

@@ -245,6 +245,11 @@ class ZeroShotPredict(dspy.Predict):
         return self
 
 
+def zero_shot_predictors(program: dspy.Module) -> dict[str, ZeroShotPredict]:
+    """Find the predictors of a program whose instructions are templates, by name."""
+    return {n: p for n, p in program.named_predictors() if isinstance(p, ZeroShotPredict)}
+
+
 def image_field(signature: type[dspy.Signature]) -> str:
     """Name the input that is the image.
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import dspy
 
-from ipo_dspy.predictor import ZeroShotPredict
+from ipo_dspy.predictor import zero_shot_predictors
 
 
 def prompt_ensemble(programs: Sequence[dspy.Module]) -> dspy.Module:
@@ -26,10 +26,10 @@ def prompt_ensemble(programs: Sequence[dspy.Module]) -> dspy.Module:
     if not programs:
         raise ValueError("Expected at least one program to join, got none.")
     program = programs[0].deepcopy()
-    joined = _clip_predictors(program)
+    joined = zero_shot_predictors(program)
     if not joined:
         raise ValueError(f"{type(program).__name__} has no CLIPPredict to join prompts of.")
-    others = [_clip_predictors(other) for other in programs]
+    others = [zero_shot_predictors(other) for other in programs]
     for predictors in others:
         if {n: p.classnames for n, p in predictors.items()} != {
             n: p.classnames for n, p in joined.items()
@@ -40,7 +40,3 @@ def prompt_ensemble(programs: Sequence[dspy.Module]) -> dspy.Module:
         text = "\n".join(dict.fromkeys(lines))
         predictor.signature = predictor.signature.with_instructions(text)
     return program
-
-
-def _clip_predictors(program: dspy.Module) -> dict[str, ZeroShotPredict]:
-    return {n: p for n, p in program.named_predictors() if isinstance(p, ZeroShotPredict)}

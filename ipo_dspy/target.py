@@ -9,7 +9,7 @@ import dspy
 from ipo_dspy.batch_evaluate import EvaluationError
 from ipo_dspy.errors import stop
 from ipo_dspy.history import History
-from ipo_dspy.program import CLIPPredict
+from ipo_dspy.predictor import ZeroShotPredict
 from ipo_dspy.proposer import InstructionRules, RefusedError, Rules, TemplateRules, clean
 from ipo_dspy.records import Call, Reply, Score, State, Trial
 from ipo_dspy.scorer import Scorer
@@ -103,7 +103,7 @@ class Target:
 
 def rules_for(predictor: dspy.Predict) -> Rules:
     """Choose the rules for the texts of a predictor: templates for CLIP, else instructions."""
-    if isinstance(predictor, CLIPPredict):
+    if isinstance(predictor, ZeroShotPredict):
         return TemplateRules(predictor.zero_shot, predictor.classnames)
     return InstructionRules()
 
@@ -114,7 +114,7 @@ def initial_text(predictor: dspy.Predict, rules: Rules, given: str | None) -> st
     Raises:
         ValueError: it is for CLIP, and breaks a rule.
     """
-    if not isinstance(predictor, CLIPPredict):
+    if not isinstance(predictor, ZeroShotPredict):
         return given or str(predictor.signature.instructions)
     text = given or predictor.template.text
     try:

@@ -39,7 +39,7 @@ def optimize(
     Args:
         folder: one folder per class with its images, or a .csv, .tsv or .jsonl table with the
             columns path and label; by default the demo, which draws its own pictures.
-        out: folder of the run; by default runs/NAME-seedSEED.
+        out: folder of the run; by default one in runs/, named after images, models and seed.
     """
     run_folder = out or default_run_folder(folder, run)
     progress = SearchProgress(run.steps, run.search.prompts_per_step)
