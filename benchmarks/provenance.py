@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 _PACKAGES = ("ipo-dspy", "dspy", "torch", "open_clip_torch", "transformers")
+_CODE = ("ipo_dspy", "benchmarks", ":!benchmarks/results")
 RESULTS = Path(__file__).parent / "results"
 
 
@@ -24,7 +25,7 @@ def provenance(module: str) -> dict[str, Any]:
         "command": " ".join(["python -m", module, *sys.argv[1:]]),
         "date": datetime.now(UTC).strftime("%Y-%m-%d"),
         "commit": _git("rev-parse", "--short", "HEAD"),
-        "uncommitted_changes": bool(_git("status", "--porcelain", "--", "ipo_dspy", "benchmarks")),
+        "uncommitted_changes": bool(_git("status", "--porcelain", "--", *_CODE)),
         "python": platform.python_version(),
         "machine": f"{platform.machine()}, {_processor()}",
         "versions": {name: version(name) for name in _PACKAGES},
