@@ -16,7 +16,7 @@ from benchmarks.provenance import RESULTS, provenance
 from benchmarks.tasks import Task, demo_tasks
 from ipo_dspy import CLIPClassifier, IPOOptimizer, clip_acc, load_encoder, offline_lm
 from ipo_dspy.cli.options import DEFAULT_STEPS
-from ipo_dspy.zero_shot import ZeroShot
+from ipo_dspy.features.embedder import ZeroShot
 
 HEADER = """\
 | seed | default H | found H | gain | found prompt |

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
-from ipo_dspy.data.demo import MEDIA, Scene
+from ipo_dspy.demo.world import MEDIA, Scene
 
 _Option = TypeVar("_Option")
 

@@ -17,7 +17,7 @@ from PIL import Image
 from torch import Tensor
 
 from benchmarks.demo_captions import Caption, CaptionWriter
-from ipo_dspy.data.demo import CLASSES, MEDIA, draw, lay_out, picture_seed
+from ipo_dspy.demo.world import CLASSES, MEDIA, draw, lay_out, picture_seed
 
 SHORT_CAPTIONS, SHORT_LENGTH, LONG_LENGTH = 4, 34, 77
 UNKNOWN = -1

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from statistics import fmean
 from typing import Any
 
-from ipo_dspy.evaluation import harmonic_mean
+from ipo_dspy.scoring.comparison import harmonic_mean
 
 NONE = "–"
 """Stands where there is no figure."""

@@ -9,12 +9,12 @@ import numpy as np
 import numpy.typing as npt
 
 from benchmarks.tasks import Task
-from ipo_dspy.evaluation import harmonic_mean
-from ipo_dspy.metrics import clip_acc
-from ipo_dspy.program import CLIPPredict
-from ipo_dspy.scorer import TensorScorer
-from ipo_dspy.template import Template
-from ipo_dspy.zero_shot import ZeroShot
+from ipo_dspy.features.embedder import ZeroShot
+from ipo_dspy.programs.classifier import CLIPPredict
+from ipo_dspy.programs.metrics import clip_acc
+from ipo_dspy.prompts.template import Template
+from ipo_dspy.scoring.comparison import harmonic_mean
+from ipo_dspy.scoring.scorers import TensorScorer
 
 Hits: TypeAlias = npt.NDArray[np.bool_]
 """For each test image, whether it was classified rightly."""

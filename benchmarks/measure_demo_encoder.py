@@ -13,7 +13,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ipo_dspy.data.demo import (
+from ipo_dspy.demo.encoder import WEIGHTS_FOLDER, load_demo_model
+from ipo_dspy.demo.world import (
     BASE_CLASSES,
     CLASSES,
     DEMO_MEDIUM,
@@ -22,7 +23,6 @@ from ipo_dspy.data.demo import (
     draw,
     picture_seed,
 )
-from ipo_dspy.encoders.demo import WEIGHTS_FOLDER, load_demo_model
 
 HELD_OUT_SEED = 1000
 DEFAULT = "a photo of a <CLASS>."

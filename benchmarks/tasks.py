@@ -6,10 +6,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from ipo_dspy.data import LabeledImages, read_folder
-from ipo_dspy.data.benchmarks import load_benchmark
-from ipo_dspy.data.demo import BASE_CLASSES, CLASSES, DEMO_MEDIUM, write_folder
-from ipo_dspy.template import DEFAULT_TEMPLATE
+from ipo_dspy.datasets import load_benchmark
+from ipo_dspy.demo.world import BASE_CLASSES, CLASSES, DEMO_MEDIUM, write_folder
+from ipo_dspy.images import LabeledImages, read_folder
+from ipo_dspy.prompts.template import DEFAULT_TEMPLATE
 
 DEMO_TEST_PICTURES = 10
 """Unseen pictures of each class in the demo task."""
@@ -70,7 +70,7 @@ def dataset_tasks(name: str, root: Path, shots: int = 1) -> MakeTask:
     """Tasks of one of the benchmark datasets: CoOp's few-shot samples and base-to-novel halves.
 
     Args:
-        name: as in `ipo_dspy.data.benchmarks`.
+        name: as in `ipo_dspy.datasets`.
         root: the folder of all benchmark datasets.
         shots: images of each base class.
 

@@ -1,6 +1,6 @@
 """How was the demo encoder trained?
 
-python -m benchmarks.train_demo_encoder --out ipo_dspy/encoders/demo_weights
+python -m benchmarks.train_demo_encoder --out ipo_dspy/demo/weights
 
 First the convolutions learn to name class and medium. Then the pooling and the text tower learn by
 CLIP's contrast, with every batch a grid of classes and media. Two runs with the same settings agree
@@ -25,8 +25,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from benchmarks.demo_pictures import Pictures, Vocabulary, prepare
-from ipo_dspy.data.demo import CLASSES, MEDIA
-from ipo_dspy.encoders.demo import WEIGHTS_FORMAT, read_config
+from ipo_dspy.demo.encoder import WEIGHTS_FORMAT, read_config
+from ipo_dspy.demo.world import CLASSES, MEDIA
 
 
 @dataclass(frozen=True)

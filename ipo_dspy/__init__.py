@@ -9,22 +9,27 @@ from importlib.metadata import version
 
 __version__ = version("ipo-dspy")
 
-from ipo_dspy.batch_evaluate import BatchEvaluate
-from ipo_dspy.budget import Budget
-from ipo_dspy.data import LabeledImages, read_dataset, read_folder, read_table
-from ipo_dspy.demo_cache import DemoCache, ImageVectorizer
-from ipo_dspy.describer import FileDescriber, LMDescriber, NoDescriber, VocabularyDescriber
+from ipo_dspy.demo.proposer.offline import offline_lm
 from ipo_dspy.encoders import Encoder, load_encoder
-from ipo_dspy.engines.offline import offline_lm
-from ipo_dspy.guidance import MIPROV2_SETTINGS, TemplateProposer
-from ipo_dspy.metrics import clip_acc, clip_prob
-from ipo_dspy.optimizer import IPOOptimizer
-from ipo_dspy.program import CLIPClassifier, CLIPPredict
-from ipo_dspy.prompt_ensemble import prompt_ensemble
-from ipo_dspy.proposer import Proposer
+from ipo_dspy.images import LabeledImages, read_dataset, read_folder, read_table
+from ipo_dspy.optimizers.ipo import IPOOptimizer
+from ipo_dspy.programs.classifier import CLIPClassifier, CLIPPredict
+from ipo_dspy.programs.metrics import clip_acc, clip_prob
+from ipo_dspy.programs.other_optimizers import MIPROV2_SETTINGS, TemplateProposer
+from ipo_dspy.programs.prompt_ensemble import prompt_ensemble
+from ipo_dspy.programs.tip_adapter import DemoCache, ImageVectorizer
+from ipo_dspy.prompts.template import Template
+from ipo_dspy.prompts.wording import MetaPrompt, ProposePrompt
+from ipo_dspy.proposing.describers import (
+    FileDescriber,
+    LMDescriber,
+    NoDescriber,
+    VocabularyDescriber,
+)
+from ipo_dspy.proposing.proposer import Proposer
 from ipo_dspy.records import Score, ScoredPrompt, Trial
-from ipo_dspy.signatures import MetaPrompt, ProposePrompt
-from ipo_dspy.template import Template
+from ipo_dspy.runs.budget import Budget
+from ipo_dspy.scoring.evaluate import BatchEvaluate
 
 __all__ = [
     "MIPROV2_SETTINGS",

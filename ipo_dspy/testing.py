@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import dspy
 import PIL.Image
 
-from ipo_dspy.data import labeled_image
 from ipo_dspy.encoders.base import Encoder
+from ipo_dspy.images import labeled_image
 
 if TYPE_CHECKING:
     from torch import Tensor

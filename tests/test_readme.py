@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from ipo_dspy.data.demo import draw, write_folder
+from ipo_dspy.demo.world import draw, write_folder
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from ipo_dspy import CLIPClassifier, clip_acc
-from ipo_dspy.data import open_image
+from ipo_dspy.images import open_image
 from ipo_dspy.testing import (
     COLOURS,
     ColourEncoder,

@@ -9,7 +9,7 @@ from typing import Literal
 from benchmarks.base_to_novel.options import BenchmarkOptions
 from benchmarks.figures import NONE
 from benchmarks.poster import POSTER, Printed
-from ipo_dspy.engines.presets import PRESETS, Preset
+from ipo_dspy.proposing.models import PRESETS, Preset
 
 HISTORY_LENGTHS = (0, 1, 5, 10, 20, 50, 100)
 

@@ -37,7 +37,7 @@ from ipo_dspy import __version__
 from ipo_dspy.cli.app import as_command
 from ipo_dspy.cli.options import Flag
 from ipo_dspy.cli.output import remark
-from ipo_dspy.template import DEFAULT_TEMPLATE, SLOT
+from ipo_dspy.prompts.template import DEFAULT_TEMPLATE, SLOT
 
 COMMAND = "benchmarks.base_to_novel"
 

@@ -21,14 +21,14 @@ from ipo_dspy import CLIPClassifier, IPOOptimizer, __version__
 from ipo_dspy.cli.models import make_describer, make_encoder, make_prompt_model
 from ipo_dspy.cli.options import EncoderOptions, RunOptions
 from ipo_dspy.cli.output import SearchProgress, stage
-from ipo_dspy.data import LabeledImages
-from ipo_dspy.describer import Describer
-from ipo_dspy.encoders.feature_cache import CacheableEncoder
-from ipo_dspy.fingerprints import digest
+from ipo_dspy.features.embedder import ZeroShot
+from ipo_dspy.features.store import CacheableEncoder
+from ipo_dspy.images import LabeledImages
+from ipo_dspy.prompts.template import Template
+from ipo_dspy.proposing.describers import Describer
 from ipo_dspy.records import Score, Trial
-from ipo_dspy.results import IPOResults
-from ipo_dspy.template import Template
-from ipo_dspy.zero_shot import ZeroShot
+from ipo_dspy.runs.identity import digest
+from ipo_dspy.search.results import IPOResults
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from benchmarks.base_to_novel.outcomes import Counted
-from ipo_dspy.data.benchmarks import Benchmark, Half
+from ipo_dspy.datasets import Benchmark, Half
 
 OPENAI_VIT_B_16 = (
     "open_clip:ViT-B-16-quickgelu/openai",

@@ -17,9 +17,9 @@ from benchmarks.scoring.rows import Figure, Row
 from benchmarks.scoring.timing import alternate
 from benchmarks.scoring.workload import Workload
 from ipo_dspy import BatchEvaluate, CLIPClassifier, clip_acc
-from ipo_dspy.data import labeled_image
-from ipo_dspy.data.images import ImageFile
-from ipo_dspy.scorer import TensorScorer
+from ipo_dspy.images import labeled_image
+from ipo_dspy.images.image import ImageFile
+from ipo_dspy.scoring.scorers import TensorScorer
 
 IMAGES = 2000
 CLASSES = 10

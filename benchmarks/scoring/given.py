@@ -10,8 +10,8 @@ from torch import Tensor
 
 from benchmarks.scoring.workload import random_features
 from ipo_dspy import CLIPClassifier, clip_acc
-from ipo_dspy.scorer import TensorScorer
-from ipo_dspy.zero_shot import ZeroShot
+from ipo_dspy.features.embedder import ZeroShot
+from ipo_dspy.scoring.scorers import TensorScorer
 
 WIDTH = 512
 

@@ -16,7 +16,7 @@ import dspy
 from benchmarks.scoring.rows import Figure, Row
 from benchmarks.scoring.workload import Workload
 from ipo_dspy import CLIPClassifier, IPOOptimizer, clip_acc
-from ipo_dspy.data.demo import BASE_CLASSES, DEMO_MEDIUM, write_folder
+from ipo_dspy.demo.world import BASE_CLASSES, DEMO_MEDIUM, write_folder
 
 STEPS = 20
 PROMPTS_PER_STEP = 8

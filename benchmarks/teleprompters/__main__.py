@@ -30,8 +30,8 @@ from benchmarks.teleprompters.outcomes import DEMO, Outcomes, write_json
 from benchmarks.teleprompters.plot import plot
 from benchmarks.teleprompters.table import markdown
 from ipo_dspy import LMDescriber, load_encoder
-from ipo_dspy.engines.presets import language_model, vision_model
-from ipo_dspy.zero_shot import ZeroShot
+from ipo_dspy.features.embedder import ZeroShot
+from ipo_dspy.proposing.models import language_model, vision_model
 
 _SHOWN_CHARACTERS = 80
 

@@ -13,10 +13,10 @@ from benchmarks.tasks import Task
 from benchmarks.teleprompters.contestants import Contest, Run
 from benchmarks.teleprompters.meter import BudgetSpentError, Meter
 from ipo_dspy import clip_acc
-from ipo_dspy.describer import Describer
-from ipo_dspy.program import CLIPClassifier
-from ipo_dspy.scorer import TensorScorer
-from ipo_dspy.zero_shot import ZeroShot
+from ipo_dspy.features.embedder import ZeroShot
+from ipo_dspy.programs.classifier import CLIPClassifier
+from ipo_dspy.proposing.describers import Describer
+from ipo_dspy.scoring.scorers import TensorScorer
 
 
 @dataclass(frozen=True)

@@ -19,8 +19,8 @@ from ipo_dspy import (
     clip_acc,
     clip_prob,
 )
-from ipo_dspy.describer import Describer
-from ipo_dspy.program import CLIPClassifier
+from ipo_dspy.programs.classifier import CLIPClassifier
+from ipo_dspy.proposing.describers import Describer
 
 Run = Callable[["Contest"], dspy.Module | None]
 """Tries templates until the budget of the contest's meter is spent; gives the program it found."""

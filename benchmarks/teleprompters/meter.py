@@ -9,7 +9,7 @@ from typing import Any
 
 from dspy.utils.callback import BaseCallback
 
-from ipo_dspy.program import CLIPPredict
+from ipo_dspy.programs.classifier import CLIPPredict
 
 
 class BudgetSpentError(BaseException):

@@ -26,7 +26,7 @@ from ipo_dspy.cli.plan import plan
 from ipo_dspy.cli.presets import presets
 from ipo_dspy.encoders import EncoderError
 from ipo_dspy.errors import SearchStoppedError
-from ipo_dspy.journal import JournalError
+from ipo_dspy.runs.journal import JournalError
 
 EXPECTED_ERRORS = (
     ValueError,

@@ -9,10 +9,10 @@ from ipo_dspy.cli.options import DescribingOptions, EncoderOptions, ReadingOptio
 from ipo_dspy.cli.output import remark, results, stage
 from ipo_dspy.cli.run_folder import write_whole
 from ipo_dspy.cli.tasks import folder_task
-from ipo_dspy.describer import Describer, VocabularyDescriber
 from ipo_dspy.errors import SearchStoppedError
-from ipo_dspy.optimizer import IPOOptimizer
-from ipo_dspy.zero_shot import ZeroShot
+from ipo_dspy.features.embedder import ZeroShot
+from ipo_dspy.optimizers.ipo import IPOOptimizer
+from ipo_dspy.proposing.describers import Describer, VocabularyDescriber
 
 
 def describe(

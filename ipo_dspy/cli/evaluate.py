@@ -14,10 +14,10 @@ from ipo_dspy.cli.models import make_encoder
 from ipo_dspy.cli.options import EncoderOptions, Flag, ReadingOptions, SavedEncoderOptions
 from ipo_dspy.cli.output import remark, results, stage
 from ipo_dspy.cli.tasks import read_images
-from ipo_dspy.evaluation import Evaluation, check_fit
-from ipo_dspy.evaluation import evaluate as evaluate_templates
-from ipo_dspy.template import DEFAULT_TEMPLATE, SLOT, Template
-from ipo_dspy.zero_shot import ZeroShot
+from ipo_dspy.features.embedder import ZeroShot
+from ipo_dspy.prompts.template import DEFAULT_TEMPLATE, SLOT, Template
+from ipo_dspy.scoring.comparison import Evaluation, check_fit
+from ipo_dspy.scoring.comparison import evaluate as evaluate_templates
 
 
 class Prompt(NamedTuple):

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 
 import dspy
 
-from ipo_dspy import describer_spec
-from ipo_dspy.budget import Budget, Spent
 from ipo_dspy.cli.options import DescribingOptions, EncoderOptions, RunOptions
-from ipo_dspy.describer import Describer
-from ipo_dspy.engines.presets import Connection, language_model
-from ipo_dspy.optimizer import IPOOptimizer
+from ipo_dspy.optimizers.ipo import IPOOptimizer
+from ipo_dspy.proposing import describer_spec
+from ipo_dspy.proposing.describers import Describer
+from ipo_dspy.proposing.models import Connection, language_model
 from ipo_dspy.records import Trial
+from ipo_dspy.runs.budget import Budget, Spent
 
 if TYPE_CHECKING:
     from ipo_dspy.encoders.dual_encoder import DualEncoder

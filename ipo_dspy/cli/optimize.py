@@ -13,16 +13,16 @@ from ipo_dspy.cli.output import SearchProgress, remark, results, stage
 from ipo_dspy.cli.run_folder import default_run_folder, make_run_folder, write_whole
 from ipo_dspy.cli.summary import print_summary
 from ipo_dspy.cli.tasks import Task, demo_task, folder_task, task_name
-from ipo_dspy.data.images import ImageFile
 from ipo_dspy.errors import SearchStoppedError
-from ipo_dspy.evaluation import Comparison, check_fit, compare
-from ipo_dspy.program import CLIPClassifier
-from ipo_dspy.report import Report, write_report
-from ipo_dspy.template import Template
-from ipo_dspy.zero_shot import ZeroShot
+from ipo_dspy.exports.report import Report, write_report
+from ipo_dspy.features.embedder import ZeroShot
+from ipo_dspy.images.image import ImageFile
+from ipo_dspy.programs.classifier import CLIPClassifier
+from ipo_dspy.prompts.template import Template
+from ipo_dspy.scoring.comparison import Comparison, check_fit, compare
 
 if TYPE_CHECKING:
-    from ipo_dspy.results import IPOResults
+    from ipo_dspy.search.results import IPOResults
 
 
 def optimize(

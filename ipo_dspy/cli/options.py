@@ -8,7 +8,7 @@ from typing import Annotated, Literal, TypeAlias
 
 from cyclopts import Group, Parameter
 
-from ipo_dspy.engines.presets import Connection
+from ipo_dspy.proposing.models import Connection
 
 IMAGES = Group("Images", sort_key=1)
 MODELS = Group("Models", sort_key=2)

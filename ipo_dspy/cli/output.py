@@ -9,8 +9,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.status import Status
 
-from ipo_dspy.budget import Spent
 from ipo_dspy.records import State, Trial
+from ipo_dspy.runs.budget import Spent
 
 results = Console(highlight=False, markup=False, emoji=False)
 """For what a command was asked for."""

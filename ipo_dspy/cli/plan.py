@@ -9,7 +9,7 @@ from ipo_dspy.cli.models import make_optimizer
 from ipo_dspy.cli.options import RunOptions
 from ipo_dspy.cli.output import results, stage
 from ipo_dspy.cli.tasks import Task, demo_task, folder_task, task_name
-from ipo_dspy.program import CLIPClassifier
+from ipo_dspy.programs.classifier import CLIPClassifier
 
 
 def plan(

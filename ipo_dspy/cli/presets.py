@@ -6,7 +6,7 @@ from rich.padding import Padding
 from rich.text import Text
 
 from ipo_dspy.cli.output import results
-from ipo_dspy.engines.presets import PRESETS
+from ipo_dspy.proposing.models import PRESETS
 
 
 def presets() -> None:

@@ -13,11 +13,11 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from ipo_dspy.evaluation import Comparison, h_of
+from ipo_dspy.exports.report import Report
+from ipo_dspy.prompts.template import SLOT, Template
 from ipo_dspy.records import State
-from ipo_dspy.report import Report
-from ipo_dspy.results import IPOResults
-from ipo_dspy.template import SLOT, Template
+from ipo_dspy.scoring.comparison import Comparison, h_of
+from ipo_dspy.search.results import IPOResults
 
 
 def print_summary(

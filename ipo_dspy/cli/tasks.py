@@ -10,8 +10,8 @@ from pathlib import Path
 from tempfile import mkdtemp
 
 from ipo_dspy.cli.options import ReadingOptions, SamplingOptions
-from ipo_dspy.data import DataError, LabeledImages, UnreadableImage, read_folder, read_table
-from ipo_dspy.data.demo import BASE_CLASSES, CLASSES, DEMO_MEDIUM, NOVEL_CLASSES, write_folder
+from ipo_dspy.demo.world import BASE_CLASSES, CLASSES, DEMO_MEDIUM, NOVEL_CLASSES, write_folder
+from ipo_dspy.images import DataError, LabeledImages, UnreadableImage, read_folder, read_table
 
 MOST_SHOTS = 16
 """Images of each class to search on, where there are as many; the largest number of the field."""

@@ -16,13 +16,13 @@ from torch.nn import functional
 
 from ipo_dspy.encoders.device import BatchSize, autocast
 from ipo_dspy.encoders.loading import load_encoder
-from ipo_dspy.encoders.side_by_side import run_side_by_side
+from ipo_dspy.encoders.parallel import run_side_by_side
 from ipo_dspy.encoders.weights import weights_digest
 
 if TYPE_CHECKING:
     import PIL.Image
 
-    from ipo_dspy.encoders.text_tower import CausalTextTower
+    from ipo_dspy.encoders.fast.tower import CausalTextTower
 
 _logger = logging.getLogger(__name__)
 

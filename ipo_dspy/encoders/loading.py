@@ -59,7 +59,7 @@ def _load(spec: str, device: str, precision: str) -> DualEncoder:
     from ipo_dspy.encoders.open_clip import OpenCLIPEncoder, load_open_clip_encoder
 
     if spec == "demo":
-        from ipo_dspy.encoders.demo import load_demo_model
+        from ipo_dspy.demo.encoder import load_demo_model
 
         return OpenCLIPEncoder("demo", *load_demo_model(), device=device, precision=precision)
     return load_open_clip_encoder(spec, device=device, precision=precision)

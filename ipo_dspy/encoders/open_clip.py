@@ -21,13 +21,13 @@ from torch import Tensor, nn
 
 from ipo_dspy.encoders.base import EncoderError
 from ipo_dspy.encoders.dual_encoder import DualEncoder
+from ipo_dspy.encoders.fast.open_clip import read_open_clip_text_tower
 from ipo_dspy.encoders.hub import quick_hub
-from ipo_dspy.encoders.open_clip_text import read_open_clip_text_tower
 
 if TYPE_CHECKING:
     import PIL.Image
 
-    from ipo_dspy.encoders.text_tower import CausalTextTower
+    from ipo_dspy.encoders.fast.tower import CausalTextTower
 
 _SCHEME = "open_clip:"
 _LOADING_ERRORS = (OSError, RuntimeError, ValueError, KeyError, UnpicklingError, SafetensorError)

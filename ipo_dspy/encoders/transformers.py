@@ -18,13 +18,13 @@ from transformers.utils import logging
 
 from ipo_dspy.encoders.base import EncoderError
 from ipo_dspy.encoders.dual_encoder import DualEncoder
+from ipo_dspy.encoders.fast.transformers import read_transformers_text_tower
 from ipo_dspy.encoders.hub import quick_hub
-from ipo_dspy.encoders.transformers_text import read_transformers_text_tower
 
 if TYPE_CHECKING:
     import PIL.Image
 
-    from ipo_dspy.encoders.text_tower import CausalTextTower
+    from ipo_dspy.encoders.fast.tower import CausalTextTower
 
 FAMILIES = ("clip", "metaclip_2", "siglip", "siglip2")
 """The values of `model_type` that load: their text towers read token ids and nothing else."""

@@ -8,9 +8,9 @@ from typing import NamedTuple
 
 import pytest
 
-from ipo_dspy.data.benchmarks import find_benchmark
-from ipo_dspy.data.benchmarks.lists import SplitFile
-from ipo_dspy.data.demo import CLASSES, Split, draw, picture_seed
+from ipo_dspy.datasets import find_benchmark
+from ipo_dspy.datasets.lists import SplitFile
+from ipo_dspy.demo.world import CLASSES, Split, draw, picture_seed
 
 MEDIUM = "woodcut"
 """So that not every picture is classified rightly."""

@@ -5,8 +5,8 @@ import pytest
 from benchmarks.ablations.variants import HISTORY_LENGTHS
 from benchmarks.poster import POSTER, Printed
 from ipo_dspy import Template
-from ipo_dspy.data.benchmarks import BASE_TO_NOVEL
-from ipo_dspy.engines.presets import PRESETS
+from ipo_dspy.datasets import BASE_TO_NOVEL
+from ipo_dspy.proposing.models import PRESETS
 
 NAMES = [benchmark.name for benchmark in BASE_TO_NOVEL]
 

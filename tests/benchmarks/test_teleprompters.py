@@ -21,9 +21,9 @@ from benchmarks.teleprompters.outcomes import write_json
 from benchmarks.teleprompters.plot import plot
 from benchmarks.teleprompters.table import markdown
 from ipo_dspy import CLIPClassifier, offline_lm
-from ipo_dspy.data import LabeledImages
+from ipo_dspy.features.embedder import ZeroShot
+from ipo_dspy.images import LabeledImages
 from ipo_dspy.testing import COLOURS, ColourEncoder, colour_examples, scripted_lm
-from ipo_dspy.zero_shot import ZeroShot
 
 BUDGET = 10
 GOOD = "a crisp flat picture of a <CLASS>."

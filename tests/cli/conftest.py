@@ -7,7 +7,7 @@ from typing import NamedTuple
 import pytest
 
 from ipo_dspy.cli import main
-from ipo_dspy.data.demo import DEMO_MEDIUM, write_folder
+from ipo_dspy.demo.world import DEMO_MEDIUM, write_folder
 
 CLASSES = ("apple", "boat", "cup", "fish", "house", "key")
 PER_CLASS = 5

@@ -2,7 +2,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from ipo_dspy.data.benchmarks import BENCHMARKS
+from ipo_dspy.datasets import BENCHMARKS
 
 Run = Callable[..., Any]
 

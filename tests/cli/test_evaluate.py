@@ -4,8 +4,8 @@ from pathlib import Path
 from typing import Any
 
 from ipo_dspy import CLIPClassifier, read_folder
-from ipo_dspy.evaluation import evaluate
-from ipo_dspy.template import Template
+from ipo_dspy.prompts.template import Template
+from ipo_dspy.scoring.comparison import evaluate
 
 Run = Callable[..., Any]
 

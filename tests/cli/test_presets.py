@@ -1,7 +1,7 @@
 from collections.abc import Callable
 from typing import Any
 
-from ipo_dspy.engines.presets import PRESETS
+from ipo_dspy.proposing.models import PRESETS
 
 
 def test_every_model_of_the_poster_is_listed_with_an_option_to_copy(

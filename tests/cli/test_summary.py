@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from ipo_dspy.cli.summary import open_clip_form, usage
-from ipo_dspy.template import Template
+from ipo_dspy.prompts.template import Template
 
 
 @pytest.mark.parametrize("text", ["a <CLASS>.", 'a "{{x}}" of <CLASS>\\', "größe: <CLASS>"])

@@ -12,8 +12,8 @@ from dspy.lm15 import Message, Request, Response, Usage, response_to_events
 from dspy.teleprompt import BootstrapFewShotWithOptuna
 
 from ipo_dspy import CLIPClassifier, IPOOptimizer, clip_acc, clip_prob
-from ipo_dspy.engines.base import texts, turns
-from ipo_dspy.engines.reading import Asked, value_for
+from ipo_dspy.proposing.engine import texts, turns
+from ipo_dspy.proposing.reading import Asked, value_for
 from ipo_dspy.testing import COLOURS, ColourEncoder, colour_examples
 
 Examples = list[dspy.Example]

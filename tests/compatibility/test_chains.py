@@ -8,7 +8,7 @@ import dspy
 import pytest
 
 from ipo_dspy import CLIPClassifier, IPOOptimizer, clip_acc, load_encoder
-from ipo_dspy.prompt_ensemble import prompt_ensemble
+from ipo_dspy.programs.prompt_ensemble import prompt_ensemble
 from ipo_dspy.testing import COLOURS
 
 Examples = list[dspy.Example]

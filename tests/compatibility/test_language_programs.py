@@ -9,9 +9,9 @@ import pytest
 from dspy.lm15 import Message, Request, Response, Usage, response_to_events
 
 from ipo_dspy import IPOOptimizer, LMDescriber
-from ipo_dspy.engines.base import texts, turns
-from ipo_dspy.engines.reading import Asked
 from ipo_dspy.errors import SearchStoppedError
+from ipo_dspy.proposing.engine import texts, turns
+from ipo_dspy.proposing.reading import Asked
 from ipo_dspy.testing import ScriptedEngine, colour_examples, scripted_lm
 
 Examples = list[dspy.Example]

@@ -8,8 +8,8 @@ import dspy
 import pytest
 
 from ipo_dspy import CLIPClassifier, clip_acc
-from ipo_dspy.data import open_image
-from ipo_dspy.demo_cache import ImageVectorizer
+from ipo_dspy.images import open_image
+from ipo_dspy.programs.tip_adapter import ImageVectorizer
 from ipo_dspy.testing import colour_examples
 
 Examples = list[dspy.Example]

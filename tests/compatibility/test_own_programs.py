@@ -190,7 +190,7 @@ def test_the_fields_may_have_other_names(
 def test_examples_with_other_images_are_another_search(
     trainset: Examples, encoder: Any, lm: dspy.LM, tmp_path: Path
 ) -> None:
-    from ipo_dspy.journal import JournalError
+    from ipo_dspy.runs.journal import JournalError
 
     student = OtherNames(encoder)
     examples = [

@@ -8,7 +8,7 @@ import dspy
 import pytest
 
 from ipo_dspy import CLIPClassifier, CLIPPredict, IPOOptimizer, clip_acc
-from ipo_dspy.guidance import MIPROV2_SETTINGS, TemplateProposer
+from ipo_dspy.programs.other_optimizers import MIPROV2_SETTINGS, TemplateProposer
 from ipo_dspy.testing import COLOURS, scripted_lm
 
 Examples = list[dspy.Example]

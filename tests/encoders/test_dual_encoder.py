@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
+from ipo_dspy.encoders.fast.tower import CausalTextTower
 from ipo_dspy.encoders.open_clip import OpenCLIPEncoder
-from ipo_dspy.encoders.text_tower import CausalTextTower
 
 NAMES = ["cat", "great white shark", "great grey owl", "dog", "car"]
 TEMPLATES = ["a photo of a <CLASS>.", "<CLASS>", "a drawing with <CLASS>s in chalk", "one <CLASS>"]

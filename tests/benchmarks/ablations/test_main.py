@@ -12,7 +12,7 @@ from huggingface_hub import constants
 
 from benchmarks.ablations import __main__ as module
 from benchmarks.poster import POSTER
-from ipo_dspy.engines.presets import PRESETS
+from ipo_dspy.proposing.models import PRESETS
 
 from ..conftest import Command
 

@@ -11,10 +11,10 @@ from benchmarks.base_to_novel.bench import Bench, Method
 from benchmarks.base_to_novel.outcomes import Counted, Found
 from benchmarks.tasks import Task
 from ipo_dspy import LMDescriber, NoDescriber
-from ipo_dspy.data import LabeledImages, labeled_image
 from ipo_dspy.errors import SearchStoppedError
+from ipo_dspy.features.embedder import ZeroShot
+from ipo_dspy.images import LabeledImages, labeled_image
 from ipo_dspy.testing import COLOURS, ColourEncoder, ScriptedEngine, colour_examples, scripted_lm
-from ipo_dspy.zero_shot import ZeroShot
 
 STEPS, PROMPTS = 3, 2
 ANSWERS = [f"a {word} picture of a <CLASS>." for word in ("dull", "flat", "crisp", "wet", "bad")]

@@ -4,7 +4,7 @@ import pytest
 
 from benchmarks.base_to_novel.outcomes import Counted
 from benchmarks.base_to_novel.published_counts import OPENAI_VIT_B_16, check_counts
-from ipo_dspy.data.benchmarks import BASE_TO_NOVEL, Benchmark, Half, find_benchmark
+from ipo_dspy.datasets import BASE_TO_NOVEL, Benchmark, Half, find_benchmark
 
 REAL = OPENAI_VIT_B_16[0]
 

@@ -17,7 +17,7 @@ from benchmarks.base_to_novel.results import (
 )
 from benchmarks.base_to_novel.table import origin, why_without_outlier
 from benchmarks.figures import Figures
-from ipo_dspy.template import DEFAULT_TEMPLATE
+from ipo_dspy.prompts.template import DEFAULT_TEMPLATE
 
 
 def counted(base: int, novel: int) -> Counted:

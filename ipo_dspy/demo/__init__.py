@@ -1,0 +1,1 @@
+"""The demo: a world of drawn pictures, an encoder that knows it, a proposer without a model."""

@@ -1,0 +1,1 @@
+"""A proposer that needs no language model: it edits the prompts it reads."""

@@ -1,0 +1,1 @@
+"""The quick text path of causal text towers."""

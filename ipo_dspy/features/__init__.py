@@ -1,0 +1,1 @@
+"""From images and templates to features: encoded once, compared, kept on disk."""

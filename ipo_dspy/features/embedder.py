@@ -1,0 +1,321 @@
+"""The zero-shot classifier of one encoder: features kept, templates turned into logits."""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Hashable, Iterator, Sequence
+from functools import cached_property, partial
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, runtime_checkable
+
+from ipo_dspy.encoders.base import EncoderError
+from ipo_dspy.features.cache_folder import CacheChoice, cache_folder, cache_limit
+from ipo_dspy.images.image import ImageSource, image_key
+from ipo_dspy.prompts.template import Template
+
+if TYPE_CHECKING:
+    import dspy
+    import numpy as np
+    from torch import Tensor
+
+    from ipo_dspy.encoders.base import Encoder
+    from ipo_dspy.features.store import FeatureCache
+
+IMAGE_MEMORY = 65_536
+"""Most image features kept in memory."""
+TEXT_MEMORY = 65_536
+"""Most text features kept in memory."""
+WORTH_KEEPING = 16
+"""Fewer new images than these are encoded without a look at the disk."""
+IMAGES_AT_ONCE = 1024
+"""Most images whose logits are computed together; they fit into a core's cache."""
+LOGITS_AT_ONCE = 2**22
+"""About the most logits that are computed together."""
+_FEWEST_AT_ONCE = 16
+
+
+class Probabilities(NamedTuple):
+    """The class probabilities of one image: `values` is [C] float32, one per class name.
+
+    `label_field` names the field of the prediction that has the class name.
+    """
+
+    classnames: tuple[str, ...]
+    values: np.ndarray[Any, Any]
+    label_field: str = "label"
+
+    def of(self, label: str) -> float:
+        """Give the probability of a class.
+
+        Raises:
+            ValueError: the label is none of the class names.
+        """
+        return float(self.values[class_index(self.classnames, label)])
+
+
+def probabilities_of(prediction: dspy.Prediction) -> Probabilities | None:
+    """The probabilities behind a prediction of a `CLIPPredict`; None for any other prediction."""
+    found: Probabilities | None = getattr(prediction, "_probabilities", None)
+    return found
+
+
+class ZeroShot:
+    """Encodes images and templates once and compares them.
+
+    Safe to use from several threads. Copies of a program share it: copying returns the same object.
+
+    Args:
+        encoder: the encoder; image features of a `CacheableEncoder` are kept on disk.
+        cache: the folder to keep them in, or `off`; None takes what the environment says.
+    """
+
+    def __init__(self, encoder: Encoder, cache: CacheChoice = None) -> None:
+        self.encoder = encoder
+        self._cache = cache
+        self._lock = threading.RLock()
+        self._images = _Memory(IMAGE_MEMORY)
+        self._texts = _Memory(TEXT_MEMORY)
+
+    def __deepcopy__(self, memo: object) -> ZeroShot:
+        return self
+
+    def __copy__(self) -> ZeroShot:
+        return self
+
+    def __reduce__(self) -> tuple[type[ZeroShot], tuple[Encoder, CacheChoice]]:
+        return (ZeroShot, (self.encoder, self._cache))
+
+    def image_features(self, images: Sequence[ImageSource]) -> Tensor:
+        """Encode images, each once: [N, D] unit length, all in memory.
+
+        Raises:
+            ValueError: no images.
+            UnreadableImage: an image cannot be read.
+            EncoderError: features that are no numbers; the message names the image.
+        """
+        import torch
+
+        if not images:
+            raise ValueError("Expected at least one image, got none.")
+        with self._lock, torch.inference_mode():
+            keys = [image_key(image) for image in images]
+            known = {key: self._images[key] for key in keys if key in self._images}
+            new = {key: image for key, image in zip(keys, images, strict=True) if key not in known}
+            if new:
+                encoded = self._encode_images(list(new.values()))[:]
+                for key, features in zip(new, encoded, strict=True):
+                    # A view would keep all features of its batch in memory.
+                    known[key] = self._images[key] = features.clone()
+            return torch.stack([known[key] for key in keys])
+
+    def many_image_features(self, images: Sequence[ImageSource]) -> ImageFeatures:
+        """Encode images, each once, whatever their number.
+
+        Where they are too many for memory they stay on disk, and slices are read from there.
+
+        Raises:
+            See `image_features`.
+        """
+        if len(images) <= IMAGE_MEMORY:
+            return self.image_features(images)
+        with self._lock:
+            return self._encode_images(images)
+
+    def _encode_images(self, images: Sequence[ImageSource]) -> ImageFeatures:
+        from ipo_dspy.features.image_batches import encode_images
+
+        if len(images) < WORTH_KEEPING or self._feature_cache is None:
+            return encode_images(self.encoder, images)
+        return self._feature_cache.fetch(images, lambda new: encode_images(self.encoder, new))
+
+    @cached_property
+    def _feature_cache(self) -> FeatureCache | None:
+        from ipo_dspy.features.store import CacheableEncoder, FeatureCache
+
+        folder = cache_folder(self._cache)
+        if folder is None or not isinstance(self.encoder, CacheableEncoder):
+            return None
+        return FeatureCache(folder, self.encoder, cache_limit())
+
+    def text_features(self, template: Template, classnames: Sequence[str]) -> Tensor:
+        """Encode a template filled with every class name: [C, D] unit length."""
+        return self.text_features_of([template], classnames)[0]
+
+    def text_features_of(
+        self, templates: Sequence[Template], classnames: Sequence[str]
+    ) -> list[Tensor]:
+        """Encode several templates; each one's [C, D] features do not depend on the others.
+
+        Raises:
+            ValueError: no class names, or a text that is too long.
+            EncoderError: features that are no numbers; the message names the text.
+        """
+        import torch
+
+        if not classnames:
+            raise ValueError("Expected at least one class name, got none.")
+        with self._lock, torch.inference_mode():
+            keys = [(template.text, tuple(classnames)) for template in templates]
+            known = {key: self._texts[key] for key in keys if key in self._texts}
+            new = {
+                key: template
+                for key, template in zip(keys, templates, strict=True)
+                if key not in known
+            }
+            encoded = self._encode_texts(list(new.values()), classnames) if new else []
+            for key, features in zip(new, encoded, strict=True):
+                known[key] = self._texts[key] = features.clone()
+            return [known[key] for key in keys]
+
+    def _encode_texts(
+        self, templates: Sequence[Template], classnames: Sequence[str]
+    ) -> list[Tensor]:
+        filled = [[template.fill(name) for name in classnames] for template in templates]
+        groups = [
+            [texts[line] for texts in of_template]
+            for template, of_template in zip(templates, filled, strict=True)
+            for line in range(len(template.lines))
+        ]
+        encoder = self.encoder
+        encoded = list(
+            encoder.encode_templates(groups)
+            if isinstance(encoder, EncodesTemplates)
+            else map(encoder.encode_texts, groups)
+        )
+        for group, features in zip(groups, encoded, strict=True):
+            self._refuse_nan(group, features)
+        lines = iter(encoded)
+        return [_ensemble([next(lines) for _ in template.lines]) for template in templates]
+
+    def _refuse_nan(self, texts: Sequence[str], features: Tensor) -> None:
+        for index in (~features.isfinite().all(dim=1)).nonzero().flatten().tolist():
+            raise EncoderError(
+                f"{self.encoder.spec} gives no finite features for the text {texts[index]!r}; "
+                "check its weights, or its precision"
+            )
+
+    def logits(self, image_features: Tensor, text_features: Tensor) -> Tensor:
+        """Compare features: [N, D] and [C, D] give [N, C].
+
+        Beside others an image gets what it gets alone, on most machines to the last bit.
+        """
+        import torch
+
+        from ipo_dspy.encoders.parallel import run_side_by_side
+
+        chunks = image_chunks(len(image_features), len(text_features))
+        parts = run_side_by_side(
+            [partial(self._logits, image_features[chunk], text_features) for chunk in chunks]
+        )
+        return parts[0] if len(parts) == 1 else torch.cat(parts)
+
+    def _logits(self, image_features: Tensor, text_features: Tensor) -> Tensor:
+        import torch
+
+        count = len(image_features)
+        if count < _FEWEST_AT_ONCE:
+            # For few rows, matrix libraries add up in another order, which moves the last bit.
+            padding = (0, 0, 0, _FEWEST_AT_ONCE - count)
+            image_features = torch.nn.functional.pad(image_features, padding)
+        return self.encoder.logits(image_features, text_features)[:count].float().cpu()
+
+    @property
+    def context_length(self) -> int:
+        """Most tokens a text may have, start and end included."""
+        return self.encoder.context_length
+
+    def count_tokens(self, template: Template, classnames: Sequence[str]) -> int:
+        """Count the tokens of the longest text the template gives, start and end included."""
+        texts = [text for name in classnames for text in template.fill(name)]
+        return max(self.encoder.count_tokens(texts))
+
+
+class ImageFeatures(Protocol):
+    """Features of images in order, in memory or not; a tensor is one."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, images: slice, /) -> Tensor:
+        """The features of a range of images: [n, D]."""
+
+
+@runtime_checkable
+class EncodesTemplates(Protocol):
+    """What an encoder may offer beside the protocol: many templates in one go."""
+
+    def encode_templates(self, groups: Sequence[Sequence[str]]) -> Tensor:
+        """Encode groups of texts, one group per template: [G, C, D] unit length."""
+
+
+def image_chunks(images: int, classes: int) -> Iterator[slice]:
+    """Divide images into ranges whose logits are computed together, to bound the memory.
+
+    They depend on these two numbers alone, so that scores do not depend on the machine's memory.
+    """
+    size = min(IMAGES_AT_ONCE, max(_FEWEST_AT_ONCE, LOGITS_AT_ONCE // classes))
+    for start in range(0, images, size):
+        yield slice(start, min(start + size, images))
+
+
+def class_indices(classnames: Sequence[str], labels: Sequence[str]) -> list[int]:
+    """Find labels among the class names.
+
+    Raises:
+        ValueError: a label is none of them.
+    """
+    known = {name: index for index, name in enumerate(classnames)}
+    return [known[label] if label in known else class_index(classnames, label) for label in labels]
+
+
+def class_index(classnames: Sequence[str], label: object) -> int:
+    """Find a label among the class names.
+
+    Raises:
+        ValueError: the label is none of them.
+    """
+    for index, name in enumerate(classnames):
+        if name == label:
+            return index
+    some = ", ".join(classnames[:5])
+    raise ValueError(
+        f"The label {label!r} is none of the {len(classnames)} class names ({some}, ...). "
+        "Labels must be spelt as in CLIPClassifier(classnames=...)."
+    )
+
+
+def _ensemble(features: Sequence[Tensor]) -> Tensor:
+    import torch
+
+    if len(features) == 1:
+        return features[0]
+    return torch.nn.functional.normalize(torch.stack(list(features)).mean(dim=0), dim=-1)
+
+
+class _Memory:
+    """Features by key, of which those that were stored or read longest ago are forgotten.
+
+    Args:
+        size: most features; a value [C, D] counts as C.
+    """
+
+    def __init__(self, size: int) -> None:
+        self._size = size
+        self._count = 0
+        self._items: OrderedDict[Hashable, Tensor] = OrderedDict()
+
+    def __contains__(self, key: Hashable) -> bool:
+        return key in self._items
+
+    def __getitem__(self, key: Hashable) -> Tensor:
+        self._items.move_to_end(key)
+        return self._items[key]
+
+    def __setitem__(self, key: Hashable, features: Tensor) -> None:
+        self._items[key] = features
+        self._count += _count(features)
+        while self._count > self._size:
+            self._count -= _count(self._items.popitem(last=False)[1])
+
+
+def _count(features: Tensor) -> int:
+    return len(features) if features.ndim == 2 else 1

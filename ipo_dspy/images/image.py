@@ -1,0 +1,320 @@
+"""One image, whatever it comes as: opened as RGB, named for caches, sent to a language model."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import io
+import os
+import struct
+import zlib
+from pathlib import Path
+from typing import Any, TypeAlias
+from urllib.parse import unquote_to_bytes
+from urllib.request import url2pathname
+
+import dspy
+import pydantic
+from PIL import Image, ImageOps
+
+from ipo_dspy.images.errors import DataError, UnreadableImage
+
+ImageSource: TypeAlias = str | os.PathLike[str] | Image.Image | dspy.Image
+
+_FILE_SCHEME = "file://"
+_REMOTE_SCHEMES = ("http://", "https://")
+_URL_SCHEMES = ("data:", *_REMOTE_SCHEMES)
+_EXIF_ORIENTATION = 0x0112
+_FORMATS_LANGUAGE_MODELS_TAKE = {"PNG", "JPEG", "WEBP", "GIF"}
+_DECODING_ERRORS = (
+    OSError,
+    SyntaxError,
+    ValueError,
+    EOFError,
+    KeyError,
+    IndexError,
+    TypeError,
+    struct.error,
+    zlib.error,
+    Image.DecompressionBombError,
+)
+
+
+class ImageFile(dspy.Image):
+    """A `dspy.Image` that keeps the path of a file and reads it only when a language model asks.
+
+    Making one touches no file, so a data set of a million images stays a list of short strings.
+    Equality and hash are those of the absolute path.
+    """
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        # dspy.Image would read or refuse a path here; the field is set without asking it.
+        pydantic.BaseModel.__init__(self, url=Path(path).absolute().as_uri())
+
+    @property
+    def path(self) -> Path:
+        """The absolute path of the file."""
+        return Path(url2pathname(self.url.removeprefix(_FILE_SCHEME)))
+
+    def format(self) -> list[dict[str, Any]]:
+        """The file as the image part of a chat message, base64 encoded.
+
+        PNG, JPEG, WebP and GIF go as they are; any other format goes as PNG.
+
+        Raises:
+            UnreadableImage: the file is missing or no image.
+        """
+        content = _file_bytes(self.path)
+        try:
+            with Image.open(io.BytesIO(content)) as image:
+                image_format = image.format or ""
+        except _DECODING_ERRORS as error:
+            raise _unreadable(str(self.path), error) from error
+        if image_format in _FORMATS_LANGUAGE_MODELS_TAKE:
+            return _message_part(content, image_format)
+        return _message_part(_png(open_image(self)), "PNG")
+
+    def __repr__(self) -> str:
+        return f"ImageFile({str(self.path)!r})"
+
+
+class DatasetImage(dspy.Image):
+    """A `dspy.Image` that stands for one item of a dataset object and decodes it when used.
+
+    Attributes:
+        url: `dataset:TOKEN/INDEX`; the token tells datasets of one process apart.
+    """
+
+    _dataset: Any = pydantic.PrivateAttr()
+    _index: int = pydantic.PrivateAttr()
+    _column: str | int = pydantic.PrivateAttr()
+
+    def __init__(self, dataset: Any, index: int, column: str | int, token: str) -> None:
+        pydantic.BaseModel.__init__(self, url=f"dataset:{token}/{index}")
+        self._dataset, self._index, self._column = dataset, index, column
+
+    def __deepcopy__(self, memo: object = None) -> DatasetImage:
+        return self
+
+    def load(self) -> Image.Image:
+        """The image as its dataset gives it.
+
+        Raises:
+            DataError: the dataset gives something else than a PIL image.
+            UnreadableImage: the dataset cannot decode it.
+        """
+        try:
+            image = self._dataset[self._index][self._column]
+        except _DECODING_ERRORS as error:
+            raise _unreadable(f"image {self._index} of the dataset", error) from error
+        if not isinstance(image, Image.Image):
+            raise DataError(
+                f"image {self._index} of the dataset is a {type(image).__name__}, not a PIL image; "
+                "make the dataset without a transform, or cast the column to images"
+            )
+        return image
+
+    def format(self) -> list[dict[str, Any]]:
+        """The image as the image part of a chat message, a base64 encoded PNG."""
+        return _message_part(_png(open_image(self)), "PNG")
+
+    def __repr__(self) -> str:
+        return f"DatasetImage({self.url!r})"
+
+
+def open_image(source: ImageSource) -> Image.Image:
+    """The image as RGB, eight bits a channel, the way a person sees it.
+
+    Turned as its EXIF orientation says; transparent parts laid on white; 16-bit gray scaled to
+    eight bits; the first frame of an animation. CLIP's own preprocessing is a bare
+    `convert("RGB")`: the result is the same for opaque, upright 8-bit images, whereas that call
+    would show what is stored beneath transparent pixels, mostly black, and clip 16-bit gray.
+
+    Args:
+        source: a path, a PIL image, or a `dspy.Image`; text that starts with `data:`, `http://`
+            or `https://` is taken as `dspy.Image` takes it, and only then is anything fetched.
+
+    Raises:
+        UnreadableImage: missing, truncated, or in a format Pillow cannot decode.
+        TypeError: `source` is none of the above.
+    """
+    found = _resolve(source)
+    if isinstance(found, Image.Image):
+        return _as_rgb(found, "the image given")
+    content = _content(found)
+    try:
+        with Image.open(io.BytesIO(content)) as image:
+            image.load()
+            return _as_rgb(image, _name(found))
+    except UnreadableImage:
+        raise
+    except _DECODING_ERRORS as error:
+        raise _unreadable(_name(found), error) from error
+
+
+def check_image(path: str | os.PathLike[str]) -> None:
+    """Decode the whole file, as quickly as its format allows.
+
+    Raises:
+        UnreadableImage: missing, truncated, or in a format Pillow cannot decode.
+    """
+    try:
+        with Image.open(path) as image:
+            # A JPEG is read to its end but decoded at an eighth of its size.
+            image.draft("L", (1, 1))
+            image.load()
+    except _DECODING_ERRORS as error:
+        raise _unreadable(os.fspath(path), error) from error
+
+
+def image_key(source: ImageSource) -> str:
+    """A short text that names this image within one process, mostly without reading its content.
+
+    A file goes by absolute path, time of change and size, so an overwritten file gets a new key;
+    any other `dspy.Image` by its URL; a PIL image by its pixels.
+
+    Raises:
+        UnreadableImage: the file is missing.
+    """
+    if isinstance(source, DatasetImage):
+        key: str = source.url
+        return key
+    found = _resolve(source)
+    if isinstance(found, Image.Image):
+        return content_hash(found)
+    if isinstance(found, str):
+        return _digest(found.encode("utf-8"))
+    try:
+        status = found.stat()
+    except OSError as error:
+        raise _unreadable(str(found), error) from error
+    return f"{found.absolute()}:{status.st_mtime_ns}:{status.st_size}"
+
+
+def content_hash(source: ImageSource) -> str:
+    """A hash of what the image is, wherever it lies: 64 hexadecimal digits.
+
+    The bytes of the file, whether given as a path or encoded in a `dspy.Image`; size and RGB
+    pixels of a PIL image.
+
+    Raises:
+        UnreadableImage: missing or not to be fetched.
+    """
+    found = _resolve(source)
+    if isinstance(found, Image.Image):
+        rgb = open_image(found)
+        return _digest(f"{rgb.size}".encode() + rgb.tobytes())
+    return _digest(_content(found))
+
+
+def _png(image: Image.Image) -> bytes:
+    buffer = io.BytesIO()
+    image.save(buffer, format="PNG")
+    return buffer.getvalue()
+
+
+def _message_part(content: bytes, image_format: str) -> list[dict[str, Any]]:
+    encoded = base64.b64encode(content).decode("ascii")
+    url = f"data:{Image.MIME[image_format]};base64,{encoded}"
+    return [{"type": "image_url", "image_url": {"url": url}}]
+
+
+def _digest(content: bytes) -> str:
+    return hashlib.blake2b(content, digest_size=32).hexdigest()
+
+
+def _as_rgb(image: Image.Image, name: str) -> Image.Image:
+    try:
+        if image.getexif().get(_EXIF_ORIENTATION, 1) != 1:
+            image = ImageOps.exif_transpose(image)
+        if image.mode.startswith("I") or image.mode == "F":
+            image = _eight_bit(image)
+        if image.has_transparency_data:
+            layer = image.convert("RGBA")
+            white = Image.new("RGBA", layer.size, "white")
+            image = Image.alpha_composite(white, layer)
+        return image.convert("RGB")
+    except _DECODING_ERRORS as error:
+        raise _unreadable(name, error) from error
+
+
+def _eight_bit(image: Image.Image) -> Image.Image:
+    """Gray of 16 bits, 32 bits or floating point as gray of eight bits, white staying white."""
+    import numpy as np
+
+    values = np.nan_to_num(np.asarray(image, dtype=np.float64))
+    low, high = 0.0, 65535.0
+    if image.mode == "F":
+        high = 1.0 if values.max() <= 1.0 else 255.0
+    if values.min() < low or values.max() > high:
+        low, high = values.min(), values.max()
+    spread = (high - low) or 1.0
+    scaled = np.rint((values - low) * (255.0 / spread))
+    return Image.fromarray(scaled.astype(np.uint8), mode="L")
+
+
+def _resolve(source: ImageSource) -> Path | Image.Image | str:
+    """What the image really is: a file, a decoded image, or a URL."""
+    if isinstance(source, ImageFile):
+        return source.path
+    if isinstance(source, DatasetImage):
+        return source.load()
+    if isinstance(source, dspy.Image):
+        url: str = source.url
+        return url
+    if isinstance(source, Image.Image):
+        return source
+    if isinstance(source, str) and source.startswith(_URL_SCHEMES):
+        return source
+    if isinstance(source, str | os.PathLike):
+        return Path(source)
+    raise TypeError(
+        f"an image may be a path, a PIL image or a dspy.Image, not {type(source).__name__}"
+    )
+
+
+def _name(found: Path | str) -> str:
+    name = str(found)
+    return name if isinstance(found, Path) or len(name) <= 80 else f"{name[:60]}..."
+
+
+def _content(found: Path | str) -> bytes:
+    if isinstance(found, Path):
+        return _file_bytes(found)
+    if not found.startswith(_REMOTE_SCHEMES):
+        return _data_bytes(found)
+    try:
+        return _data_bytes(dspy.Image.from_url(found).url)
+    except OSError as error:
+        raise UnreadableImage(f"{found} cannot be fetched ({error}); check the address") from error
+
+
+def _file_bytes(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise _unreadable(str(path), error) from error
+
+
+def _data_bytes(url: str) -> bytes:
+    header, comma, body = url.partition(",")
+    if not header.startswith("data:") or not comma:
+        raise UnreadableImage(
+            f"{url[:60]!r} is no image that can be read here; "
+            "pass a local path, a data URI or an http(s) address"
+        )
+    if not header.endswith(";base64"):
+        return unquote_to_bytes(body)
+    try:
+        return base64.b64decode(body)
+    except binascii.Error as error:
+        raise _unreadable(f"{url[:60]}...", error) from error
+
+
+def _unreadable(name: str, error: Exception) -> UnreadableImage:
+    if isinstance(error, FileNotFoundError):
+        return UnreadableImage(f"there is no image file {name}; check the path")
+    return UnreadableImage(
+        f"{name} cannot be read as an image ({error}); replace it, or remove it from the data"
+    )

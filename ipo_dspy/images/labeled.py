@@ -1,0 +1,148 @@
+"""Images with their class names, and the ways to divide them."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import random
+from collections.abc import Callable, Hashable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import TypeVar
+
+import dspy
+
+from ipo_dspy.images.errors import DataError
+from ipo_dspy.images.image import content_hash
+
+_T = TypeVar("_T")
+
+
+@dataclass(frozen=True)
+class LabeledImages:
+    """Labelled images and the class names among which they are told apart.
+
+    Attributes:
+        examples: each with `image` (a `dspy.Image`, the input) and `label` (one of `classnames`).
+        classnames: display text of every class, in label order; also of classes without images.
+    """
+
+    examples: tuple[dspy.Example, ...]
+    classnames: tuple[str, ...]
+
+    def __len__(self) -> int:
+        return len(self.examples)
+
+    def __deepcopy__(self, memo: object) -> LabeledImages:
+        # Optimizers copy programs many times, and a program may hold its images.
+        return self
+
+    def few_shot(self, shots: int, seed: int | random.Random) -> LabeledImages:
+        """`shots` images of every class, as `sample_per_class` draws them.
+
+        Args:
+            shots: images per class, at least 1.
+            seed: seed of the sample, or a generator to go on with.
+
+        Raises:
+            ValueError: `shots` is below 1.
+        """
+        chosen = sample_per_class(self.examples, lambda example: example.label, shots, seed)
+        return LabeledImages(tuple(chosen), self.classnames)
+
+    def base_and_novel(self) -> tuple[LabeledImages, LabeledImages]:
+        """The first half of the classes, rounded up, and the rest, each with its images.
+
+        Raises:
+            DataError: there are fewer than two classes.
+        """
+        if len(self.classnames) < 2:
+            raise DataError("base and novel halves need at least two classes; there is one")
+        middle = math.ceil(len(self.classnames) / 2)
+        return self.only(self.classnames[:middle]), self.only(self.classnames[middle:])
+
+    def only(self, classnames: Iterable[str]) -> LabeledImages:
+        """The images of these classes, told apart among these classes alone."""
+        kept = tuple(classnames)
+        wanted = frozenset(kept)
+        return LabeledImages(tuple(e for e in self.examples if e.label in wanted), kept)
+
+    def split(self, fraction: float, seed: int) -> tuple[LabeledImages, LabeledImages]:
+        """Hold out a part of every class: (kept, held out), both in the order of these images.
+
+        Every class keeps at least one image and gives at least one; a class with a single image
+        keeps it, so the held-out part may lack classes, or be empty.
+
+        Args:
+            fraction: share of every class to hold out, between 0 and 1.
+            seed: seed of the draw.
+
+        Raises:
+            ValueError: `fraction` is not between 0 and 1.
+        """
+        if not 0 < fraction < 1:
+            raise ValueError(f"fraction must lie between 0 and 1, not {fraction}")
+        generator = random.Random(seed)
+        held_out: set[int] = set()
+        indices = range(len(self.examples))
+        for group in _groups(indices, lambda index: self.examples[index].label):
+            count = min(max(1, round(fraction * len(group))), len(group) - 1)
+            held_out.update(generator.sample(group, count))
+        kept = (e for i, e in enumerate(self.examples) if i not in held_out)
+        given = (e for i, e in enumerate(self.examples) if i in held_out)
+        return (
+            LabeledImages(tuple(kept), self.classnames),
+            LabeledImages(tuple(given), self.classnames),
+        )
+
+    def fingerprint(self) -> str:
+        """A hash of class names, labels and image content, in order; independent of paths.
+
+        Raises:
+            UnreadableImage: a file is missing.
+        """
+        digest = hashlib.blake2b(json.dumps(self.classnames).encode(), digest_size=32)
+        with ThreadPoolExecutor() as pool:
+            hashes = pool.map(content_hash, (example.image for example in self.examples))
+            for example, image_hash in zip(self.examples, hashes, strict=True):
+                digest.update(json.dumps([image_hash, example.label]).encode())
+        return digest.hexdigest()
+
+
+def labeled_image(image: dspy.Image, label: str) -> dspy.Example:
+    """One labelled image: `image` is the input, `label` the class name to be found."""
+    return dspy.Example(image=image, label=label).with_inputs("image")
+
+
+def sample_per_class(
+    items: Iterable[_T], label: Callable[[_T], Hashable], shots: int, seed: int | random.Random
+) -> list[_T]:
+    """`shots` items of every class, all of a class that has fewer.
+
+    The published samples of CoOp and its successors come out: classes in order of first
+    appearance, one `random.sample` each.
+
+    Args:
+        items: what to draw from, in the order of the published list.
+        label: the class of an item.
+        shots: items per class, at least 1.
+        seed: seed of the sample, or a generator to go on with.
+
+    Raises:
+        ValueError: `shots` is below 1.
+    """
+    if shots < 1:
+        raise ValueError(f"shots must be at least 1, not {shots}")
+    generator = seed if isinstance(seed, random.Random) else random.Random(seed)
+    chosen: list[_T] = []
+    for group in _groups(items, label):
+        chosen += generator.sample(group, shots) if len(group) >= shots else group
+    return chosen
+
+
+def _groups(items: Iterable[_T], label: Callable[[_T], Hashable]) -> list[list[_T]]:
+    groups: dict[Hashable, list[_T]] = {}
+    for item in items:
+        groups.setdefault(label(item), []).append(item)
+    return list(groups.values())

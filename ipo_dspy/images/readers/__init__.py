@@ -1,0 +1,1 @@
+"""Readers of what a user has: class folders, tables, datasets."""

@@ -1,0 +1,397 @@
+"""IPO as a DSPy optimizer: `IPOOptimizer(metric=clip_acc).compile(program)`."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import dspy
+from dspy.teleprompt import Teleprompter
+
+from ipo_dspy.errors import NO_LANGUAGE_MODEL, SearchStoppedError
+from ipo_dspy.programs.metrics import Metric, clip_acc
+from ipo_dspy.programs.predict import ZeroShotPredict, zero_shot_predictors
+from ipo_dspy.prompts.wording import INSTRUCTION_META_PROMPT, MetaPrompt
+from ipo_dspy.proposing.describers import Describer, NoDescriber, VocabularyDescriber
+from ipo_dspy.proposing.describing import describe_images, spread_images
+from ipo_dspy.proposing.prompt_model import PromptModel
+from ipo_dspy.proposing.proposer import Proposer
+from ipo_dspy.records import Trial
+from ipo_dspy.runs.budget import Budget, Plan, Spent
+from ipo_dspy.runs.identity import callable_name, digest, fingerprint
+from ipo_dspy.runs.journal import Journal, NoJournal
+from ipo_dspy.scoring.evaluate import CANDIDATE
+from ipo_dspy.scoring.scorers import Scorer, make_scorer
+from ipo_dspy.search.engine import Search, Settings
+from ipo_dspy.search.results import IPOResults, attach_results, detach_results
+from ipo_dspy.search.target import Target, initial_text, rules_for
+
+logger = logging.getLogger(__name__)
+
+
+class IPOOptimizer(Teleprompter):
+    """Interpretable prompt optimization (Du et al., NeurIPS 2024) for DSPy programs.
+
+    Searches a better CLIP template for the `CLIPPredict` in a program, or, where there is none,
+    better instructions for its language-model predictors: per step the prompt model sees a
+    meta-prompt, descriptions of the training images and the best prompts so far with loss and
+    accuracy, and writes new prompts, which are checked, scored and remembered.
+
+    Args:
+        metric: a DSPy metric; `clip_acc` and `clip_prob` are scored in tensors.
+        prompt_model: the language model that proposes, or what names one: `offline`, `hf:NAME`,
+            or a model of DSPy; None takes the configured one.
+        describer: what describes the training images, or what names it: `vocabulary` (the encoder
+            ranks visual words), `none`, `file:PATH`, `hf:NAME`, or a model of DSPy that sees
+            images; None takes `vocabulary`, and for language-model programs `none`.
+        proposer: a module with the fields of `ProposePrompt` that calls the configured language
+            model; None takes `Proposer`.
+        meta_prompt: the instructions to the prompt model; None takes `MetaPrompt()`, and for
+            language-model programs `INSTRUCTION_META_PROMPT`.
+        steps: steps of the search; None takes those of `budget`, which has 100 by default.
+        prompts_per_step: proposals of a step, each a call of its own.
+        history_size: how many scored prompts the prompt model sees.
+        images_described: most training images that are described, evenly spaced.
+        initial: the first template; None takes the student's.
+        temperature: of the proposals.
+        steady: keep `prompts_per_step` calls in flight all the time, each made from the history as
+            it stands, rather than step by step; for prompt models that take long to answer. Which
+            prompts are found then depends on the order in which answers arrive.
+        budget: further bounds.
+        most_failures: so many useless answers in a row end the search.
+        num_threads: most calls in flight; None takes DSPy's setting.
+        max_errors: so many examples on which program or metric raise make a prompt `failed`; None
+            takes DSPy's setting.
+        seed: numbers the calls, so that a repeated search makes the same ones.
+        run_dir: folder of the journal; a search that is begun again there goes on where it was.
+        track_stats: attach `candidate_programs`, `trial_logs` and `detailed_results`.
+        on_trial: called with every trial and what was spent so far.
+        callbacks: DSPy callbacks for `on_compile_start` and `on_compile_end`.
+    """
+
+    def __init__(
+        self,
+        metric: Metric = clip_acc,
+        *,
+        prompt_model: dspy.BaseLM | str | None = None,
+        describer: Describer | str | None = None,
+        proposer: dspy.Module | None = None,
+        meta_prompt: MetaPrompt | None = None,
+        steps: int | None = None,
+        prompts_per_step: int = 5,
+        history_size: int = 20,
+        images_described: int = 64,
+        initial: str | None = None,
+        temperature: float = 1.0,
+        steady: bool = False,
+        budget: Budget | None = None,
+        most_failures: int = 10,
+        num_threads: int | None = None,
+        max_errors: int | None = None,
+        seed: int = 0,
+        run_dir: str | Path | None = None,
+        track_stats: bool = True,
+        on_trial: Callable[[Trial, Spent], None] | None = None,
+        callbacks: Sequence[Any] | None = None,
+    ) -> None:
+        super().__init__()
+        for name, value in {
+            "prompts_per_step": prompts_per_step,
+            "history_size": history_size,
+            "images_described": images_described,
+            "most_failures": most_failures,
+        }.items():
+            at_least = 0 if name in {"history_size", "images_described"} else 1
+            if value < at_least:
+                raise ValueError(f"{name} must be at least {at_least}, got {value}.")
+        if not callable(metric):
+            raise ValueError(f"metric must be a function of (example, prediction), got {metric!r}.")
+        if proposer is not None and any(p.lm is not None for p in proposer.predictors()):
+            raise ValueError(
+                "The proposer has a language model of its own, whose calls could not be told apart "
+                "in DSPy's cache. Pass the model as prompt_model and call proposer.set_lm(None)."
+            )
+        self.metric = metric
+        self.prompt_model = prompt_model
+        self.describer = describer
+        self.proposer = proposer
+        self.meta_prompt = meta_prompt
+        self.prompts_per_step = prompts_per_step
+        self.history_size = history_size
+        self.images_described = images_described
+        self.initial = initial
+        self.temperature = temperature
+        self.steady = steady
+        self.budget = budget or Budget()
+        if steps is not None:
+            self.budget = replace(self.budget, steps=steps)
+        self.most_failures = most_failures
+        self.num_threads = num_threads
+        self.max_errors = max_errors
+        self.seed = seed
+        self.run_dir = None if run_dir is None else Path(run_dir)
+        self.track_stats = track_stats
+        self.on_trial = on_trial
+        self.callbacks = list(callbacks or [])
+
+    def get_params(self) -> dict[str, Any]:
+        """Give the settings; changing the answer changes nothing here."""
+        return dict(self.__dict__)
+
+    def compile(
+        self,
+        student: dspy.Module,
+        *,
+        trainset: Sequence[dspy.Example] | None = None,
+        teacher: dspy.Module | None = None,
+        valset: Sequence[dspy.Example] | None = None,
+    ) -> dspy.Module:
+        """Search, and give a copy of the student with the best prompt.
+
+        The student is not changed and its encoder is shared. The kept prompt has the highest
+        training accuracy, ties going to the lower loss; with a `valset`, its accuracy and loss
+        decide.
+
+        Args:
+            student: a `CLIPClassifier`, any program around one, or a program of predictors.
+            trainset: examples to search on; None takes `student.trainset`.
+            teacher: not used; taken because other optimizers take one.
+            valset: examples that decide which prompt is kept.
+
+        Raises:
+            ValueError: there is no training set, no predictor or no prompt model, or the initial
+                prompt breaks a rule.
+            SearchStoppedError: the prompt model cannot be used, or gave useless answers in a row.
+            JournalError: the run folder belongs to another search or cannot be written.
+        """
+        examples = _training_examples(student, trainset)
+        lm = self._language_model()
+        program = student.deepcopy()
+        detach_results(program)
+        describer = self._describer(program)
+        spent = Spent()
+        with (
+            self._open_journal(program, examples, valset, lm, describer) as journal,
+            _said_how_to_go_on(journal),
+            dspy.context(trace=None),
+        ):
+            targets = self._targets(program, examples, valset)
+            descriptions = describe_images(
+                describer,
+                self.images_to_describe(examples),
+                [name for p in zero_shot_predictors(program).values() for name in p.classnames],
+                journal,
+                self.most_failures,
+            )
+            proposer = self.proposer or Proposer(self._meta_prompt(program).signature())
+            search = Search(
+                targets,
+                PromptModel(lm, proposer, self.temperature, self.seed),
+                self._settings(descriptions),
+                journal,
+                self._listen,
+                spent,
+            )
+            search.run()
+        found = IPOResults(tuple(search.trials), search.best, search.spent, search.ended_by)
+        if found.useless is not None:
+            logger.warning(
+                "None of the %d answers of %r could be used; the last one: %s.",
+                len(found.trials) - len(targets),
+                lm.model,
+                found.useless.reason,
+            )
+        if self.track_stats:
+            attach_results(program, found)
+        return program
+
+    def plan(self, student: dspy.Module, *, trainset: Sequence[dspy.Example] | None = None) -> Plan:
+        """Work out how many calls and about how many tokens `compile` takes, making none."""
+        examples = _training_examples(student, trainset)
+        meta_prompt = self._meta_prompt(student)
+        calls = self.budget.steps * self.prompts_per_step
+        if self.budget.calls is not None:
+            calls = min(calls, self.budget.calls)
+        return Plan.estimate(
+            calls=calls,
+            instructions=[meta_prompt.task, meta_prompt.scores, meta_prompt.goal],
+            descriptions=len(self.images_to_describe(examples)),
+            calls_per_image=self._describer(student).calls_per_image,
+            history_size=self.history_size,
+        )
+
+    def images_to_describe(self, trainset: Sequence[dspy.Example]) -> list[object]:
+        """Pick the images that are described: at most `images_described`, at even distances."""
+        return spread_images(trainset, self.images_described)
+
+    def _language_model(self) -> dspy.BaseLM:
+        lm = self.prompt_model or dspy.settings.lm
+        if lm is None:
+            raise ValueError(NO_LANGUAGE_MODEL)
+        if not isinstance(lm, str):
+            return lm
+        from ipo_dspy.proposing.models import language_model
+
+        return language_model(lm)
+
+    def _describer(self, program: dspy.Module) -> Describer:
+        chosen = self.describer
+        if isinstance(chosen, str):
+            from ipo_dspy.proposing.describer_spec import make_describer
+
+            chosen = make_describer(chosen)
+        if chosen is not None:
+            return chosen
+        clip = zero_shot_predictors(program)
+        return VocabularyDescriber(next(iter(clip.values())).zero_shot) if clip else NoDescriber()
+
+    def _meta_prompt(self, program: dspy.Module) -> MetaPrompt:
+        if self.meta_prompt is not None:
+            return self.meta_prompt
+        return MetaPrompt() if zero_shot_predictors(program) else INSTRUCTION_META_PROMPT
+
+    def _settings(self, descriptions: Sequence[str]) -> Settings:
+        return Settings(
+            descriptions=descriptions,
+            prompts_per_step=self.prompts_per_step,
+            history_size=self.history_size,
+            num_threads=self.num_threads or dspy.settings.num_threads,
+            steady=self.steady,
+            budget=self.budget,
+            most_failures=self.most_failures,
+        )
+
+    def _targets(
+        self,
+        program: dspy.Module,
+        trainset: Sequence[dspy.Example],
+        valset: Sequence[dspy.Example] | None,
+    ) -> list[Target]:
+        predictors = zero_shot_predictors(program) or dict(program.named_predictors())
+        if not predictors:
+            raise ValueError(
+                f"{type(program).__name__} has no predictor to optimise; expected a CLIPClassifier "
+                "or a program with at least one dspy.Predict."
+            )
+        meta_prompt = self._meta_prompt(program)
+        key = "eval_train" if valset else CANDIDATE
+        targets = []
+        for name, predictor in predictors.items():
+            rules = rules_for(predictor)
+            target = Target(
+                name=name,
+                predictor=predictor,
+                rules=rules,
+                meta_prompt=meta_prompt,
+                training=self._scorer(program, name, trainset, key),
+                validation=self._scorer(program, name, valset, CANDIDATE) if valset else None,
+            )
+            target.use(initial_text(predictor, rules, self.initial))
+            targets.append(target)
+        return targets
+
+    def _scorer(
+        self, program: dspy.Module, name: str, examples: Sequence[dspy.Example], metric_key: str
+    ) -> Scorer:
+        return make_scorer(
+            program, name, examples, self.metric, self.num_threads, self.max_errors, metric_key
+        )
+
+    def _open_journal(
+        self,
+        program: dspy.Module,
+        trainset: Sequence[dspy.Example],
+        valset: Sequence[dspy.Example] | None,
+        lm: dspy.BaseLM,
+        describer: Describer,
+    ) -> Journal | NoJournal:
+        if self.run_dir is None:
+            return NoJournal()
+        clip = zero_shot_predictors(program)
+        proposer = (self.proposer or Proposer()).dump_state()
+        return Journal(
+            self.run_dir,
+            {
+                "version": _version(),
+                "seed": self.seed,
+                "prompt_model": lm.model,
+                "describer": describer.spec,
+                "encoder": [predictor.zero_shot.encoder.spec for predictor in clip.values()],
+                # The same name may stand for other weights or another precision.
+                "encoder_weights": digest([_fingerprint(p) for p in clip.values()]),
+                "class_names": digest([repr(predictor.classnames) for predictor in clip.values()]),
+                "demo_cache": [
+                    [repr(p.demo_cache), fingerprint(p.demos)]
+                    for p in clip.values()
+                    if p.demo_cache is not None
+                ],
+                "training_images": fingerprint(trainset),
+                "validation_images": fingerprint(valset or []),
+                "initial": self.initial or [p.signature.instructions for p in program.predictors()],
+                "metric": callable_name(self.metric),
+                "program": type(program).__qualname__,
+                "language_models": [
+                    getattr(predictor.lm or dspy.settings.lm, "model", None)
+                    for predictor in program.predictors()
+                    if not isinstance(predictor, ZeroShotPredict)
+                ],
+                "prompts_per_step": self.prompts_per_step,
+                "history_size": self.history_size,
+                "images_described": self.images_described,
+                "temperature": self.temperature,
+                "steady": self.steady,
+                "meta_prompt": digest([repr(self._meta_prompt(program)), repr(proposer)]),
+            },
+        )
+
+    def _listen(self, trial: Trial, spent: Spent) -> None:
+        score = trial.score
+        if score is None:
+            logger.info("step %d: %s (%s): %r", trial.step, trial.state, trial.reason, trial.text)
+        else:
+            logger.info(
+                "step %d: accuracy %.2f, loss %.4f: %r",
+                trial.step,
+                score.accuracy,
+                score.loss,
+                trial.text,
+            )
+        if self.on_trial is not None:
+            self.on_trial(trial, spent)
+
+
+@contextmanager
+def _said_how_to_go_on(journal: Journal | NoJournal) -> Iterator[None]:
+    """Add to the sentence of a stopped search what was kept."""
+    try:
+        yield
+    except SearchStoppedError as error:
+        raise SearchStoppedError(f"{error} {journal.how_to_go_on}") from error.__cause__
+
+
+def _version() -> str:
+    from ipo_dspy import __version__
+
+    return __version__
+
+
+def _training_examples(
+    student: dspy.Module, trainset: Sequence[dspy.Example] | None
+) -> Sequence[dspy.Example]:
+    examples = getattr(student, "trainset", None) if trainset is None else trainset
+    if not examples:
+        raise ValueError(
+            "There is no training set. Pass compile(program, trainset=[dspy.Example(image=..., "
+            "label=...).with_inputs('image'), ...]) or make the program with "
+            "CLIPClassifier.from_folder(...), which brings its own."
+        )
+    return list(examples)
+
+
+def _fingerprint(predictor: ZeroShotPredict) -> str:
+    encoder = predictor.zero_shot.encoder
+    return str(getattr(encoder, "image_fingerprint", encoder.spec))

@@ -1,0 +1,324 @@
+"""Zero-shot classification as a `dspy.Predict`: what DSPy asks of a predictor, without an LM."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from copy import deepcopy
+from typing import TYPE_CHECKING, Any, Self
+
+import dspy
+from dspy.signatures.signature import ensure_signature
+
+from ipo_dspy.features.embedder import Probabilities, ZeroShot
+from ipo_dspy.programs.tip_adapter import DemoCache, LabelledDemos, loaded_demos, saved_demos
+from ipo_dspy.prompts.template import DEFAULT_TEMPLATE, Template
+from ipo_dspy.prompts.template_reader import TemplateReader, says_nothing
+from ipo_dspy.prompts.wording import ClassifyImage
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from ipo_dspy.encoders.base import Encoder
+
+
+class ZeroShotPredict(dspy.Predict):
+    """The machinery of `CLIPPredict`.
+
+    `CLIPPredict` itself stays short, because optimizers paste the source of a program's own
+    classes, and of no base class, into what they ask a language model.
+
+    Args:
+        classnames: the names of the classes, in the order of the logits.
+        clip: an encoder, its spec for `load_encoder`, or a `ZeroShot` to share.
+        template: the first template; None takes the signature's instructions, or where they say
+            nothing `a photo of a <CLASS>.`
+        signature: a signature with one image among its inputs; its last output is the class name.
+        top_k: how many classes `scores` lists.
+        demo_cache: how demos count; None leaves them without effect.
+
+    Raises:
+        ValueError: there are no class names, one is empty, or one comes twice; or it is not clear
+            which input of the signature is the image.
+        InvalidTemplateError: `template` is not one.
+    """
+
+    signature: type[dspy.Signature]
+
+    def __init__(
+        self,
+        classnames: Sequence[str],
+        clip: str | Encoder | ZeroShot = "demo",
+        template: str | Template | None = None,
+        *,
+        signature: str | type[dspy.Signature] = ClassifyImage,
+        top_k: int = 5,
+        demo_cache: DemoCache | None = None,
+    ) -> None:
+        declared: type[dspy.Signature] = ensure_signature(signature)
+        self.classnames = _checked(classnames)
+        self.zero_shot = _zero_shot(clip)
+        self._reader = TemplateReader(self.zero_shot, self.classnames)
+        text = declared.instructions
+        if template is not None:
+            text = Template(str(template)).text
+        elif says_nothing(text):
+            text = DEFAULT_TEMPLATE.text
+        # Always a class of its own, since some optimizers write into the signature class.
+        super().__init__(declared.with_instructions(text))
+        self.top_k = top_k
+        self.demo_cache = demo_cache
+        image_field(self.signature)
+
+    @property
+    def template(self) -> Template:
+        """The template in use: the instructions, repaired where they are none."""
+        return self.template_of(self.signature)
+
+    @property
+    def effective_templates(self) -> tuple[str, ...]:
+        """The single-slot lines in use; more than one are an ensemble."""
+        return self.template.lines
+
+    @property
+    def repairs(self) -> Mapping[str, str]:
+        """The instruction texts that were no templates, each with what was used instead.
+
+        Counts for this predictor and all its copies, so also for what an optimizer only tried.
+        """
+        return self._reader.repairs
+
+    def template_of(self, signature: type[dspy.Signature]) -> Template:
+        """Read the template of a signature, repairing its instructions where they are none."""
+        return self._reader.read(signature.instructions)
+
+    def forward(self, **kwargs: Any) -> dspy.Prediction:
+        """Classify one image: a path, a PIL image or a `dspy.Image`.
+
+        Returns:
+            `scores`, the `top_k` most probable classes with their probabilities, and the class
+            name under the name of the signature's last output.
+        """
+        signature = ensure_signature(kwargs.pop("signature", None) or self.signature)
+        demos = kwargs.pop("demos", None)
+        record = kwargs.pop("_trace", True)
+        for name in ("config", "lm"):
+            kwargs.pop(name, None)
+        field = image_field(signature)
+        if field not in kwargs:
+            raise ValueError(
+                f"{type(self).__name__} expects {field}=..., a path, a PIL image or a dspy.Image."
+            )
+        [prediction] = self.predict_batch([kwargs[field]], signature=signature, demos=demos)
+        trace = dspy.settings.trace
+        if record and trace is not None and dspy.settings.max_trace_size > 0:
+            if len(trace) >= dspy.settings.max_trace_size:
+                trace.pop(0)
+            trace.append((self, dict(kwargs), prediction))
+        return prediction
+
+    async def aforward(self, **kwargs: Any) -> dspy.Prediction:
+        """Classify one image; the work is done in the calling thread."""
+        return type(self).forward(self, **kwargs)
+
+    def predict_batch(
+        self,
+        images: Sequence[object],
+        signature: type[dspy.Signature] | None = None,
+        demos: Sequence[Mapping[str, Any]] | None = None,
+    ) -> list[dspy.Prediction]:
+        """Classify many images in one go; leaves no trace.
+
+        Args:
+            images: paths, PIL images or `dspy.Image`s.
+            signature: its instructions are the template; None takes the predictor's own.
+            demos: what the cache holds, if there is one; None takes the predictor's own.
+        """
+        if not images:
+            return []
+        signature = signature or self.signature
+        features = self.zero_shot.image_features(images)
+        logits = self.logits(features, self.template_of(signature))
+        if self.demo_cache is not None:
+            logits = logits + self._demo_logits(features, signature, demos)
+        return self.predictions(logits, label_field(signature))
+
+    def logits(self, image_features: Tensor, template: Template) -> Tensor:
+        """Compare [N, D] image features with the template's classes: [N, C]."""
+        texts = self.zero_shot.text_features(template, self.classnames)
+        return self.zero_shot.logits(image_features, texts)
+
+    def _demo_logits(
+        self,
+        image_features: Tensor,
+        signature: type[dspy.Signature],
+        demos: Sequence[Mapping[str, Any]] | None,
+    ) -> Tensor | float:
+        given = self.demos if demos is None else demos
+        image, label = image_field(signature), label_field(signature)
+        usable = LabelledDemos.of(given, image, label, self.classnames)
+        if self.demo_cache is None or not usable.images:
+            return 0.0
+        import torch
+
+        demo_features = self.zero_shot.image_features(usable.images)
+        one_hot = torch.eye(len(self.classnames))[list(usable.classes)]
+        return self.demo_cache.logits(image_features, demo_features, one_hot)
+
+    def predictions(self, logits: Tensor, label: str = "label") -> list[dspy.Prediction]:
+        """Turn [N, C] logits into N predictions, the class name under `label`."""
+        probabilities = logits.softmax(dim=-1)
+        top = probabilities.topk(min(self.top_k, len(self.classnames)), dim=-1)
+        # Ties must fall as in `clip_acc.from_logits`, which sees only logits.
+        best = logits.argmax(dim=-1).tolist()
+        result = []
+        rows = zip(
+            best, top.indices.tolist(), top.values.tolist(), probabilities.numpy(), strict=True
+        )
+        for index, top_indices, top_values, row in rows:
+            scores = {
+                self.classnames[i]: value for i, value in zip(top_indices, top_values, strict=True)
+            }
+            # `dspy.majority` votes on the last key.
+            prediction = dspy.Prediction({"scores": scores, label: self.classnames[index]})
+            prediction._probabilities = Probabilities(self.classnames, row, label)
+            result.append(prediction)
+        return result
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        # Optimizers may set a language model, which is never called: copies share it.
+        new = type(self).__new__(type(self))
+        memo[id(self)] = new
+        new.__setstate__(deepcopy(self.__getstate__(), memo))
+        new.lm = self.lm
+        return new
+
+    def __getstate__(self) -> dict[str, Any]:
+        # What is pickled holds no language model, and so no key.
+        return {**super().__getstate__(), "lm": None}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        # InferRules writes into the signature class in place: every copy needs a class of its own.
+        super().__setstate__(state)
+        self.signature = self.signature.with_instructions(self.signature.instructions)
+
+    def dump_state(self, json_mode: bool = True) -> dict[str, Any]:
+        """Give what `load_state` needs: template, class names and encoder spec; no weights.
+
+        Demos come along where the cache makes them count: files by their path, other images whole.
+        """
+        cache = self.demo_cache
+        image, label = image_field(self.signature), label_field(self.signature)
+        return {
+            "traces": [],
+            "train": [],
+            "demos": [] if cache is None else saved_demos(self.demos, image, label),
+            "lm": None,
+            "signature": self.signature.dump_state(),
+            "clip": {
+                "encoder": self.zero_shot.encoder.spec,
+                "classnames": list(self.classnames),
+                "top_k": self.top_k,
+                "demo_cache": cache and {"weight": cache.weight, "sharpness": cache.sharpness},
+            },
+        }
+
+    def load_state(self, state: dict[str, Any], *, allow_unsafe_lm_state: bool = False) -> Self:
+        """Take over a saved template, its class names, its encoder and its demos.
+
+        Raises:
+            ValueError: the state was not saved by a `CLIPPredict`.
+        """
+        clip = state.get("clip")
+        if clip is None:
+            raise ValueError(
+                "This state was not saved by a CLIPPredict: it names no class names and encoder."
+            )
+        super().load_state({key: value for key, value in state.items() if key != "clip"})
+        self.demos = loaded_demos(state["demos"], image_field(self.signature))
+        self.classnames = _checked(clip["classnames"])
+        self.top_k = clip["top_k"]
+        cache = clip.get("demo_cache")
+        self.demo_cache = None if cache is None else DemoCache(**cache)
+        if clip["encoder"] != self.zero_shot.encoder.spec:
+            self.zero_shot = _zero_shot(clip["encoder"])
+        self._reader = TemplateReader(self.zero_shot, self.classnames)
+        return self
+
+
+def zero_shot_predictors(program: dspy.Module) -> dict[str, ZeroShotPredict]:
+    """Find the predictors of a program whose instructions are templates, by name."""
+    return {n: p for n, p in program.named_predictors() if isinstance(p, ZeroShotPredict)}
+
+
+def image_field(signature: type[dspy.Signature]) -> str:
+    """Name the input that is the image.
+
+    Raises:
+        ValueError: no input or several could be it.
+    """
+    inputs = signature.input_fields
+    typed = [name for name, field in inputs.items() if _holds_image(field.annotation)]
+    for names in (typed, [name for name in inputs if name == "image"], list(inputs)):
+        if len(names) == 1:
+            return names[0]
+    raise ValueError(
+        f"Which of the inputs {', '.join(inputs) or '(none)'} is the image? Annotate one, and only "
+        "one, with dspy.Image."
+    )
+
+
+def label_field(signature: type[dspy.Signature]) -> str:
+    """Name the output that is the class name: the last one.
+
+    Raises:
+        ValueError: there is no output.
+    """
+    if not signature.output_fields:
+        raise ValueError("The signature has no output; expected one for the class name.")
+    return list(signature.output_fields)[-1]
+
+
+def _holds_image(annotation: object) -> bool:
+    return isinstance(annotation, type) and issubclass(annotation, dspy.Image)
+
+
+def _checked(classnames: Sequence[str]) -> tuple[str, ...]:
+    if isinstance(classnames, str):
+        raise ValueError(f"Expected a list of class names, got the single text {classnames!r}.")
+    names = tuple(classnames)
+    if not names:
+        raise ValueError("Expected at least one class name, got none.")
+    empty = [index for index, name in enumerate(names) if not name.strip()]
+    if empty:
+        raise ValueError(f"Class name number {empty[0]} is empty; give every class a name.")
+    seen: set[str] = set()
+    for name in names:
+        if name in seen:
+            raise ValueError(f"The class name {name!r} comes twice; class names must differ.")
+        seen.add(name)
+    return names
+
+
+_ENCODER_MEMBERS = (
+    "spec",
+    "context_length",
+    "encode_images",
+    "encode_texts",
+    "count_tokens",
+    "logits",
+)
+
+
+def _zero_shot(clip: str | Encoder | ZeroShot) -> ZeroShot:
+    if isinstance(clip, ZeroShot):
+        return clip
+    if isinstance(clip, str):
+        from ipo_dspy.encoders import load_encoder
+
+        clip = load_encoder(clip)
+    if lacking := [name for name in _ENCODER_MEMBERS if not hasattr(clip, name)]:
+        raise ValueError(
+            f"Expected an encoder or its spec, got a {type(clip).__name__} without "
+            f"{', '.join(lacking)}; ipo_dspy.Encoder lists what an encoder has."
+        )
+    return ZeroShot(clip)

@@ -1,0 +1,166 @@
+"""Every word that is ever sent to a language model."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import dspy
+
+from ipo_dspy.prompts.template import SLOT
+from ipo_dspy.records import ScoredPrompt
+
+
+class ClassifyImage(dspy.Signature):
+    """a photo of a <CLASS>."""
+
+    image: dspy.Image = dspy.InputField(desc="the image to classify")
+    label: str = dspy.OutputField(
+        desc="the class whose name, put into the instruction text, fits the image best. "
+        f"The instruction is a CLIP prompt template: one short phrase that describes an image and "
+        f"keeps the placeholder {SLOT} exactly once; it is no instruction to a language model"
+    )
+
+
+class DescribeImage(dspy.Signature):
+    """Please describe the image in detail. Do not give the name of the object's class."""
+
+    image: dspy.Image = dspy.InputField()
+    description: str = dspy.OutputField(
+        desc="what is seen: medium, material, colours, lighting, viewpoint, setting"
+    )
+
+
+class ProposePrompt(dspy.Signature):
+    """Propose one new prompt, following the meta-prompt."""
+
+    meta_prompt: str = dspy.InputField(desc="the task, how prompts are scored, and the goal")
+    image_descriptions: list[str] = dspy.InputField(desc="what the training images look like")
+    scored_history: list[ScoredPrompt] = dspy.InputField(
+        desc="earlier prompts, worst first and best last; loss is 0 or more and lower is better, "
+        "accuracy is 0 to 100 and higher is better"
+    )
+    prompt: str = dspy.OutputField(desc="the new prompt alone, on one line, without quotes")
+
+
+SECTIONS = ("meta_prompt", "image_descriptions", "scored_history")
+
+
+@dataclass(frozen=True)
+class MetaPrompt:
+    """The three instructions to the prompt model and the order of its sections.
+
+    `order` is a permutation of `SECTIONS`. The substance of the instructions is that of IPO's
+    instructions 1 to 3 (Du et al., NeurIPS 2024, figures 2 to 5), for any data set.
+
+    Raises:
+        ValueError: `order` is not a permutation of the three sections.
+    """
+
+    task: str = (
+        f"The task is to classify images by comparing them with texts. {SLOT} stands for the name "
+        f"of a class, and every prompt must contain {SLOT} exactly once. The image descriptions "
+        "tell what the training images look like."
+    )
+    scores: str = (
+        "The scored history lists earlier prompts with their scores on the training images. The "
+        "loss is 0 or greater, and the accuracy lies between 0 and 100."
+    )
+    goal: str = (
+        "Write one prompt that differs from every prompt in the history and has a lower loss and a "
+        "higher accuracy than all of them. It should be concise, effective, and apply to all "
+        "classes in general."
+    )
+    order: tuple[str, ...] = SECTIONS
+
+    def __post_init__(self) -> None:
+        if sorted(self.order) != sorted(SECTIONS):
+            raise ValueError(
+                f"MetaPrompt.order must list each of {', '.join(SECTIONS)} once, "
+                f"got {self.order!r}."
+            )
+
+    def render(self, *, limit: str, refusals: Sequence[tuple[str, str]]) -> str:
+        """Join the instructions, the length limit and what was wrong with refused prompts."""
+        parts = [self.task, self.scores, self.goal]
+        if limit:
+            parts.append(limit)
+        if refusals:
+            lines = [f"- {text!r}: {reason}" for text, reason in refusals]
+            parts.append("\n".join(["These proposals were refused; avoid their faults:", *lines]))
+        return "\n\n".join(parts)
+
+    def signature(self, signature: type[dspy.Signature] = ProposePrompt) -> type[dspy.Signature]:
+        """Put the input fields of a proposal signature into this order."""
+        fields = signature.fields
+        first = [name for name in self.order if name in fields]
+        names = [*first, *(name for name in fields if name not in first)]
+        return dspy.Signature(
+            {name: (fields[name].annotation, fields[name]) for name in names},
+            signature.instructions,
+        )
+
+
+INSTRUCTION_META_PROMPT = MetaPrompt(
+    task="The task is to write the instruction that a language model follows in one step of a "
+    "program. The image descriptions, where there are any, tell what the inputs look like.",
+    scores="The scored history lists earlier instructions with their scores on training examples. "
+    "The loss is 0 or greater, and the accuracy lies between 0 and 100.",
+    goal="Write one instruction that differs from every instruction in the history and has a lower "
+    "loss and a higher accuracy than all of them. It should be concise, effective, and apply to "
+    "all examples in general.",
+)
+"""The meta-prompt for programs of language-model predictors."""
+
+
+def token_limit(tokens: int) -> str:
+    """Tell the prompt model how long a prompt may be."""
+    words = tokens * 3 // 4
+    return (
+        f"A prompt may have at most {tokens} tokens besides the class name (about {words} words)."
+    )
+
+
+TEMPLATE_RULES = (
+    "The text to write is a CLIP prompt template, not an instruction to a language model: one "
+    "short phrase that describes how the images look (medium, material, colours, lighting, "
+    f"viewpoint), on one line, that keeps the placeholder {SLOT} exactly once. Every class name "
+    f"is put in the place of {SLOT}, and an image belongs to the class whose phrase fits it best. "
+    "Questions, rules, advice and lists of class names do not help."
+)
+"""What an optimizer's language model has to know about the text it improves."""
+
+PROPOSE_TEMPLATE = (
+    "I classify images with CLIP. You are given the prompt template in use, called the current "
+    "instruction, along with examples of images, the classes they were given, and whether those "
+    f"were right.\n\n{TEMPLATE_RULES}\n\n"
+    "Look at what the images have in common, whatever their class, and write a new template that "
+    "describes it better. It has to apply to all classes. Answer with the template alone."
+)
+"""The task of GEPA's proposer for a predictor whose instructions are a CLIP template."""
+
+
+def classification_feedback(
+    label: Any, predicted: Any, scores: Mapping[str, float], *, of_template: bool
+) -> str:
+    """Say how a zero-shot prediction went, and where a template is optimised, what that is.
+
+    Args:
+        label: what the image shows.
+        predicted: what was predicted.
+        scores: probabilities of the best classes.
+        of_template: whether a template is optimised.
+    """
+    verdict = (
+        f"Right: {label!r}."
+        if predicted == label
+        else f"Wrong: predicted {predicted!r}, but the image shows {label!r}."
+    )
+    seen = ", ".join(f"{name} {value:.2f}" for name, value in scores.items())
+    parts = [verdict]
+    if seen:
+        parts.append(f"Best classes: {seen}.")
+    if of_template:
+        parts.append(TEMPLATE_RULES)
+    return " ".join(parts)

@@ -1,0 +1,1 @@
+"""Questions to models: descriptions of images and proposals of prompts."""

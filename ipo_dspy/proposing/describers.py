@@ -1,0 +1,206 @@
+"""Texts about the training images, made once, for the prompt model to read."""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextvars import copy_context
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar, Protocol
+
+import dspy
+
+from ipo_dspy.features.embedder import ZeroShot
+from ipo_dspy.prompts.vocabulary import VOCABULARY
+from ipo_dspy.prompts.wording import DescribeImage
+from ipo_dspy.proposing.ask import NO_ANSWER, ask
+from ipo_dspy.records import Description
+
+logger = logging.getLogger(__name__)
+
+MASK = "object"
+"""What stands for a class name that slipped into a description."""
+
+
+class Describer(Protocol):
+    """Makes one text for each image."""
+
+    @property
+    def spec(self) -> str:
+        """Names the describer and its settings in the journal."""
+
+    @property
+    def calls_per_image(self) -> int:
+        """How many calls of a paid model one description takes."""
+
+    def describe(self, images: Mapping[int, object]) -> Iterator[Description]:
+        """Describe images, each under its number, in the order in which the texts arrive."""
+
+
+@dataclass(frozen=True)
+class LMDescriber:
+    """Asks a vision model the question of `DescribeImage`, several images at the same time.
+
+    Args:
+        lm: a `dspy.LM` that takes images.
+        num_threads: how many calls may be out at once.
+        temperature: of the calls; the paper's descriptions were sampled at 0.7. None leaves it to
+            the model, as some take no other than their own.
+    """
+
+    lm: dspy.BaseLM
+    num_threads: int = 8
+    temperature: float | None = 0.7
+    calls_per_image: ClassVar[int] = 1
+
+    @property
+    def spec(self) -> str:
+        """The model's name, and the temperature unless it is the model's own."""
+        sampled = "" if self.temperature is None else f", temperature {self.temperature:g}"
+        return f"lm:{self.lm.model}{sampled}"
+
+    def describe(self, images: Mapping[int, object]) -> Iterator[Description]:
+        """Describe images; see `Describer.describe`.
+
+        Raises:
+            SearchStoppedError: the model cannot be used at all.
+        """
+        with ThreadPoolExecutor(self.num_threads) as pool:
+            futures = [
+                pool.submit(copy_context().run, self._ask, index, image)
+                for index, image in images.items()
+            ]
+            try:
+                for future in as_completed(futures):
+                    yield future.result()
+            finally:
+                pool.shutdown(cancel_futures=True)
+
+    def _ask(self, index: int, image: object) -> Description:
+        lm = self.lm.copy(temperature=self.temperature)
+        answer = ask(lm, dspy.Predict(DescribeImage), "description", {"image": _for_lm(image)})
+        if answer.text is not None and not answer.text.strip():
+            return Description(index=index, error=NO_ANSWER)
+        return Description(index=index, text=answer.text, error=answer.error)
+
+
+@dataclass(frozen=True)
+class VocabularyDescriber:
+    """Lets the encoder rank a vocabulary of visual words for each image; needs no vision model.
+
+    Args:
+        zero_shot: the encoder with its kept features.
+        words: how many of the best words describe an image.
+    """
+
+    zero_shot: ZeroShot
+    words: int = 8
+    calls_per_image: ClassVar[int] = 0
+
+    @property
+    def spec(self) -> str:
+        """The number of words."""
+        return f"vocabulary:{self.words}"
+
+    def describe(self, images: Mapping[int, object]) -> Iterator[Description]:
+        """Describe images by their best words, best first, with commas between them."""
+        import torch
+
+        words = [word for group in VOCABULARY.values() for word in group]
+        with torch.inference_mode():
+            texts = self.zero_shot.encoder.encode_texts(words)
+            logits = self.zero_shot.logits(
+                self.zero_shot.image_features(list(images.values())), texts
+            )
+            best = logits.topk(min(self.words, len(words)), dim=-1).indices.tolist()
+        for index, row in zip(images, best, strict=True):
+            yield Description(index=index, text=", ".join(words[word] for word in row))
+
+
+@dataclass(frozen=True)
+class FileDescriber:
+    """Reads descriptions from a text file: line i belongs to the i-th image that is described.
+
+    Args:
+        path: a UTF-8 text file; empty lines do not count.
+    """
+
+    path: str | Path
+    calls_per_image: ClassVar[int] = 0
+
+    @property
+    def spec(self) -> str:
+        """The file's name."""
+        return f"file:{Path(self.path).name}"
+
+    def describe(self, images: Mapping[int, object]) -> Iterator[Description]:
+        """Read the descriptions; see `Describer.describe`.
+
+        Raises:
+            ValueError: the file cannot be read, or has fewer lines than there are images.
+        """
+        try:
+            lines = Path(self.path).read_text(encoding="utf-8-sig").splitlines()
+        except (OSError, UnicodeDecodeError) as error:
+            raise ValueError(
+                f"The descriptions {self.path} cannot be read as UTF-8 text: {error}."
+            ) from error
+        texts = [line.strip() for line in lines if line.strip()]
+        if max(images) >= len(texts):
+            raise ValueError(
+                f"{self.path} has {len(texts)} descriptions, but {max(images) + 1} images are "
+                "described; give one line for each, in the order of the training set."
+            )
+        for index in images:
+            yield Description(index=index, text=texts[index])
+
+
+@dataclass(frozen=True)
+class NoDescriber:
+    """Describes nothing: the prompt model sees no descriptions."""
+
+    spec: ClassVar[str] = "none"
+    calls_per_image: ClassVar[int] = 0
+
+    def describe(self, images: Mapping[int, object]) -> Iterator[Description]:
+        """Give no text for any image."""
+        return iter(())
+
+
+def mask_class_names(texts: Sequence[str], classnames: Sequence[str]) -> list[str]:
+    """Put `object` where a description names a class; says in the log how often.
+
+    The prompt has to fit all classes, so a description must not name one.
+    """
+    names = sorted(classnames, key=len, reverse=True)
+    pattern = re.compile(
+        # Not within a word; an underscore divides words.
+        r"(?<![^\W_])(?:" + "|".join(_either_number(name) for name in names) + r")(?![^\W_])",
+        re.IGNORECASE,
+    )
+    masked = [pattern.subn(MASK, text) for text in texts]
+    found = sum(count for _, count in masked)
+    if found:
+        logger.warning("Masked %d class names in the image descriptions.", found)
+    return [text for text, _ in masked]
+
+
+def _either_number(name: str) -> str:
+    """A pattern for a name and its regular plural, its words apart by blanks or joined."""
+    words = [re.escape(word) for word in re.split(r"[\s_-]+", name) if word]
+    if not words:
+        return re.escape(name)
+    text = r"[\s_-]+".join(words)
+    plural = rf"|{text[:-1]}ies" if text.endswith("y") else ""
+    return rf"{text}(?:s|es)?{plural}"
+
+
+def _for_lm(image: object) -> Any:
+    from ipo_dspy.images.image import ImageFile
+
+    if isinstance(image, str | Path) and not str(image).startswith(("http", "data:")):
+        return ImageFile(image)
+    return image if isinstance(image, dspy.Image) else dspy.Image(image)

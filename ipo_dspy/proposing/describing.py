@@ -1,0 +1,81 @@
+"""The descriptions of the training images: made once, kept, and told without class names."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+
+import dspy
+
+from ipo_dspy.errors import stop
+from ipo_dspy.images.examples import image_of
+from ipo_dspy.proposing.describers import Describer, mask_class_names
+from ipo_dspy.records import Description
+from ipo_dspy.runs.journal import EventLog, records
+
+logger = logging.getLogger(__name__)
+
+
+def spread_images(examples: Sequence[dspy.Example], most: int) -> list[object]:
+    """The images of at most `most` examples at even distances; none if one has no image."""
+    if len(examples) > most:
+        examples = [examples[index * len(examples) // most] for index in range(most)]
+    images = [image_of(example) for example in examples]
+    return [] if any(image is None for image in images) else images
+
+
+def describe_images(
+    describer: Describer,
+    images: Sequence[object],
+    classnames: Sequence[str],
+    log: EventLog,
+    most_failures: int,
+) -> list[str]:
+    """Describe the images that the log has no description of, and tell all descriptions.
+
+    Args:
+        describer: what describes.
+        images: the images, in an order that stays the same.
+        classnames: what no description may name.
+        log: where descriptions are kept.
+        most_failures: so many failures in a row end the search.
+
+    Returns:
+        One text for each image that could be described, with the image's number.
+
+    Raises:
+        SearchStoppedError: the image model cannot be used, or described no image at all.
+        JournalError: a description cannot be kept.
+    """
+    known = _known(log)
+    missing = {index: image for index, image in enumerate(images) if index not in known}
+    failures = 0
+    for description in describer.describe(missing) if missing else ():
+        log.append({"description": description.model_dump()})
+        known[description.index] = description
+        failures = failures + 1 if description.text is None else 0
+        if failures >= most_failures:
+            stop(
+                f"The image model failed {failures} times in a row; the last error: "
+                f"{description.error}. Check it, or describe images without one."
+            )
+    texts = {index: d.text for index, d in sorted(known.items()) if d.text is not None}
+    if known and not texts:
+        stop(
+            f"No image could be described; the first error: {known[0].error}. Check the image "
+            "model, or describe images without one."
+        )
+    if len(texts) < len(known):
+        logger.warning("%d of %d images have no description.", len(known) - len(texts), len(images))
+    masked = mask_class_names(list(texts.values()), classnames)
+    return [f"Image {index}: {text}" for index, text in zip(texts, masked, strict=True)]
+
+
+def _known(log: EventLog) -> dict[int, Description]:
+    """What an earlier run described.
+
+    What failed is asked again, unless proposals were already made without it.
+    """
+    begun = bool(records(log.events, "reply"))
+    described = [Description.model_validate(body) for body in records(log.events, "description")]
+    return {d.index: d for d in described if d.text is not None or begun}

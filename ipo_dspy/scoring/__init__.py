@@ -1,0 +1,1 @@
+"""From texts to scores, on training images and on unseen ones."""

@@ -1,0 +1,118 @@
+"""How good templates are on images that no optimizer saw."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from ipo_dspy.features.embedder import ZeroShot
+from ipo_dspy.images import LabeledImages
+from ipo_dspy.programs.classifier import CLIPClassifier
+from ipo_dspy.programs.metrics import clip_acc
+from ipo_dspy.prompts.template import Template
+from ipo_dspy.records import Score
+from ipo_dspy.scoring.scorers import TensorScorer
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What a template does on one set of images; `hits` says of each image whether it was right."""
+
+    template: Template
+    score: Score
+    hits: tuple[bool, ...]
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """The prompt a search began with and the one it found, on the same unseen images."""
+
+    part: str
+    before: Evaluation
+    after: Evaluation
+
+    @property
+    def gained(self) -> int:
+        """How many images only the found prompt gets right."""
+        pairs = zip(self.before.hits, self.after.hits, strict=True)
+        return sum(after and not before for before, after in pairs)
+
+    @property
+    def lost(self) -> int:
+        """How many images only the first prompt gets right."""
+        pairs = zip(self.before.hits, self.after.hits, strict=True)
+        return sum(before and not after for before, after in pairs)
+
+    @property
+    def p_value(self) -> float:
+        """McNemar's exact test; see `mcnemar`."""
+        return mcnemar(self.gained, self.lost)
+
+
+def evaluate(
+    zero_shot: ZeroShot, images: LabeledImages, templates: Sequence[Template]
+) -> list[Evaluation]:
+    """Evaluate templates on images, which are told apart among `images.classnames`.
+
+    Raises:
+        ValueError: there are no images, or a text is too long for the encoder.
+    """
+    if not images.examples:
+        raise ValueError("Expected at least one image to evaluate on, got none.")
+    predictor = CLIPClassifier(images.classnames, zero_shot).predict
+    scorer = TensorScorer(predictor, images.examples, clip_acc)
+    scores = scorer.score([template.text for template in templates])
+    return [
+        Evaluation(template, score, tuple(scorer.hits(template).tolist()))
+        for template, score in zip(templates, scores, strict=True)
+    ]
+
+
+def compare(
+    part: str, zero_shot: ZeroShot, images: LabeledImages, before: Template, after: Template
+) -> Comparison:
+    """Evaluate two templates on the same images; see `evaluate`."""
+    return Comparison(part, *evaluate(zero_shot, images, [before, after]))
+
+
+def check_fit(zero_shot: ZeroShot, template: Template, classnames: Sequence[str]) -> None:
+    """Check that an encoder takes a template filled with every class name.
+
+    Raises:
+        ValueError: a text would be too long; the message names the class.
+    """
+    limit = zero_shot.encoder.context_length
+    tokens = {name: zero_shot.count_tokens(template, [name]) for name in classnames}
+    longest = max(tokens, key=lambda name: tokens[name])
+    if tokens[longest] > limit:
+        raise ValueError(
+            f"The prompt {template.text!r} has {tokens[longest]} tokens with the class name "
+            f"{longest!r}, and the encoder takes at most {limit}; shorten the prompt or give the "
+            "class a shorter name."
+        )
+
+
+def harmonic_mean(base: float, novel: float) -> float:
+    """H of the base-to-novel protocol; 0 where one of the accuracies is 0."""
+    return 2 * base * novel / (base + novel) if base and novel else 0.0
+
+
+def h_of(scores: Mapping[str, Score]) -> float | None:
+    """H of scores by part; None where base or novel is missing."""
+    if "base" not in scores or "novel" not in scores:
+        return None
+    return harmonic_mean(scores["base"].accuracy, scores["novel"].accuracy)
+
+
+def mcnemar(gained: int, lost: int) -> float:
+    """Exact two-sided p-value of McNemar's test.
+
+    The probability that chance alone divides `gained + lost` images at least as unevenly, if each
+    of them had been as likely to be gained as to be lost.
+    """
+    n = gained + lost
+    ways, tail = 1, 0
+    for fewer in range(min(gained, lost) + 1):
+        tail += ways
+        ways = ways * (n - fewer) // (fewer + 1)
+    return min(1.0, 2 * tail / 2**n)

@@ -1,0 +1,315 @@
+"""Scores instruction texts on examples, by the fastest path that gives the same numbers."""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
+from typing import TYPE_CHECKING, Protocol
+
+import dspy
+
+from ipo_dspy.encoders.base import EncoderError
+from ipo_dspy.features.embedder import class_indices, image_chunks, probabilities_of
+from ipo_dspy.images.examples import label_of
+from ipo_dspy.programs.classifier import CLIPClassifier, CLIPPredict
+from ipo_dspy.programs.metrics import Metric, TensorMetric
+from ipo_dspy.programs.predict import label_field
+from ipo_dspy.prompts.template import Template
+from ipo_dspy.records import Score
+from ipo_dspy.scoring.evaluate import CANDIDATE, BatchEvaluate, KnownEvaluate, number_of
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+TEXTS_AT_ONCE = 65_536
+"""Texts whose features are in memory together."""
+CHUNKS_TOGETHER = 64
+"""Ranges of images whose sums are in memory together."""
+
+
+class Scorer(Protocol):
+    """Scores candidate texts for one predictor of a program."""
+
+    def score(self, texts: Sequence[str]) -> list[Score]:
+        """Score texts, several at once; each score depends on its text alone."""
+
+
+class TensorScorer:
+    """Scores templates for a plain `CLIPClassifier` with a metric that has a tensor form.
+
+    Images are encoded once, at construction. Memory is bounded whatever the numbers of images,
+    classes and templates.
+
+    Args:
+        predictor: gives encoder and class names; its own template plays no part.
+        examples: labelled images.
+        metric: what scores them.
+
+    Raises:
+        ValueError: there are no examples, or a label is no class name.
+        UnreadableImage: an image cannot be read.
+    """
+
+    def __init__(
+        self, predictor: CLIPPredict, examples: Sequence[dspy.Example], metric: TensorMetric
+    ) -> None:
+        import torch
+
+        if not examples:
+            raise ValueError("Expected at least one labelled image to score on, got none.")
+        self._zero_shot = predictor.zero_shot
+        self._classnames = predictor.classnames
+        self._metric = metric
+        field = label_field(predictor.signature)
+        labels = [label_of(example, field) for example in examples]
+        self._labels = torch.tensor(class_indices(self._classnames, labels))
+        self._counts = self._labels.bincount(minlength=len(self._classnames)).tolist()
+        self._features = self._zero_shot.many_image_features([e.image for e in examples])
+
+    def score(self, texts: Sequence[str]) -> list[Score]:
+        """Score templates on the images given at construction.
+
+        Raises:
+            InvalidTemplateError: a text is no template.
+            EncoderError: the encoder gives something that is no number.
+        """
+        import torch
+
+        templates = [Template(text) for text in texts]
+        together = max(1, TEXTS_AT_ONCE // len(self._classnames))
+        with torch.inference_mode():
+            return [
+                score
+                for start in range(0, len(templates), together)
+                for score in self._score(templates[start : start + together])
+            ]
+
+    def hits(self, template: Template) -> Tensor:
+        """Tell of each image whether a template classifies it rightly: [N] bool."""
+        import torch
+
+        with torch.inference_mode():
+            texts = self._zero_shot.text_features(template, self._classnames)
+            found = [
+                self._zero_shot.logits(self._features[chunk], texts).argmax(dim=-1)
+                for chunk in image_chunks(len(self._labels), len(self._classnames))
+            ]
+            return torch.cat(found) == self._labels
+
+    def _score(self, templates: Sequence[Template]) -> list[Score]:
+        import torch
+
+        from ipo_dspy.encoders.parallel import run_side_by_side
+
+        texts = self._zero_shot.text_features_of(templates, self._classnames)
+        chunks = list(image_chunks(len(self._labels), len(self._classnames)))
+        sums = torch.zeros((len(templates), 2, len(self._classnames)), dtype=torch.float64)
+        for start in range(0, len(chunks), CHUNKS_TOGETHER):
+            together = chunks[start : start + CHUNKS_TOGETHER]
+            for part in run_side_by_side([partial(self._sums, each, texts) for each in together]):
+                sums += part
+        return [
+            self._summary(template, *of_template)
+            for template, of_template in zip(templates, sums.tolist(), strict=True)
+        ]
+
+    def _sums(self, chunk: slice, texts: Sequence[Tensor]) -> Tensor:
+        """Sums of metric and cross-entropy over some images: [templates, 2, classes] float64."""
+        import torch
+
+        images, labels = self._features[chunk], self._labels[chunk]
+        classes = len(self._classnames)
+        sums = []
+        for of_template in texts:
+            logits = self._zero_shot.logits(images, of_template)
+            values = self._metric.from_logits(logits, labels)
+            losses = torch.nn.functional.cross_entropy(logits, labels, reduction="none")
+            sums += [
+                torch.bincount(labels, summands.double(), minlength=classes)
+                for summands in (values, losses)
+            ]
+        return torch.stack(sums).view(len(texts), 2, classes)
+
+    def _summary(self, template: Template, values: list[float], losses: list[float]) -> Score:
+        n = len(self._labels)
+        accuracy, loss = 100.0 * math.fsum(values) / n, math.fsum(losses) / n
+        if math.isnan(accuracy + loss):
+            raise EncoderError(f"The metric or the loss of {template.text!r} is not a number.")
+        by_class = zip(self._classnames, values, self._counts, strict=True)
+        per_class = {name: 100.0 * value / count for name, value, count in by_class if count}
+        return Score(accuracy=accuracy, loss=loss, n=n, per_class=per_class)
+
+
+class ProgramScorer:
+    """Scores texts by running the whole program with any DSPy metric.
+
+    Programs with a `predict_batch` that belongs to their `forward` run in one batch. Examples that
+    fail are treated as `dspy.Evaluate` treats them.
+    """
+
+    def __init__(
+        self,
+        program: dspy.Module,
+        predictor_name: str,
+        examples: Sequence[dspy.Example],
+        metric: Metric,
+        num_threads: int | None = None,
+        max_errors: int | None = None,
+        metric_key: str = CANDIDATE,
+    ) -> None:
+        self._program = program
+        self._predictor = dict(program.named_predictors())[predictor_name]
+        self._examples = list(examples)
+        self._metadata = {"metric_key": metric_key}
+        most = dspy.settings.max_errors if max_errors is None else max_errors
+        self._evaluate = BatchEvaluate(
+            devset=self._examples,
+            metric=metric,
+            num_threads=num_threads,
+            # That all examples fail is never a score.
+            max_errors=min(most, len(self._examples)),
+        )
+
+    def score(self, texts: Sequence[str]) -> list[Score]:
+        """Score instruction texts on the examples given at construction.
+
+        Raises:
+            EvaluationError: too many examples fail with one of the texts.
+        """
+        return [self._score(text) for text in texts]
+
+    def _score(self, text: str) -> Score:
+        with _instructions(self._predictor, text), dspy.context(trace=None):
+            results = self._evaluate(self._program, callback_metadata=self._metadata).results
+        values = [number_of(value) for _, _, value in results]
+        losses = [
+            _loss(example, prediction, value)
+            for (example, prediction, _), value in zip(results, values, strict=True)
+        ]
+        names = [_name(example, prediction) for example, prediction, _ in results]
+        return _summary(names, values, losses)
+
+
+class AnnouncingScorer:
+    """Lets DSPy's callbacks, such as MLflow's, see what another scorer does.
+
+    Args:
+        scorer: what scores.
+        program: the program whose texts are scored.
+        predictor_name: the predictor that has the texts.
+        examples: what the scorer scores on.
+        metric: what it scores with.
+        metric_key: what callbacks call the score.
+    """
+
+    def __init__(
+        self,
+        scorer: Scorer,
+        program: dspy.Module,
+        predictor_name: str,
+        examples: Sequence[dspy.Example],
+        metric: Metric,
+        metric_key: str = CANDIDATE,
+    ) -> None:
+        self._scorer = scorer
+        self._program = program
+        self._predictor = dict(program.named_predictors())[predictor_name]
+        self._examples = examples
+        self._metric = metric
+        self._metadata = {"metric_key": metric_key}
+
+    def score(self, texts: Sequence[str]) -> list[Score]:
+        """Score texts, one after the other where somebody listens."""
+        if not dspy.settings.callbacks:
+            return self._scorer.score(texts)
+        return [self._announced(text) for text in texts]
+
+    def _announced(self, text: str) -> Score:
+        scores: list[Score] = []
+
+        def work() -> float:
+            scores.extend(self._scorer.score([text]))
+            return scores[0].accuracy
+
+        with _instructions(self._predictor, text):
+            evaluate = KnownEvaluate(work, self._examples, self._metric)
+            evaluate(self._program, callback_metadata=self._metadata)
+        return scores[0]
+
+
+def make_scorer(
+    program: dspy.Module,
+    predictor_name: str,
+    examples: Sequence[dspy.Example],
+    metric: Metric,
+    num_threads: int | None = None,
+    max_errors: int | None = None,
+    metric_key: str = CANDIDATE,
+) -> Scorer:
+    """Choose the scorer: tensors where program and metric allow it, else the whole program."""
+    predictor = dict(program.named_predictors())[predictor_name]
+    if (
+        isinstance(metric, TensorMetric)
+        and isinstance(program, CLIPClassifier)
+        and isinstance(predictor, CLIPPredict)
+        and _is_plain(program, CLIPClassifier)
+        and _is_plain(predictor, CLIPPredict)
+        and predictor.demo_cache is None
+    ):
+        scorer = TensorScorer(predictor, examples, metric)
+        return AnnouncingScorer(scorer, program, predictor_name, examples, metric, metric_key)
+    return ProgramScorer(
+        program, predictor_name, examples, metric, num_threads, max_errors, metric_key
+    )
+
+
+@contextmanager
+def _instructions(predictor: dspy.Predict, text: str) -> Iterator[None]:
+    """Give a predictor a text for a while."""
+    before = predictor.signature
+    predictor.signature = before.with_instructions(text)
+    try:
+        yield
+    finally:
+        predictor.signature = before
+
+
+def _is_plain(module: dspy.Module, cls: type) -> bool:
+    overridable = ("forward", "predict_batch", "logits", "predictions", "template_of", "__call__")
+    return all(
+        name not in vars(module) and getattr(type(module), name, None) is getattr(cls, name, None)
+        for name in overridable
+    )
+
+
+def _name(example: dspy.Example, prediction: dspy.Prediction) -> str:
+    probabilities = probabilities_of(prediction)
+    field = "label" if probabilities is None else probabilities.label_field
+    label = label_of(example, field)
+    return "" if label is None else str(label)
+
+
+def _loss(example: dspy.Example, prediction: dspy.Prediction, value: float) -> float:
+    probabilities = probabilities_of(prediction)
+    if probabilities is None:
+        return 1.0 - value
+    label = label_of(example, probabilities.label_field)
+    if label not in probabilities.classnames:
+        return 1.0 - value
+    # The smallest positive float32 keeps the loss finite where a probability underflows to zero.
+    return -math.log(max(probabilities.of(label), 2.0**-149))
+
+
+def _summary(names: Sequence[str], values: Sequence[float], losses: Sequence[float]) -> Score:
+    per_class: dict[str, list[float]] = defaultdict(list)
+    for name, value in zip(names, values, strict=True):
+        per_class[name].append(value)
+    return Score(
+        accuracy=100.0 * math.fsum(values) / len(values),
+        loss=math.fsum(losses) / len(losses),
+        n=len(values),
+        per_class={name: 100.0 * math.fsum(v) / len(v) for name, v in per_class.items()},
+    )

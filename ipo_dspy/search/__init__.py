@@ -1,0 +1,1 @@
+"""The search: ask, judge, remember, stop."""

@@ -1,0 +1,123 @@
+"""What a search found, in the shapes that DSPy's own optimizers use."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import dspy
+
+from ipo_dspy.records import Call, Trial
+from ipo_dspy.runs.budget import Spent
+
+CANDIDATE_PROGRAMS = 10
+"""How many of the best prompts come as programs in `candidate_programs`."""
+_ATTRIBUTES = (
+    "score",
+    "candidate_programs",
+    "mb_candidate_programs",
+    "trial_logs",
+    "total_calls",
+    "prompt_model_total_calls",
+    "detailed_results",
+    "results_best",
+    "results_latest",
+    "flag_compilation_error_occurred",
+)
+"""What DSPy's optimizers attach to the programs they give."""
+
+
+@dataclass(frozen=True)
+class IPOResults:
+    """What a search found; `program.detailed_results` holds one.
+
+    Attributes:
+        trials: all trials, in the order they were made.
+        best: the trial that was kept.
+        spent: calls, tokens and dollars.
+        ended_by: the bound that ended the search.
+    """
+
+    trials: tuple[Trial, ...]
+    best: Trial
+    spent: Spent
+    ended_by: str
+
+    @property
+    def ranked(self) -> list[Trial]:
+        """The trials with a score, best first."""
+        scored = [trial for trial in self.trials if trial.score is not None]
+        return sorted(scored, key=lambda trial: trial.rank, reverse=True)
+
+    @property
+    def useless(self) -> Trial | None:
+        """The last proposal, where there were some and none of them could be used."""
+        proposals = [trial for trial in self.trials if trial.step > 0]
+        if proposals and all(trial.counts_as_failure for trial in proposals):
+            return proposals[-1]
+        return None
+
+    @property
+    def prompts(self) -> list[str]:
+        """The scored texts, best first."""
+        return [trial.text for trial in self.ranked]
+
+
+def detach_results(program: dspy.Module) -> None:
+    """Take off what an earlier optimizer attached: it belongs to the program that one gave."""
+    for name in _ATTRIBUTES:
+        vars(program).pop(name, None)
+
+
+def attach_results(program: dspy.Module, results: IPOResults) -> None:
+    """Attach what other optimizers attach.
+
+    These are `score`, `candidate_programs`, `trial_logs`, `total_calls`,
+    `prompt_model_total_calls` and `detailed_results`. Each candidate program is what was scored:
+    the prompt with those the other predictors then had.
+    """
+    texts = _texts_scored(results.trials)
+    candidates = [
+        {
+            "score": _percent(trial),
+            "program": _with_texts(program, texts[trial.call]),
+            "instruction": trial.text,
+        }
+        for trial in results.ranked[:CANDIDATE_PROGRAMS]
+    ]
+    program.score = _percent(results.best)
+    program.candidate_programs = candidates
+    program.trial_logs = _logs(results.trials)
+    program.total_calls = program.prompt_model_total_calls = results.spent.calls
+    program.detailed_results = results
+
+
+def _texts_scored(trials: Sequence[Trial]) -> dict[Call, dict[str, str]]:
+    """The texts of all predictors, by name, with which each trial was scored."""
+    current = {trial.predictor: trial.text for trial in trials if trial.step == 0}
+    texts: dict[Call, dict[str, str]] = {}
+    best: Trial | None = None
+    for trial in trials:
+        if trial.score is not None:
+            texts[trial.call] = current | {trial.predictor: trial.text}
+            if best is None or trial.rank > best.rank:
+                best, current = trial, texts[trial.call]
+    return texts
+
+
+def _with_texts(program: dspy.Module, texts: Mapping[str, str]) -> dspy.Module:
+    candidate = program.deepcopy()
+    for name, predictor in candidate.named_predictors():
+        if name in texts:
+            predictor.signature = predictor.signature.with_instructions(texts[name])
+    return candidate
+
+
+def _percent(trial: Trial) -> float | None:
+    decisive = trial.validation or trial.score
+    return decisive.accuracy if decisive else None
+
+
+def _logs(trials: Sequence[Trial]) -> dict[int, dict[str, Any]]:
+    return {number: trial.model_dump(mode="json") for number, trial in enumerate(trials)}

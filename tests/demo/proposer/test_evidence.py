@@ -1,0 +1,86 @@
+import json
+from collections.abc import Mapping
+
+import pytest
+
+from ipo_dspy.demo.proposer.evidence import Evidence, earlier_prompts
+from ipo_dspy.proposing.reading import Asked
+
+
+def asked(inputs: Mapping[str, str], text: str = "") -> Asked:
+    return Asked(fields=(), inputs=inputs, as_json=False, text=text or "\n".join(inputs.values()))
+
+
+def described(*descriptions: str) -> Evidence:
+    return Evidence.read(asked({"image_descriptions": json.dumps(descriptions)}), [])
+
+
+def test_history_is_ordered_by_accuracy_and_then_by_loss() -> None:
+    rows = [
+        {"prompt": "middle", "loss": 2.0, "accuracy": 50.0},
+        {"prompt": "best", "loss": 1.0, "accuracy": 50.0},
+        {"prompt": "worst", "loss": 0.1, "accuracy": 10.0},
+    ]
+    assert earlier_prompts(asked({"history": json.dumps(rows)})) == ["worst", "middle", "best"]
+
+
+def test_attempts_of_copro_are_ordered_by_their_scores() -> None:
+    text = (
+        "[1] «Instruction #1: a photo of a <CLASS>.»\n[2] «Prefix #1: Label:»\n"
+        "[3] «Resulting Score #1: 70.5»\n[4] «Instruction #2: a sketch of a <CLASS>.»\n"
+        "[5] «Prefix #2: Label:»\n[6] «Resulting Score #2: 8.0»"
+    )
+    prompts = earlier_prompts(asked({"attempted_instructions": text}))
+    assert prompts == ["a sketch of a <CLASS>.", "a photo of a <CLASS>."]
+
+
+def test_attempts_of_miprov2_follow_the_basic_instruction() -> None:
+    inputs = {
+        "previous_instructions": "an icon of a <CLASS>. | Score: 60.0\n\n"
+        "a map of a <CLASS>. | Score: 20.0\n\n",
+        "basic_instruction": "a photo of a <CLASS>.",
+    }
+    assert earlier_prompts(asked(inputs)) == [
+        "a photo of a <CLASS>.",
+        "a map of a <CLASS>.",
+        "an icon of a <CLASS>.",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("inputs", "text"),
+    [
+        ({"basic_instruction": "a photo of a <CLASS>."}, ""),
+        ({}, "I gave these instructions:\n```\na photo of a <CLASS>.\n```\nWrite new ones in ```."),
+        ({"modules": "Original Instructions:\n\t\ta photo of a <CLASS>.\n---"}, ""),
+    ],
+)
+def test_the_current_template_is_found(inputs: Mapping[str, str], text: str) -> None:
+    assert earlier_prompts(asked(inputs, text)) == ["a photo of a <CLASS>."]
+
+
+def test_sentences_about_the_slot_are_no_templates() -> None:
+    text = "A template keeps the placeholder <CLASS> exactly once.\nEvery prompt must have <CLASS>."
+    assert earlier_prompts(asked({"task": text})) == []
+
+
+def test_words_that_descriptions_name_weigh_more() -> None:
+    evidence = described("Image 0: chalk, blackboard", "Image 1: chalk, photo")
+    assert evidence.weight("chalk") > evidence.weight("blackboard") > evidence.weight("mosaic") > 0
+
+
+def test_words_in_prose_count_too() -> None:
+    evidence = described("Image 0: The object is drawn with chalk, in thin lines, on slate.")
+    assert evidence.weight("chalk drawing") > evidence.weight("oil painting")
+
+
+def test_the_stand_in_for_a_class_name_is_no_evidence() -> None:
+    evidence = described("Image 0: object, red object")
+    assert evidence.weight("object") == evidence.weight("unheard")
+    assert evidence.phrases == ()
+
+
+def test_words_of_good_prompts_weigh_more_than_words_of_bad_ones() -> None:
+    prompts = ["a map of a <CLASS>.", "a photo of a <CLASS>.", "an icon of a <CLASS>."]
+    evidence = Evidence.read(asked({}), prompts)
+    assert evidence.weight("icon") > evidence.weight("photo") > evidence.weight("map")

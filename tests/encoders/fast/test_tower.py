@@ -1,0 +1,61 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import open_clip
+import pytest
+import torch
+from torch import Tensor
+
+from ipo_dspy.encoders.fast.layers import Block
+from ipo_dspy.encoders.fast.open_clip import read_open_clip_text_tower
+from ipo_dspy.encoders.fast.tower import CausalTextTower
+
+Checkpoint = Callable[[str], Path]
+
+
+@pytest.fixture
+def tower(checkpoint: Checkpoint) -> CausalTextTower:
+    model = open_clip.create_model("tiny-vit", pretrained=str(checkpoint("tiny-vit")))
+    found = read_open_clip_text_tower(model.requires_grad_(False))
+    assert found is not None
+    return found
+
+
+def counting(block: Block, rows: list[int]) -> Block:
+    def activation(x: Tensor) -> Tensor:
+        rows.append(len(x))
+        return block.activation(x)
+
+    return replace(block, activation=activation)
+
+
+@pytest.mark.parametrize(("tokens_at_once", "packs"), [(7, 1), (6, 2), (3, 3)])
+def test_a_pack_runs_every_token_that_matters_once(
+    tokens_at_once: int, packs: int, tower: CausalTextTower
+) -> None:
+    rows: list[list[int]] = [[] for _ in tower.blocks]
+    blocks = tuple(counting(*pair) for pair in zip(tower.blocks, rows, strict=True))
+    tokens = open_clip.tokenize(["a big cat", "a big dog", "a big black hen"])
+    # Start, "a" and "big" are shared; each animal and end, and "black", are not.
+    replace(tower, blocks=blocks).encode(tokens, tokens_at_once)
+    assert [len(counted) for counted in rows] == [packs] * len(blocks)
+    assert [sum(counted) for counted in rows] == [3 * packs + 2 + 2 + 3] * (len(blocks) - 1) + [3]
+
+
+@pytest.mark.parametrize("texts", [["a cat", "a cat"], ["a cat"], ["", ""], ["cat", "cat cat"]])
+def test_texts_that_are_alike_keep_their_ends(texts: list[str], tower: CausalTextTower) -> None:
+    tokens = open_clip.tokenize(texts)
+    together = tower.encode(tokens, 100)
+    for row, features in zip(tokens, together, strict=True):
+        torch.testing.assert_close(tower.encode(row[None], 100)[0], features)
+    assert len(together) == len(texts)
+
+
+def test_half_precision_leaves_sums_and_norms_alone(tower: CausalTextTower) -> None:
+    half = tower.to(torch.bfloat16)
+    assert {block.narrow.weight.dtype for block in half.blocks} == {torch.bfloat16}
+    assert half.blocks[0].attention_norm.weight.dtype == torch.float32
+    assert half.encode(open_clip.tokenize(["a cat"]), 100).dtype == torch.float32

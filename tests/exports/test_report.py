@@ -1,0 +1,198 @@
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+
+from ipo_dspy import Score, Template, Trial
+from ipo_dspy.exports.report import (
+    Report,
+    bests,
+    curve,
+    lineage,
+    per_class,
+    render,
+    word_changes,
+    write_report,
+)
+from ipo_dspy.records import State
+from ipo_dspy.runs.budget import Spent
+from ipo_dspy.scoring.comparison import Comparison, Evaluation
+from ipo_dspy.search.results import IPOResults
+
+EVIL = "<script>alert('x')</script> & \"<CLASS>\""
+VOID = {"meta", "circle", "polyline", "line", "br", "hr", "img", "input", "link"}
+
+
+def ok(step: int, text: str, accuracy: float, loss: float) -> Trial:
+    score = Score(accuracy=accuracy, loss=loss, n=10)
+    return Trial(step=step, slot=0, text=text, state=State.OK, score=score)
+
+
+def refused(step: int, text: str, reason: str) -> Trial:
+    return Trial(step=step, slot=1, text=text, state=State.INVALID, reason=reason)
+
+
+TRIALS = (
+    ok(0, "a photo of a <CLASS>.", 50.0, 2.0),
+    ok(1, "a sketch of a <CLASS>.", 80.0, 1.5),
+    refused(1, EVIL, "it has <b>two</b> slots"),
+    ok(2, "a blur of a <CLASS>.", 60.0, 1.0),
+    ok(3, "a bold sketch of the <CLASS>.", 80.0, 1.2),
+)
+
+
+def evaluation(text: str, accuracy: float, per_class: dict[str, float]) -> Evaluation:
+    score = Score(accuracy=accuracy, loss=1.25, n=4, per_class=per_class)
+    return Evaluation(Template(text), score, (True, False, True, accuracy > 60))
+
+
+COMPARISON = Comparison(
+    "held-out images",
+    evaluation("a photo of a <CLASS>.", 50.0, {"cat": 100.0, "<i>dog</i>": 0.0, "owl": 50.0}),
+    evaluation(
+        "a bold sketch of the <CLASS>.", 75.0, {"cat": 50.0, "<i>dog</i>": 90.0, "owl": 50.0}
+    ),
+)
+
+
+def report(spent: Spent | None = None, *, compared: bool = True) -> Report:
+    results = IPOResults(TRIALS, TRIALS[-1], spent or Spent(calls=4), "steps: 3 made")
+    return Report(
+        title=f"A prompt for {EVIL}",
+        results=results,
+        comparisons=[COMPARISON] if compared else [],
+        settings={"clip": EVIL},
+        remarks=[EVIL],
+    )
+
+
+class Reader(HTMLParser):
+    """Checks that tags are balanced; collects text, tags and attributes."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.tags: list[str] = []
+        self.attributes: list[tuple[str, str | None]] = []
+        self.texts: list[str] = []
+        self.feed(html)
+        assert not self.open
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        self.attributes += attrs
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag not in VOID:
+            assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        self.texts.append(data)
+
+    @property
+    def text(self) -> str:
+        return " ".join(" ".join(self.texts).split())
+
+
+def test_every_text_is_escaped_and_still_readable() -> None:
+    page = Reader(render(report()))
+
+    assert not {"script", "b", "i"} & set(page.tags)
+    for text in (EVIL, "it has <b>two</b> slots", "<i>dog</i>", "a bold sketch of the <CLASS>."):
+        assert text in page.text
+
+
+def test_the_page_needs_nothing_but_itself() -> None:
+    page = Reader(render(report()))
+
+    assert not {"script", "link", "img", "iframe", "object"} & set(page.tags)
+    assert not {"src", "href", "onload", "onclick"} & {name for name, _ in page.attributes}
+    assert "url(" not in render(report())
+
+
+def test_the_page_tells_what_was_found_and_how_good_it_is() -> None:
+    text = Reader(render(report())).text
+
+    assert "held-out images (4)" in text
+    assert "a photo of a <CLASS>. 50.00 1.250" in text
+    assert "a bold sketch of the <CLASS>. 75.00 1.250" in text
+    assert "5 prompts: 4 ok, 1 invalid, 0 failed. 4 calls" in text
+    assert " H " not in text
+
+
+def test_unknown_tokens_and_cost_are_not_zero() -> None:
+    assert "tokens: unknown; cost: unknown" in Reader(render(report())).text
+    known = report(Spent(calls=4, tokens=12345, dollars=0.25))
+    assert "tokens: 12,345; cost: 0.2500 dollars" in Reader(render(known)).text
+
+
+def test_without_held_out_images_the_page_says_so() -> None:
+    assert "No images were held out" in Reader(render(report(compared=False))).text
+
+
+def test_bests_are_the_prompts_better_than_all_before_them() -> None:
+    assert [trial.step for trial in bests(TRIALS)] == [0, 1, 3]
+
+
+def test_the_lineage_shows_what_changed_from_best_to_best() -> None:
+    changes = [change for _, change in lineage(TRIALS)]
+
+    assert changes == [
+        [("same", "a photo of a <CLASS>.")],
+        [("same", "a"), ("gone", "photo"), ("new", "sketch"), ("same", "of a <CLASS>.")],
+        [
+            ("same", "a"),
+            ("new", "bold"),
+            ("same", "sketch of"),
+            ("gone", "a"),
+            ("new", "the"),
+            ("same", "<CLASS>."),
+        ],
+    ]
+
+
+@pytest.mark.parametrize(
+    ("before", "after"), [("", "a b"), ("a b", ""), ("a b c", "c b a"), ("same", "same")]
+)
+def test_word_changes_lead_from_one_text_to_the_other(before: str, after: str) -> None:
+    changes = word_changes(before, after)
+
+    assert " ".join(words for kind, words in changes if kind != "new") == before
+    assert " ".join(words for kind, words in changes if kind != "gone") == after
+
+
+def test_the_curve_follows_the_best_prompt_so_far() -> None:
+    accuracy = curve(TRIALS, "accuracy")
+
+    assert (accuracy.lowest, accuracy.highest, accuracy.last_step) == (50.0, 80.0, 3)
+    third = accuracy.width / 3
+    points = [tuple(map(float, point.split(","))) for point in accuracy.line.split()]
+    assert points[0] == (0.0, accuracy.height)
+    assert points[1] == (round(third, 1), accuracy.height)
+    assert points[2] == (round(third, 1), 0.0)
+    assert points[-1] == (accuracy.width, 0.0)
+    assert len(accuracy.dots) == 4
+
+
+def test_a_curve_of_one_value_is_flat() -> None:
+    flat = curve(TRIALS[:1], "loss")
+    assert {y for _, y in flat.dots} == {flat.height}
+
+
+def test_classes_come_with_the_largest_gain_first() -> None:
+    assert [(row.name, row.gain) for row in per_class(COMPARISON)] == [
+        ("<i>dog</i>", 90.0),
+        ("owl", 0.0),
+        ("cat", -50.0),
+    ]
+
+
+def test_the_file_is_written_as_utf_8(tmp_path: Path) -> None:
+    write_report(tmp_path / "report.html", report())
+
+    html = (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert re.match(r"<!doctype html>\n<html lang=\"en\">", html)
+    assert "dspy" in html

@@ -1,0 +1,60 @@
+from pathlib import Path
+
+import pytest
+
+from ipo_dspy.images.errors import DataError
+from ipo_dspy.images.names import display_names, read_classnames
+
+
+def test_classes_keep_their_order_and_read_underscores_as_blanks() -> None:
+    assert list(display_names(["tabby_cat", "ant"]).items()) == [
+        ("tabby_cat", "tabby cat"),
+        ("ant", "ant"),
+    ]
+
+
+def test_given_text_is_carried_as_it_is() -> None:
+    assert display_names(["a", "b"], {"a": "snake_case {x}"})["a"] == "snake_case {x}"
+
+
+def test_names_of_other_classes_are_refused() -> None:
+    with pytest.raises(DataError, match=r"'n01' and others.*'ant', 'bee' \.\.\.; none of them"):
+        display_names(["ant", "bee"], {"n01": "tench"})
+
+
+def test_repeated_classes_are_refused() -> None:
+    with pytest.raises(DataError, match="'crane' and 'crane' both read 'crane'"):
+        display_names(["crane", "dove", "crane"])
+
+
+def test_composed_and_decomposed_accents_read_alike() -> None:
+    with pytest.raises(DataError, match="both read"):
+        display_names(["caf\u00e9", "cafe\u0301"])
+
+
+def test_no_classes_at_all() -> None:
+    with pytest.raises(DataError, match="no labelled images"):
+        display_names([])
+
+
+def test_classnames_file_with_tabs_allows_blanks_in_folder_names(tmp_path: Path) -> None:
+    (tmp_path / "names.txt").write_text("big cat\ta lion\n")
+    assert read_classnames(tmp_path / "names.txt") == {"big cat": "a lion"}
+
+
+@pytest.mark.parametrize(
+    ("file", "content", "message"),
+    [
+        ("n.txt", "n01 tench\nn02\n", r"line 2 of .*n\.txt needs a class and its name"),
+        ("n.json", "{", "not valid JSON"),
+        ("n.json", "[1]", "one JSON object"),
+        ("n.txt", None, "cannot be read"),
+    ],
+)
+def test_classnames_file_of_another_form_is_refused(
+    tmp_path: Path, file: str, content: str | None, message: str
+) -> None:
+    if content is not None:
+        (tmp_path / file).write_text(content)
+    with pytest.raises(DataError, match=message):
+        read_classnames(tmp_path / file)

@@ -1,0 +1,85 @@
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from ipo_dspy.features.embedder import ZeroShot
+from ipo_dspy.prompts.template_reader import TemplateReader, says_nothing
+from ipo_dspy.testing import ColourEncoder
+
+PROSE = "Look closely at the picture."
+
+
+@pytest.fixture
+def reader() -> TemplateReader:
+    return TemplateReader(ZeroShot(ColourEncoder(context_length=12)), ["red", "green"])
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["a photo of a <CLASS>.", "a photo of a {}.", "a [CLASS].", "a <CLASS>.\n  a big <CLASS>."],
+)
+def test_templates_are_taken_as_they_are(text: str, reader: TemplateReader) -> None:
+    assert reader.read(text).text.count("<CLASS>") == len(text.splitlines())
+    assert reader.repairs == {}
+
+
+@pytest.mark.parametrize(
+    ("text", "used"),
+    [
+        (PROSE, f"<CLASS>. {PROSE}"),
+        ("", "<CLASS>."),
+        (f"a photo of a <CLASS>.\n\n{PROSE}", "a photo of a <CLASS>."),
+        ("a <CLASS> and a <CLASS>.", "a <CLASS> and a it."),
+    ],
+)
+def test_other_texts_are_repaired_and_counted(text: str, used: str, reader: TemplateReader) -> None:
+    assert reader.read(text).text == used
+    assert reader.repairs == {text: used}
+
+
+def test_lines_that_are_too_long_are_left_out(reader: TemplateReader) -> None:
+    long = "a photo of a <CLASS> " + "very " * 12
+    assert reader.read(f"{long}\na <CLASS>.").text == "a <CLASS>."
+    assert len(reader.repairs) == 1
+
+
+def test_where_every_line_is_too_long_the_class_name_comes_first(reader: TemplateReader) -> None:
+    long = "a photo of a " + "very " * 12 + "big <CLASS>"
+    assert reader.read(long).text.startswith("<CLASS>. a photo of a very")
+    assert reader.read(PROSE * 20).text.startswith("<CLASS>. Look")
+
+
+def test_what_dspy_writes_into_empty_instructions_is_no_fault(reader: TemplateReader) -> None:
+    text = "Given the fields `image`, produce the fields `label`."
+    assert says_nothing(text)
+    assert reader.read(text).text == "a photo of a <CLASS>."
+    assert reader.repairs == {}
+
+
+def test_repairs_cannot_be_changed_from_outside(reader: TemplateReader) -> None:
+    with pytest.raises(TypeError):
+        reader.repairs["x"] = "y"  # type: ignore[index]
+
+
+def test_repairs_once_given_do_not_change_while_other_texts_are_read(
+    reader: TemplateReader,
+) -> None:
+    repairs = reader.repairs
+    reader.read(PROSE)
+    assert repairs == {}
+    assert list(reader.repairs) == [PROSE]
+
+
+def test_many_threads_read_a_text_once(
+    reader: TemplateReader, caplog: pytest.LogCaptureFixture
+) -> None:
+    barrier = threading.Barrier(8)
+
+    def read(_: int) -> str:
+        barrier.wait()
+        return reader.read(PROSE).text
+
+    with ThreadPoolExecutor(8) as pool:
+        assert len(set(pool.map(read, range(8)))) == 1
+    assert len(caplog.records) == 1

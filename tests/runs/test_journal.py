@@ -1,0 +1,171 @@
+import resource
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ipo_dspy.runs.journal import Journal, JournalError, NoJournal, records
+
+HEADER = {"seed": 1, "prompt_model": "a/b"}
+values = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**53), 2**53)
+    | st.floats(allow_nan=False)
+    | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=8,
+)
+events = st.lists(st.dictionaries(st.text(), values, max_size=3), max_size=5)
+
+
+def written(folder: Path, *made: dict[str, Any]) -> Path:
+    with Journal(folder, HEADER) as journal:
+        for event in made:
+            journal.append(event)
+    return journal.path
+
+
+def read(folder: Path) -> list[dict[str, Any]]:
+    with Journal(folder, HEADER) as journal:
+        return journal.events
+
+
+@given(made=events)
+@settings(max_examples=30)
+def test_any_events_are_read_as_they_were_written(
+    made: list[dict[str, Any]], tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    folder = tmp_path_factory.mktemp("run")
+    written(folder, *made)
+    assert read(folder) == orjson.loads(orjson.dumps(made))
+
+
+def test_a_line_cut_at_any_byte_is_dropped_and_the_journal_goes_on(tmp_path: Path) -> None:
+    path = written(tmp_path, {"reply": "ä\u2028"}, {"trial": {"text": "été"}})
+    whole = path.read_bytes()
+    last = len(whole.splitlines(keepends=True)[-1])
+    for kept in range(len(whole) - last, len(whole)):
+        path.write_bytes(whole[:kept])
+        with Journal(tmp_path, HEADER) as journal:
+            assert journal.events == [{"reply": "ä\u2028"}]
+            journal.append({"trial": {"text": "été"}})
+        assert path.read_bytes() == whole
+
+
+def test_a_journal_cut_within_its_first_line_begins_anew(tmp_path: Path) -> None:
+    path = written(tmp_path)
+    header = path.read_bytes()
+    for kept in range(len(header)):
+        path.write_bytes(header[:kept])
+        assert read(tmp_path) == []
+        assert path.read_bytes() == header
+
+
+@pytest.mark.parametrize(
+    ("header", "difference"),
+    [
+        ({**HEADER, "seed": 2}, "its seed: 1 there, 2 here"),
+        ({**HEADER, "encoder": "demo"}, "its encoder: None there, 'demo' here"),
+        ({"seed": 1}, "its prompt model: 'a/b' there, None here"),
+    ],
+)
+def test_another_header_is_refused_naming_what_differs(
+    tmp_path: Path, header: dict[str, Any], difference: str
+) -> None:
+    before = written(tmp_path, {"a": 1}).read_bytes()
+    with pytest.raises(JournalError, match=difference):
+        Journal(tmp_path, header)
+    assert (tmp_path / "journal.jsonl").read_bytes() == before
+    assert read(tmp_path) == [{"a": 1}]
+
+
+@pytest.mark.parametrize("damage", [b"{]", b"3", b"", b"\xff\xfe"])
+def test_a_damaged_line_in_the_middle_is_refused(tmp_path: Path, damage: bytes) -> None:
+    path = written(tmp_path, {"a": 1}, {"b": 2})
+    lines = path.read_bytes().splitlines()
+    path.write_bytes(b"\n".join([lines[0], damage, lines[2], b""]))
+    with pytest.raises(JournalError, match=r"journal.jsonl is damaged \("):
+        Journal(tmp_path, HEADER)
+
+
+def test_a_second_process_is_refused_while_the_first_one_works(tmp_path: Path) -> None:
+    other = (
+        "import sys; from pathlib import Path; from ipo_dspy.runs.journal import Journal, JournalError\n"
+        "try: Journal(Path(sys.argv[1]), {'seed': 1, 'prompt_model': 'a/b'})\n"
+        "except JournalError as error: print(error)\n"
+        "else: print('opened')"
+    )
+    command = [sys.executable, "-c", other, str(tmp_path)]
+    with Journal(tmp_path, HEADER):
+        refused = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    opened = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    assert refused.startswith("Another process is working in")
+    assert opened == "opened\n"
+
+
+def test_a_full_disk_is_reported_and_keeps_what_was_written(tmp_path: Path) -> None:
+    written(tmp_path, {"a": 1})
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    with Journal(tmp_path, HEADER) as journal:
+        room = journal.path.stat().st_size + 20
+        resource.setrlimit(resource.RLIMIT_FSIZE, (room, hard))
+        try:
+            with pytest.raises(JournalError, match="make room and repeat the command"):
+                journal.append({"b": "x" * 100})
+            journal.append({"c": 3})
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+        journal.append({"d": 4})
+    assert read(tmp_path) == [{"a": 1}, {"c": 3}, {"d": 4}]
+
+
+def test_an_event_that_did_not_reach_the_disk_does_not_spoil_the_next(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(descriptor: int) -> None:
+        raise OSError("input/output error")
+
+    with Journal(tmp_path, HEADER) as journal:
+        with monkeypatch.context() as broken:
+            broken.setattr("os.fsync", fail)
+            with pytest.raises(JournalError, match="input/output"):
+                journal.append({"long": "x" * 100})
+        journal.append({"a": 1})
+    assert read(tmp_path) == [{"a": 1}]
+
+
+def test_a_run_folder_that_cannot_be_made_is_reported(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(JournalError, match="cannot be used"):
+        Journal(tmp_path / "file" / "run", HEADER)
+
+
+def test_a_journal_that_cannot_be_read_is_reported_and_frees_the_folder(tmp_path: Path) -> None:
+    (tmp_path / "journal.jsonl").mkdir()
+    with pytest.raises(JournalError, match="cannot be read"):
+        Journal(tmp_path, HEADER)
+    (tmp_path / "journal.jsonl").rmdir()
+    assert read(tmp_path) == []
+
+
+def test_every_event_is_on_disk_when_append_returns(tmp_path: Path) -> None:
+    with Journal(tmp_path, HEADER) as journal:
+        for number in range(3):
+            journal.append({"number": number})
+            assert orjson.loads(journal.path.read_bytes().splitlines()[-1]) == {"number": number}
+
+
+def test_without_a_run_folder_nothing_is_kept() -> None:
+    with NoJournal() as journal:
+        journal.append({"a": 1})
+    assert journal.events == []
+
+
+def test_records_of_one_kind_are_picked_in_order() -> None:
+    assert records([{"a": {"n": 1}}, {"b": {"n": 2}}, {"a": {"n": 3}}], "a") == [{"n": 1}, {"n": 3}]

@@ -1,0 +1,125 @@
+from collections.abc import Sequence
+
+import PIL.Image
+import pytest
+import torch
+
+from ipo_dspy import LabeledImages, Score, Template
+from ipo_dspy.features import embedder as zero_shot_module
+from ipo_dspy.features.embedder import ZeroShot
+from ipo_dspy.scoring.comparison import (
+    Comparison,
+    Evaluation,
+    check_fit,
+    compare,
+    evaluate,
+    h_of,
+    harmonic_mean,
+    mcnemar,
+)
+from ipo_dspy.testing import COLOURS, ColourEncoder, colour_examples
+
+
+@pytest.fixture
+def zero_shot() -> ZeroShot:
+    return ZeroShot(ColourEncoder())
+
+
+@pytest.fixture
+def images() -> LabeledImages:
+    return LabeledImages(tuple(colour_examples(per_colour=2)), tuple(COLOURS))
+
+
+def test_hits_and_accuracy_tell_the_same(zero_shot: ZeroShot, images: LabeledImages) -> None:
+    bad, good = evaluate(zero_shot, images, [Template("<CLASS>"), Template("crisp flat <CLASS>")])
+
+    assert good.hits == (True,) * 12
+    assert good.score.accuracy == 100.0
+    assert bad.score.accuracy == pytest.approx(100 * sum(bad.hits) / 12)
+    assert bad.score.accuracy < 100.0
+
+
+def test_an_evaluation_does_not_depend_on_what_is_evaluated_with_it(
+    zero_shot: ZeroShot, images: LabeledImages
+) -> None:
+    templates = [Template("<CLASS>"), Template("crisp <CLASS>")]
+
+    assert (
+        evaluate(zero_shot, images, templates)[1]
+        == (evaluate(ZeroShot(ColourEncoder()), images, templates[1:])[0])
+    )
+
+
+def test_images_beyond_memory_are_encoded_once_for_all_templates(
+    images: LabeledImages, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Counting(ColourEncoder):
+        encoded = 0
+
+        def encode_images(self, images: Sequence[PIL.Image.Image]) -> torch.Tensor:
+            self.encoded += len(images)
+            return super().encode_images(images)
+
+    templates = [Template("<CLASS>"), Template("crisp <CLASS>"), Template("a dull <CLASS>")]
+    expected = evaluate(ZeroShot(ColourEncoder()), images, templates)
+    monkeypatch.setattr(zero_shot_module, "IMAGE_MEMORY", 5)
+    encoder = Counting()
+    assert evaluate(ZeroShot(encoder), images, templates) == expected
+    assert encoder.encoded == len(images)
+
+
+def test_no_images_is_an_error(zero_shot: ZeroShot) -> None:
+    with pytest.raises(ValueError, match="at least one image"):
+        evaluate(zero_shot, LabeledImages((), ("red", "blue")), [Template("<CLASS>")])
+
+
+def test_a_comparison_counts_what_was_gained_and_lost() -> None:
+    def side(*hits: bool) -> Evaluation:
+        score = Score(accuracy=100 * sum(hits) / len(hits), loss=1.0, n=len(hits))
+        return Evaluation(Template("<CLASS>"), score, hits)
+
+    comparison = Comparison("base", side(True, False, False, True), side(False, True, True, True))
+    assert (comparison.gained, comparison.lost) == (2, 1)
+    assert comparison.p_value == mcnemar(2, 1)
+
+
+def test_compare_evaluates_both_prompts(zero_shot: ZeroShot, images: LabeledImages) -> None:
+    before, after = Template("<CLASS>"), Template("crisp flat <CLASS>")
+    comparison = compare("held out", zero_shot, images, before, after)
+
+    assert (comparison.before.template, comparison.after.template) == (before, after)
+    assert comparison.lost == 0
+
+
+@pytest.mark.parametrize(
+    ("gained", "lost", "expected"),
+    # Twice the tail of a fair coin: 2 (1 + 5) / 2**5, 2 / 2**10, and all of it.
+    [(4, 1, 12 / 32), (1, 4, 12 / 32), (10, 0, 2 / 1024), (3, 3, 1.0), (0, 0, 1.0)],
+)
+def test_mcnemar_is_twice_the_tail_of_a_fair_coin(gained: int, lost: int, expected: float) -> None:
+    assert mcnemar(gained, lost) == pytest.approx(expected)
+
+
+def test_mcnemar_takes_many_images() -> None:
+    assert 0.0 < mcnemar(5200, 4800) < 1e-4
+
+
+@pytest.mark.parametrize(
+    ("base", "novel", "expected"), [(40.0, 60.0, 48.0), (50.0, 50.0, 50.0), (0.0, 80.0, 0.0)]
+)
+def test_h_is_the_harmonic_mean(base: float, novel: float, expected: float) -> None:
+    assert harmonic_mean(base, novel) == pytest.approx(expected)
+
+
+def test_there_is_no_h_without_both_halves() -> None:
+    score = Score(accuracy=50.0, loss=1.0, n=2)
+    assert h_of({"held-out images": score}) is None
+    assert h_of({"base": score, "novel": score}) == pytest.approx(50.0)
+
+
+def test_a_class_name_that_is_too_long_is_named(zero_shot: ZeroShot) -> None:
+    long_name = " ".join(["very"] * 20)
+
+    check_fit(zero_shot, Template("a <CLASS>"), ["red", "blue"])
+    with pytest.raises(ValueError, match=long_name):
+        check_fit(zero_shot, Template("a <CLASS>"), ["red", long_name])
