@@ -16,7 +16,7 @@ from benchmarks.provenance import RESULTS, provenance
 from benchmarks.tasks import Task, demo_tasks
 from ipo_dspy import CLIPClassifier, IPOOptimizer, clip_acc, load_encoder, offline_lm
 from ipo_dspy.cli.options import DEFAULT_STEPS
-from ipo_dspy.features.embedder import ZeroShot
+from ipo_dspy.features.embedder import Embedder
 
 HEADER = """\
 | seed | default H | found H | gain | found prompt |
@@ -30,10 +30,10 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=DEFAULT_STEPS)
     parser.add_argument("--out", type=Path, default=RESULTS)
     options = parser.parse_args()
-    zero_shot = ZeroShot(load_encoder("demo"))
+    embedder = Embedder(load_encoder("demo"))
     with TemporaryDirectory() as folder:
         make_task = demo_tasks(Path(folder))
-        rows = [_search(make_task(seed), zero_shot, options.steps) for seed in options.seeds]
+        rows = [_search(make_task(seed), embedder, options.steps) for seed in options.seeds]
     origin = provenance("benchmarks.demo")
     options.out.mkdir(parents=True, exist_ok=True)
     content = json.dumps({"provenance": origin, "seeds": rows}, indent=1)
@@ -43,14 +43,14 @@ def main() -> None:
     Console().print(text, markup=False, highlight=False, soft_wrap=True)
 
 
-def _search(task: Task, zero_shot: ZeroShot, steps: int) -> dict[str, Any]:
-    program = CLIPClassifier(task.train.classnames, zero_shot, task.template)
+def _search(task: Task, embedder: Embedder, steps: int) -> dict[str, Any]:
+    program = CLIPClassifier(task.train.classnames, embedder, task.template)
     program.data = task.train
     optimizer = IPOOptimizer(
         metric=clip_acc, prompt_model=offline_lm(), steps=steps, seed=task.seed
     )
     found = optimizer.compile(program).template.text
-    judge = Judge(task, zero_shot)
+    judge = Judge(task, embedder)
     return {
         "seed": task.seed,
         "default": judge.judge(task.template).accuracies,

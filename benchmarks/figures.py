@@ -56,7 +56,7 @@ class Row:
     poster: Figures | None = None
 
 
-def side_by_side(headings: Sequence[str], rows: Iterable[Row]) -> list[str]:
+def parallel(headings: Sequence[str], rows: Iterable[Row]) -> list[str]:
     """Write rows as a Markdown table; the poster's columns only where it has any of the figures.
 
     Args:

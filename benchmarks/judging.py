@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from benchmarks.tasks import Task
-from ipo_dspy.features.embedder import ZeroShot
+from ipo_dspy.features.embedder import Embedder
 from ipo_dspy.programs.classifier import CLIPPredict
 from ipo_dspy.programs.metrics import clip_acc
 from ipo_dspy.prompts.template import Template
@@ -40,9 +40,9 @@ class Judge:
     Memory is bounded whatever the number of images.
     """
 
-    def __init__(self, task: Task, zero_shot: ZeroShot) -> None:
+    def __init__(self, task: Task, embedder: Embedder) -> None:
         self._parts = [
-            TensorScorer(CLIPPredict(part.classnames, zero_shot), part.examples, clip_acc)
+            TensorScorer(CLIPPredict(part.classnames, embedder), part.examples, clip_acc)
             for part in (task.base, task.novel)
         ]
 

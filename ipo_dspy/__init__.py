@@ -17,7 +17,7 @@ from ipo_dspy.programs.classifier import CLIPClassifier, CLIPPredict
 from ipo_dspy.programs.metrics import clip_acc, clip_prob
 from ipo_dspy.programs.other_optimizers import MIPROV2_SETTINGS, TemplateProposer
 from ipo_dspy.programs.prompt_ensemble import prompt_ensemble
-from ipo_dspy.programs.tip_adapter import DemoCache, ImageVectorizer
+from ipo_dspy.programs.tip_adapter import ImageVectorizer, TipAdapter
 from ipo_dspy.prompts.template import Template
 from ipo_dspy.prompts.wording import MetaPrompt, ProposePrompt
 from ipo_dspy.proposing.describers import (
@@ -30,6 +30,9 @@ from ipo_dspy.proposing.proposer import Proposer
 from ipo_dspy.records import Score, ScoredPrompt, Trial
 from ipo_dspy.runs.budget import Budget
 from ipo_dspy.scoring.evaluate import BatchEvaluate
+
+DemoCache = TipAdapter
+"""What `TipAdapter` was called in 0.1."""
 
 __all__ = [
     "MIPROV2_SETTINGS",
@@ -52,6 +55,7 @@ __all__ = [
     "ScoredPrompt",
     "Template",
     "TemplateProposer",
+    "TipAdapter",
     "Trial",
     "VocabularyDescriber",
     "__version__",

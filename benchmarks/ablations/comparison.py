@@ -10,12 +10,12 @@ from typing import Any
 from rich.console import Console
 
 from benchmarks.ablations.variants import Variant
-from benchmarks.base_to_novel.bench import Bench, load_zero_shot, make_method
+from benchmarks.base_to_novel.bench import Bench, load_embedder, make_method
 from benchmarks.base_to_novel.datasets import Dataset, find_datasets
 from benchmarks.base_to_novel.options import BenchmarkOptions
 from benchmarks.base_to_novel.outcomes import Found, write_json, write_text
 from benchmarks.base_to_novel.table import origin
-from benchmarks.figures import NONE, Figures, Row, average, side_by_side
+from benchmarks.figures import NONE, Figures, Row, average, parallel
 from benchmarks.provenance import provenance
 from ipo_dspy.cli.output import remark
 from ipo_dspy.errors import SearchStoppedError
@@ -71,7 +71,7 @@ class Ablation:
         """
         variants = self.make(run)
         datasets = find_datasets(run.data, run.files.runs)
-        bench = Bench(load_zero_shot(run.encoder), run.files.runs)
+        bench = Bench(load_embedder(run.encoder), run.files.runs)
         outcomes = [VariantOutcome(variant) for variant in variants]
         for outcome in outcomes:
             remark(f"{outcome.variant.name}: {outcome.variant.value}")
@@ -131,7 +131,7 @@ class Ablation:
                 "",
                 origin(written, (f for o in outcomes for found in o.found.values() for f in found)),
                 "",
-                *side_by_side(self.headings, rows),
+                *parallel(self.headings, rows),
                 "",
                 f"Means over {', '.join(names) or NONE}; the poster's over its eleven data sets. H "
                 "is the harmonic mean of the averages.",

@@ -12,7 +12,7 @@ from typing import Any
 from rich.console import Console
 
 from benchmarks.ablations.comparison import COMMAND
-from benchmarks.base_to_novel.bench import Bench, load_zero_shot, make_method
+from benchmarks.base_to_novel.bench import Bench, load_embedder, make_method
 from benchmarks.base_to_novel.datasets import Dataset, find_datasets
 from benchmarks.base_to_novel.options import BenchmarkOptions
 from benchmarks.base_to_novel.outcomes import Found, Step, write_json, write_text
@@ -74,7 +74,7 @@ class Course:
 def draw_curve(run: BenchmarkOptions) -> None:
     """Search on one data set, and draw the course of the search; writes JSON, Markdown and SVG."""
     dataset = _choose(find_datasets(run.data, run.files.runs))
-    bench = Bench(load_zero_shot(run.encoder), run.files.runs)
+    bench = Bench(load_embedder(run.encoder), run.files.runs)
     method, make_task = make_method(run), dataset.open()
     found = []
     for seed in run.data.seeds:

@@ -16,7 +16,7 @@ import open_clip
 from cyclopts import App
 from rich.console import Console
 
-from benchmarks.base_to_novel.bench import Bench, load_zero_shot, make_method
+from benchmarks.base_to_novel.bench import Bench, load_embedder, make_method
 from benchmarks.base_to_novel.datasets import Dataset, find_datasets
 from benchmarks.base_to_novel.options import BenchmarkOptions
 from benchmarks.base_to_novel.outcomes import write_json, write_text
@@ -56,7 +56,7 @@ def base_to_novel(
     """
     datasets = find_datasets(run.data, run.files.runs)
     method = make_method(run)
-    bench = Bench(load_zero_shot(run.encoder), run.files.runs)
+    bench = Bench(load_embedder(run.encoder), run.files.runs)
     done: list[DatasetOutcome] = []
     for dataset in datasets:
         make_task = dataset.open()

@@ -21,7 +21,7 @@ from ipo_dspy import CLIPClassifier, IPOOptimizer, __version__
 from ipo_dspy.cli.models import make_describer, make_encoder, make_prompt_model
 from ipo_dspy.cli.options import EncoderOptions, RunOptions
 from ipo_dspy.cli.output import SearchProgress, stage
-from ipo_dspy.features.embedder import ZeroShot
+from ipo_dspy.features.embedder import Embedder
 from ipo_dspy.features.store import CacheableEncoder
 from ipo_dspy.images import LabeledImages
 from ipo_dspy.prompts.template import Template
@@ -85,7 +85,7 @@ def make_method(options: BenchmarkOptions) -> Method:
     )
 
 
-def load_zero_shot(options: EncoderOptions) -> ZeroShot:
+def load_embedder(options: EncoderOptions) -> Embedder:
     """Load the encoder, in float32 unless another precision is asked for.
 
     Published counts of rightly classified images come out in float32.
@@ -96,22 +96,22 @@ def load_zero_shot(options: EncoderOptions) -> ZeroShot:
     """
     exact = EncoderOptions(options.clip, options.device, options.precision or "float32")
     with stage(f"Loading the encoder {options.clip}"):
-        return ZeroShot(make_encoder(exact))
+        return Embedder(make_encoder(exact))
 
 
 class Bench:
     """Does each search and each test once, and remembers it in a folder.
 
     Args:
-        zero_shot: the encoder.
+        embedder: the encoder.
         runs: the folder of all runs.
     """
 
-    def __init__(self, zero_shot: ZeroShot, runs: Path) -> None:
-        self._zero_shot = zero_shot
+    def __init__(self, embedder: Embedder, runs: Path) -> None:
+        self._embedder = embedder
         self._runs = runs
         self._judged: tuple[LabeledImages, Judge] | None = None
-        encoder = zero_shot.encoder
+        encoder = embedder.encoder
         self._encoder = (
             encoder.image_fingerprint if isinstance(encoder, CacheableEncoder) else encoder.spec
         )
@@ -159,7 +159,7 @@ class Bench:
         # The seeds of a data set share their test images, which are then encoded once.
         if self._judged is None or self._judged[0] is not task.base:
             with stage(f"Encoding {len(task.base) + len(task.novel):,} test images"):
-                self._judged = task.base, Judge(task, self._zero_shot)
+                self._judged = task.base, Judge(task, self._embedder)
         return self._judged[1]
 
     def _search(self, task: Task, method: Method, folder: Path) -> Found:
@@ -176,7 +176,7 @@ class Bench:
             run_dir=folder,
             on_trial=progress.show,
         )
-        student = CLIPClassifier(task.train.classnames, self._zero_shot, task.template)
+        student = CLIPClassifier(task.train.classnames, self._embedder, task.template)
         with progress.shown():
             program = optimizer.compile(student, trainset=task.train.examples)
         results: IPOResults = program.detailed_results
@@ -204,13 +204,13 @@ class Bench:
                 return passed_over, trial
         raise ValueError(
             f"No prompt fits the encoder with the novel class names of {task.name}; it takes at "
-            f"most {self._zero_shot.encoder.context_length} tokens."
+            f"most {self._embedder.encoder.context_length} tokens."
         )
 
     def _fits(self, text: str, task: Task) -> bool:
         names = (*task.base.classnames, *task.novel.classnames)
-        tokens = self._zero_shot.count_tokens(Template(text), names)
-        return tokens <= self._zero_shot.encoder.context_length
+        tokens = self._embedder.count_tokens(Template(text), names)
+        return tokens <= self._embedder.encoder.context_length
 
 
 def _curve(trials: Sequence[Trial]) -> tuple[Step, ...]:

@@ -12,7 +12,7 @@ from benchmarks.base_to_novel.results import (
     averages,
     poster_figures,
 )
-from benchmarks.figures import NONE, Row, aligned, side_by_side
+from benchmarks.figures import NONE, Row, aligned, parallel
 from benchmarks.poster import POSTER
 
 
@@ -62,7 +62,7 @@ def _averages(outcomes: Sequence[DatasetOutcome]) -> Iterator[str]:
         for name, of_average in averages(outcomes).items()
         for row, (ours, poster) in of_average.items()
     ]
-    yield from side_by_side(("average over", "prompt"), rows)
+    yield from parallel(("average over", "prompt"), rows)
     yield ""
     yield (
         "Base and novel are averaged over the data sets, the poster's over the same ones; H is the "
@@ -91,7 +91,7 @@ def why_without_outlier() -> str:
 
 
 def _by_dataset(outcomes: Sequence[DatasetOutcome]) -> list[str]:
-    return side_by_side(
+    return parallel(
         ("data set", "prompt"),
         [
             Row((outcome.dataset.name, row), ours, poster_figures(row, outcome.dataset.name))

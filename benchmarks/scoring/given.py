@@ -10,7 +10,7 @@ from torch import Tensor
 
 from benchmarks.scoring.workload import random_features
 from ipo_dspy import CLIPClassifier, clip_acc
-from ipo_dspy.features.embedder import ZeroShot
+from ipo_dspy.features.embedder import Embedder
 from ipo_dspy.scoring.scorers import TensorScorer
 
 WIDTH = 512
@@ -42,7 +42,7 @@ class GivenFeatures:
 def given_scorer(images: int, classes: int) -> TensorScorer:
     """A scorer of that many images, encoded already, in that many classes."""
     names = [f"class {number}" for number in range(classes)]
-    predictor = CLIPClassifier(names, ZeroShot(GivenFeatures())).predict
+    predictor = CLIPClassifier(names, Embedder(GivenFeatures())).predict
     examples = [
         Example(image=Image.new("RGB", (1, 1), number), label=names[number % classes])
         for number in range(images)

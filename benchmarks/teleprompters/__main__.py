@@ -30,7 +30,7 @@ from benchmarks.teleprompters.outcomes import DEMO, Outcomes, write_json
 from benchmarks.teleprompters.plot import plot
 from benchmarks.teleprompters.table import markdown
 from ipo_dspy import LMDescriber, load_encoder
-from ipo_dspy.features.embedder import ZeroShot
+from ipo_dspy.features.embedder import Embedder
 from ipo_dspy.proposing.models import language_model, vision_model
 
 _SHOWN_CHARACTERS = 80
@@ -47,10 +47,10 @@ def main() -> None:
             if options.data == DEMO
             else dataset_tasks(options.data, options.root, options.shots)
         )
-        zero_shot = ZeroShot(load_encoder(options.clip))
+        embedder = Embedder(load_encoder(options.clip))
         outcomes: Outcomes = defaultdict(list)
         for seed in options.seeds:
-            arena = _arena(make_task(seed), zero_shot, options)
+            arena = _arena(make_task(seed), embedder, options)
             for name in names:
                 outcome = _quietly(_entry(arena, name))
                 outcomes[name].append(outcome)
@@ -94,11 +94,11 @@ def _options() -> argparse.ArgumentParser:
     return parser
 
 
-def _arena(task: Task, zero_shot: ZeroShot, options: argparse.Namespace) -> Arena:
+def _arena(task: Task, embedder: Embedder, options: argparse.Namespace) -> Arena:
     return Arena(
         task=task,
-        zero_shot=zero_shot,
-        judge=Judge(task, zero_shot),
+        embedder=embedder,
+        judge=Judge(task, embedder),
         budget=options.budget,
         # A model of its own for every seed: what DSPy keeps of one does not reach the next.
         lm=language_model(options.lm),

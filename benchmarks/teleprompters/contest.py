@@ -13,7 +13,7 @@ from benchmarks.tasks import Task
 from benchmarks.teleprompters.contestants import Contest, Run
 from benchmarks.teleprompters.meter import BudgetSpentError, Meter
 from ipo_dspy import clip_acc
-from ipo_dspy.features.embedder import ZeroShot
+from ipo_dspy.features.embedder import Embedder
 from ipo_dspy.programs.classifier import CLIPClassifier
 from ipo_dspy.proposing.describers import Describer
 from ipo_dspy.scoring.scorers import TensorScorer
@@ -53,7 +53,7 @@ class Arena:
     """One task with its encoder, shared by all who compete on it."""
 
     task: Task
-    zero_shot: ZeroShot
+    embedder: Embedder
     judge: Judge
     budget: int
     lm: dspy.LM
@@ -85,7 +85,7 @@ class Arena:
         return self._outcome(meter, self._program())
 
     def _program(self) -> CLIPClassifier:
-        program = CLIPClassifier(self.task.train.classnames, self.zero_shot, self.task.template)
+        program = CLIPClassifier(self.task.train.classnames, self.embedder, self.task.template)
         program.data = self.task.train
         return program
 

@@ -10,7 +10,7 @@ from ipo_dspy.cli.output import remark, results, stage
 from ipo_dspy.cli.run_folder import write_whole
 from ipo_dspy.cli.tasks import folder_task
 from ipo_dspy.errors import SearchStoppedError
-from ipo_dspy.features.embedder import ZeroShot
+from ipo_dspy.features.embedder import Embedder
 from ipo_dspy.optimizers.ipo import IPOOptimizer
 from ipo_dspy.proposing.describers import Describer, VocabularyDescriber
 
@@ -37,7 +37,7 @@ def describe(
         task = folder_task(folder, reading, sampling)
     if describer is None:
         with stage(f"Loading the encoder {encoder.clip}"):
-            describer = VocabularyDescriber(ZeroShot(make_encoder(encoder)))
+            describer = VocabularyDescriber(Embedder(make_encoder(encoder)))
     images = IPOOptimizer().images_to_describe(task.train.examples)
     with stage(f"Describing {len(images)} images"):
         texts = _describe(describer, images)

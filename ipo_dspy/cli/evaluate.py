@@ -14,7 +14,7 @@ from ipo_dspy.cli.models import make_encoder
 from ipo_dspy.cli.options import EncoderOptions, Flag, ReadingOptions, SavedEncoderOptions
 from ipo_dspy.cli.output import remark, results, stage
 from ipo_dspy.cli.tasks import read_images
-from ipo_dspy.features.embedder import ZeroShot
+from ipo_dspy.features.embedder import Embedder
 from ipo_dspy.prompts.template import DEFAULT_TEMPLATE, SLOT, Template
 from ipo_dspy.scoring.comparison import Evaluation, check_fit
 from ipo_dspy.scoring.comparison import evaluate as evaluate_templates
@@ -60,13 +60,13 @@ def evaluate(
         images = read_images(folder, reading)
     with stage(f"Loading the encoder {clip}"):
         options = EncoderOptions(clip, encoder.device, encoder.precision)
-        zero_shot = ZeroShot(make_encoder(options))
+        embedder = Embedder(make_encoder(options))
     if baselines:
         prompts += _baselines()
     for each in prompts:
-        check_fit(zero_shot, each.template, images.classnames)
+        check_fit(embedder, each.template, images.classnames)
     with stage("Evaluating"):
-        evaluations = evaluate_templates(zero_shot, images, [p.template for p in prompts])
+        evaluations = evaluate_templates(embedder, images, [p.template for p in prompts])
 
     names = [each.name for each in prompts]
     results.print(f"{len(images)} images of {len(images.classnames)} classes, encoder {clip}")

@@ -15,7 +15,7 @@ from ipo_dspy.cli.summary import print_summary
 from ipo_dspy.cli.tasks import Task, demo_task, folder_task, task_name
 from ipo_dspy.errors import SearchStoppedError
 from ipo_dspy.exports.report import Report, write_report
-from ipo_dspy.features.embedder import ZeroShot
+from ipo_dspy.features.embedder import Embedder
 from ipo_dspy.images.image import ImageFile
 from ipo_dspy.programs.classifier import CLIPClassifier
 from ipo_dspy.prompts.template import Template
@@ -50,11 +50,11 @@ def optimize(
     with stage(f"Reading images of {task_name(folder)}"):
         task = _task(folder, run, run_folder)
     with stage(f"Loading the encoder {run.encoder.clip}"):
-        zero_shot = ZeroShot(make_encoder(run.encoder))
+        embedder = Embedder(make_encoder(run.encoder))
     for images in (task.train, *task.unseen.values()):
-        check_fit(zero_shot, before, images.classnames)
+        check_fit(embedder, before, images.classnames)
 
-    student = CLIPClassifier(task.train.classnames, zero_shot, before)
+    student = CLIPClassifier(task.train.classnames, embedder, before)
     with progress.shown():
         program = optimizer.compile(student, trainset=task.train.examples)
     found: IPOResults = program.detailed_results
@@ -64,7 +64,7 @@ def optimize(
             "--prompt-model, and give another --out or more --steps to try again."
         )
     with stage("Testing on unseen images"):
-        comparisons = _test(task, zero_shot, before, Template(found.best.text))
+        comparisons = _test(task, embedder, before, Template(found.best.text))
 
     write_whole(run_folder / "program.json", program.save)
     report = Report(
@@ -107,17 +107,17 @@ def _task(source: Path | None, run: RunOptions, run_folder: Path) -> Task:
 
 
 def _test(
-    task: Task, zero_shot: ZeroShot, before: Template, after: Template
+    task: Task, embedder: Embedder, before: Template, after: Template
 ) -> tuple[Comparison, ...]:
     comparisons = []
     for part, images in task.unseen.items():
         try:
-            check_fit(zero_shot, after, images.classnames)
+            check_fit(embedder, after, images.classnames)
         except ValueError as error:
             # Prompts are checked with the classes of the search; other names may be longer.
             remark(f"No figures for {part}: {error}")
         else:
-            comparisons.append(compare(part, zero_shot, images, before, after))
+            comparisons.append(compare(part, embedder, images, before, after))
     return tuple(comparisons)
 
 

@@ -70,7 +70,7 @@ class SplitFile:
         train, val, test = (
             tuple((path, numbers[label]) for path, label, _ in rows[split]) for split in _SPLITS
         )
-        return ImageLists(told_apart(names[label] for label in numbers), train, val, test)
+        return ImageLists(unique_names(names[label] for label in numbers), train, val, test)
 
 
 @dataclass(frozen=True)
@@ -82,10 +82,10 @@ class VariantLists:
         variants = [line for line in read_lines(folder / "variants.txt") if line]
         numbers = {variant: number for number, variant in enumerate(variants)}
         train, val, test = (_variant_entries(folder, split, numbers) for split in _SPLITS)
-        return ImageLists(told_apart(variants), train, val, test)
+        return ImageLists(unique_names(variants), train, val, test)
 
 
-def told_apart(names: Iterable[str]) -> tuple[str, ...]:
+def unique_names(names: Iterable[str]) -> tuple[str, ...]:
     """Class names as they are shown, with `_` read as a space, and no two alike.
 
     A name that came before gets a `_` behind it. Templates read that as a space, so the encoder

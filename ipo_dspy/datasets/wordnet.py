@@ -6,7 +6,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from ipo_dspy.datasets.lists import Entry, ImageLists, class_entries, told_apart
+from ipo_dspy.datasets.lists import Entry, ImageLists, class_entries, unique_names
 from ipo_dspy.images.errors import DataError
 from ipo_dspy.images.names import read_classnames
 
@@ -51,7 +51,7 @@ class WordNetFolders:
                 )
             train = class_entries(numbers, image_folder, self.train)
         test = class_entries(numbers, image_folder, self.test)
-        return ImageLists(told_apart(names[number] for number in numbers), train, (), test)
+        return ImageLists(unique_names(names[number] for number in numbers), train, (), test)
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,7 @@ class NumberedFolders:
                 f"{len(folders)} classes; expected the folders 0 to {len(folders) - 1}"
             )
         test = class_entries(folders, folder / self.images)
-        return ImageLists(told_apart(names[number] for number in numbers), (), (), test)
+        return ImageLists(unique_names(names[number] for number in numbers), (), (), test)
 
 
 def read_wordnet_names(folder: Path) -> dict[str, str]:

@@ -16,7 +16,7 @@ from torch.nn import functional
 
 from ipo_dspy.encoders.device import BatchSize, autocast
 from ipo_dspy.encoders.loading import load_encoder
-from ipo_dspy.encoders.parallel import run_side_by_side
+from ipo_dspy.encoders.parallel import parallel_map
 from ipo_dspy.encoders.weights import weights_digest
 
 if TYPE_CHECKING:
@@ -129,7 +129,7 @@ class DualEncoder(ABC):
         if not images:
             raise ValueError("encode_images needs at least one image; got none")
         if self.device.type == "cpu":
-            return torch.cat(run_side_by_side([partial(self._encode, [each]) for each in images]))
+            return torch.cat(parallel_map([partial(self._encode, [each]) for each in images]))
         return self._images_at_once.run(images, self._encode)
 
     def encode_prepared(self, prepared: Sequence[Pixels]) -> Tensor:

@@ -1,4 +1,4 @@
-"""Works that run side by side on the CPU, each on one thread."""
+"""Tasks that run in parallel on the CPU, each on one thread."""
 
 from __future__ import annotations
 
@@ -16,24 +16,24 @@ _lock = threading.Lock()
 _pools: dict[int, ThreadPoolExecutor] = {}
 
 
-def run_side_by_side(works: Sequence[Callable[[], _Result]]) -> list[_Result]:
-    """Run works on as many threads as torch has, each without gradients: their results in order.
+def parallel_map(tasks: Sequence[Callable[[], _Result]]) -> list[_Result]:
+    """Run tasks on as many threads as torch has, each without gradients: their results in order.
 
     Left to itself, torch splits every operation over all threads and waits for the last of them.
     Where operations are short and other programs run too, that waiting is most of the time.
 
     Raises:
-        Exception: what a work raises.
+        Exception: what a task raises.
     """
     threads = torch.get_num_threads()
     if threads == 1:
-        return [_run(work) for work in works]
-    return list(_pool(threads).map(_run, works))
+        return [_run(task) for task in tasks]
+    return list(_pool(threads).map(_run, tasks))
 
 
 @torch.inference_mode()
-def _run(work: Callable[[], _Result]) -> _Result:
-    return work()
+def _run(task: Callable[[], _Result]) -> _Result:
+    return task()
 
 
 def _pool(threads: int) -> ThreadPoolExecutor:

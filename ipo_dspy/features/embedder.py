@@ -59,7 +59,7 @@ def probabilities_of(prediction: dspy.Prediction) -> Probabilities | None:
     return found
 
 
-class ZeroShot:
+class Embedder:
     """Encodes images and templates once and compares them.
 
     Safe to use from several threads. Copies of a program share it: copying returns the same object.
@@ -76,14 +76,14 @@ class ZeroShot:
         self._images = _Memory(IMAGE_MEMORY)
         self._texts = _Memory(TEXT_MEMORY)
 
-    def __deepcopy__(self, memo: object) -> ZeroShot:
+    def __deepcopy__(self, memo: object) -> Embedder:
         return self
 
-    def __copy__(self) -> ZeroShot:
+    def __copy__(self) -> Embedder:
         return self
 
-    def __reduce__(self) -> tuple[type[ZeroShot], tuple[Encoder, CacheChoice]]:
-        return (ZeroShot, (self.encoder, self._cache))
+    def __reduce__(self) -> tuple[type[Embedder], tuple[Encoder, CacheChoice]]:
+        return (Embedder, (self.encoder, self._cache))
 
     def image_features(self, images: Sequence[ImageSource]) -> Tensor:
         """Encode images, each once: [N, D] unit length, all in memory.
@@ -201,10 +201,10 @@ class ZeroShot:
         """
         import torch
 
-        from ipo_dspy.encoders.parallel import run_side_by_side
+        from ipo_dspy.encoders.parallel import parallel_map
 
         chunks = image_chunks(len(image_features), len(text_features))
-        parts = run_side_by_side(
+        parts = parallel_map(
             [partial(self._logits, image_features[chunk], text_features) for chunk in chunks]
         )
         return parts[0] if len(parts) == 1 else torch.cat(parts)

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from ipo_dspy.encoders.base import EncoderError
-from ipo_dspy.encoders.parallel import run_side_by_side
+from ipo_dspy.encoders.parallel import parallel_map
 from ipo_dspy.images.image import ImageSource, open_image
 
 if TYPE_CHECKING:
@@ -79,7 +79,7 @@ def _batches(encoder: Encoder, images: Sequence[ImageSource]) -> Iterable[Tensor
         return encoder.encode_prepared([prepare(image)])
 
     # The last bits depend on the size of a batch and on the number of threads, so both are one.
-    return run_side_by_side([partial(encode, image) for image in images])
+    return parallel_map([partial(encode, image) for image in images])
 
 
 def _one_by_one(

@@ -176,7 +176,7 @@ class IPOOptimizer(Teleprompter):
         spent = Spent()
         with (
             self._open_journal(program, examples, valset, lm, describer) as journal,
-            _said_how_to_go_on(journal),
+            _with_resume_hint(journal),
             dspy.context(trace=None),
         ):
             targets = self._targets(program, examples, valset)
@@ -247,7 +247,7 @@ class IPOOptimizer(Teleprompter):
         if chosen is not None:
             return chosen
         clip = zero_shot_predictors(program)
-        return VocabularyDescriber(next(iter(clip.values())).zero_shot) if clip else NoDescriber()
+        return VocabularyDescriber(next(iter(clip.values())).embedder) if clip else NoDescriber()
 
     def _meta_prompt(self, program: dspy.Module) -> MetaPrompt:
         if self.meta_prompt is not None:
@@ -320,7 +320,7 @@ class IPOOptimizer(Teleprompter):
                 "seed": self.seed,
                 "prompt_model": lm.model,
                 "describer": describer.spec,
-                "encoder": [predictor.zero_shot.encoder.spec for predictor in clip.values()],
+                "encoder": [predictor.embedder.encoder.spec for predictor in clip.values()],
                 # The same name may stand for other weights or another precision.
                 "encoder_weights": digest([_fingerprint(p) for p in clip.values()]),
                 "class_names": digest([repr(predictor.classnames) for predictor in clip.values()]),
@@ -365,12 +365,12 @@ class IPOOptimizer(Teleprompter):
 
 
 @contextmanager
-def _said_how_to_go_on(journal: Journal | NoJournal) -> Iterator[None]:
+def _with_resume_hint(journal: Journal | NoJournal) -> Iterator[None]:
     """Add to the sentence of a stopped search what was kept."""
     try:
         yield
     except SearchStoppedError as error:
-        raise SearchStoppedError(f"{error} {journal.how_to_go_on}") from error.__cause__
+        raise SearchStoppedError(f"{error} {journal.resume_hint}") from error.__cause__
 
 
 def _version() -> str:
@@ -393,5 +393,5 @@ def _training_examples(
 
 
 def _fingerprint(predictor: ZeroShotPredict) -> str:
-    encoder = predictor.zero_shot.encoder
+    encoder = predictor.embedder.encoder
     return str(getattr(encoder, "image_fingerprint", encoder.spec))

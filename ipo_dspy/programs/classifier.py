@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Self
 import dspy
 import orjson
 
-from ipo_dspy.features.embedder import ZeroShot
+from ipo_dspy.features.embedder import Embedder
 from ipo_dspy.programs.predict import ZeroShotPredict
-from ipo_dspy.programs.tip_adapter import DemoCache
+from ipo_dspy.programs.tip_adapter import TipAdapter
 from ipo_dspy.prompts.template import Template
 
 if TYPE_CHECKING:
@@ -37,11 +37,11 @@ class _ClassifierBase(dspy.Module):
     def __init__(
         self,
         classnames: Sequence[str],
-        clip: str | Encoder | ZeroShot = "demo",
+        clip: str | Encoder | Embedder = "demo",
         template: str | Template | None = None,
         *,
         top_k: int = 5,
-        demo_cache: DemoCache | None = None,
+        demo_cache: TipAdapter | None = None,
     ) -> None:
         super().__init__()
         self.predict = CLIPPredict(classnames, clip, template, top_k=top_k, demo_cache=demo_cache)
@@ -51,14 +51,14 @@ class _ClassifierBase(dspy.Module):
     def from_folder(
         cls,
         path: str | Path,
-        clip: str | Encoder | ZeroShot = "demo",
+        clip: str | Encoder | Embedder = "demo",
         template: str | Template | None = None,
         *,
         shots: int | None = None,
         seed: int = 0,
         skip_bad_images: bool = False,
         top_k: int = 5,
-        demo_cache: DemoCache | None = None,
+        demo_cache: TipAdapter | None = None,
     ) -> Self:
         """Make a classifier of `path/<class name>/*` with the images as its `trainset`.
 
@@ -90,11 +90,11 @@ class _ClassifierBase(dspy.Module):
     def from_images(
         cls,
         images: LabeledImages,
-        clip: str | Encoder | ZeroShot = "demo",
+        clip: str | Encoder | Embedder = "demo",
         template: str | Template | None = None,
         *,
         top_k: int = 5,
-        demo_cache: DemoCache | None = None,
+        demo_cache: TipAdapter | None = None,
     ) -> Self:
         """Make a classifier of labelled images, which become its `trainset`.
 
@@ -110,7 +110,7 @@ class _ClassifierBase(dspy.Module):
         return program
 
     @classmethod
-    def from_file(cls, path: str | Path, clip: str | Encoder | ZeroShot | None = None) -> Self:
+    def from_file(cls, path: str | Path, clip: str | Encoder | Embedder | None = None) -> Self:
         """Load a program that `save` wrote; `clip` replaces the encoder named in the file.
 
         Raises:
@@ -125,7 +125,7 @@ class _ClassifierBase(dspy.Module):
                 f"{path} is no saved CLIPClassifier: it names no class names and encoder."
             )
         program = cls(saved["classnames"], clip or saved["encoder"])
-        saved["encoder"] = program.zero_shot.encoder.spec
+        saved["encoder"] = program.embedder.encoder.spec
         program.load_state(state)
         return program
 
@@ -150,9 +150,9 @@ class _ClassifierBase(dspy.Module):
         return self.predict.repairs
 
     @property
-    def zero_shot(self) -> ZeroShot:
+    def embedder(self) -> Embedder:
         """The encoder with its kept features, shared between copies."""
-        return self.predict.zero_shot
+        return self.predict.embedder
 
 
 class CLIPClassifier(_ClassifierBase):

@@ -27,7 +27,7 @@ MIPROV2_SETTINGS: Mapping[str, Any] = MappingProxyType(
 
 MIPROv2's language model learns what a template is from the source of the program, which these
 settings let it see. They leave out what misleads: tips on how to instruct language models, a
-summary of data whose images it cannot see, and demos, which only a `DemoCache` uses.
+summary of data whose images it cannot see, and demos, which only a `TipAdapter` uses.
 """
 
 
@@ -48,7 +48,7 @@ class TemplateProposer(InstructionProposer):
             name: InstructionProposer(
                 base_instructions=PROPOSE_TEMPLATE,
                 additional_instructions=TemplateRules(
-                    predictor.zero_shot, predictor.classnames
+                    predictor.embedder, predictor.classnames
                 ).limit,
             )
             for name, predictor in zero_shot_predictors(program).items()

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, Self
 import dspy
 from dspy.signatures.signature import ensure_signature
 
-from ipo_dspy.features.embedder import Probabilities, ZeroShot
-from ipo_dspy.programs.tip_adapter import DemoCache, LabelledDemos, loaded_demos, saved_demos
+from ipo_dspy.features.embedder import Embedder, Probabilities
+from ipo_dspy.programs.tip_adapter import LabelledDemos, TipAdapter, loaded_demos, saved_demos
 from ipo_dspy.prompts.template import DEFAULT_TEMPLATE, Template
 from ipo_dspy.prompts.template_reader import TemplateReader, says_nothing
 from ipo_dspy.prompts.wording import ClassifyImage
@@ -29,7 +29,7 @@ class ZeroShotPredict(dspy.Predict):
 
     Args:
         classnames: the names of the classes, in the order of the logits.
-        clip: an encoder, its spec for `load_encoder`, or a `ZeroShot` to share.
+        clip: an encoder, its spec for `load_encoder`, or a `Embedder` to share.
         template: the first template; None takes the signature's instructions, or where they say
             nothing `a photo of a <CLASS>.`
         signature: a signature with one image among its inputs; its last output is the class name.
@@ -47,17 +47,17 @@ class ZeroShotPredict(dspy.Predict):
     def __init__(
         self,
         classnames: Sequence[str],
-        clip: str | Encoder | ZeroShot = "demo",
+        clip: str | Encoder | Embedder = "demo",
         template: str | Template | None = None,
         *,
         signature: str | type[dspy.Signature] = ClassifyImage,
         top_k: int = 5,
-        demo_cache: DemoCache | None = None,
+        demo_cache: TipAdapter | None = None,
     ) -> None:
         declared: type[dspy.Signature] = ensure_signature(signature)
         self.classnames = _checked(classnames)
-        self.zero_shot = _zero_shot(clip)
-        self._reader = TemplateReader(self.zero_shot, self.classnames)
+        self.embedder = _embedder(clip)
+        self._reader = TemplateReader(self.embedder, self.classnames)
         text = declared.instructions
         if template is not None:
             text = Template(str(template)).text
@@ -136,7 +136,7 @@ class ZeroShotPredict(dspy.Predict):
         if not images:
             return []
         signature = signature or self.signature
-        features = self.zero_shot.image_features(images)
+        features = self.embedder.image_features(images)
         logits = self.logits(features, self.template_of(signature))
         if self.demo_cache is not None:
             logits = logits + self._demo_logits(features, signature, demos)
@@ -144,8 +144,8 @@ class ZeroShotPredict(dspy.Predict):
 
     def logits(self, image_features: Tensor, template: Template) -> Tensor:
         """Compare [N, D] image features with the template's classes: [N, C]."""
-        texts = self.zero_shot.text_features(template, self.classnames)
-        return self.zero_shot.logits(image_features, texts)
+        texts = self.embedder.text_features(template, self.classnames)
+        return self.embedder.logits(image_features, texts)
 
     def _demo_logits(
         self,
@@ -160,7 +160,7 @@ class ZeroShotPredict(dspy.Predict):
             return 0.0
         import torch
 
-        demo_features = self.zero_shot.image_features(usable.images)
+        demo_features = self.embedder.image_features(usable.images)
         one_hot = torch.eye(len(self.classnames))[list(usable.classes)]
         return self.demo_cache.logits(image_features, demo_features, one_hot)
 
@@ -215,7 +215,7 @@ class ZeroShotPredict(dspy.Predict):
             "lm": None,
             "signature": self.signature.dump_state(),
             "clip": {
-                "encoder": self.zero_shot.encoder.spec,
+                "encoder": self.embedder.encoder.spec,
                 "classnames": list(self.classnames),
                 "top_k": self.top_k,
                 "demo_cache": cache and {"weight": cache.weight, "sharpness": cache.sharpness},
@@ -238,10 +238,10 @@ class ZeroShotPredict(dspy.Predict):
         self.classnames = _checked(clip["classnames"])
         self.top_k = clip["top_k"]
         cache = clip.get("demo_cache")
-        self.demo_cache = None if cache is None else DemoCache(**cache)
-        if clip["encoder"] != self.zero_shot.encoder.spec:
-            self.zero_shot = _zero_shot(clip["encoder"])
-        self._reader = TemplateReader(self.zero_shot, self.classnames)
+        self.demo_cache = None if cache is None else TipAdapter(**cache)
+        if clip["encoder"] != self.embedder.encoder.spec:
+            self.embedder = _embedder(clip["encoder"])
+        self._reader = TemplateReader(self.embedder, self.classnames)
         return self
 
 
@@ -309,8 +309,8 @@ _ENCODER_MEMBERS = (
 )
 
 
-def _zero_shot(clip: str | Encoder | ZeroShot) -> ZeroShot:
-    if isinstance(clip, ZeroShot):
+def _embedder(clip: str | Encoder | Embedder) -> Embedder:
+    if isinstance(clip, Embedder):
         return clip
     if isinstance(clip, str):
         from ipo_dspy.encoders import load_encoder
@@ -321,4 +321,4 @@ def _zero_shot(clip: str | Encoder | ZeroShot) -> ZeroShot:
             f"Expected an encoder or its spec, got a {type(clip).__name__} without "
             f"{', '.join(lacking)}; ipo_dspy.Encoder lists what an encoder has."
         )
-    return ZeroShot(clip)
+    return Embedder(clip)

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     import numpy as np
     from torch import Tensor
 
-    from ipo_dspy.features.embedder import ZeroShot
+    from ipo_dspy.features.embedder import Embedder
 
 logger = logging.getLogger(__name__)
 
@@ -34,7 +34,7 @@ _IN_TEXT = re.compile(
 
 
 @dataclass(frozen=True)
-class DemoCache:
+class TipAdapter:
     """Adds to each class's logit how much an image resembles the class's demos.
 
     To the logit of its class, every demo adds `weight * exp(-sharpness * (1 - cosine))`, the cosine
@@ -61,7 +61,7 @@ class DemoCache:
     def __post_init__(self) -> None:
         for name in ("weight", "sharpness"):
             if not getattr(self, name) > 0:
-                raise ValueError(f"DemoCache.{name} must be above 0, got {getattr(self, name)!r}.")
+                raise ValueError(f"TipAdapter.{name} must be above 0, got {getattr(self, name)!r}.")
 
     def logits(self, image_features: Tensor, demo_features: Tensor, demo_classes: Tensor) -> Tensor:
         """What the demos add to the text logits.
@@ -164,11 +164,11 @@ def _address(image: ImageSource) -> str:
 class ImageVectorizer:
     """The vectorizer that lets `dspy.KNNFewShot` find the images that look most alike.
 
-    `KNNFewShot(k=8, trainset=trainset, vectorizer=ImageVectorizer(program.zero_shot))`. DSPy gives
+    `KNNFewShot(k=8, trainset=trainset, vectorizer=ImageVectorizer(program.embedder))`. DSPy gives
     vectorizers the inputs of an example as one text; this one takes the image out of the text.
     """
 
-    zero_shot: ZeroShot
+    embedder: Embedder
 
     def __call__(self, texts: Sequence[str]) -> np.ndarray[Any, Any]:
         """Encode the image in each text: [N, D] float32, unit length.
@@ -183,5 +183,5 @@ class ImageVectorizer:
                     f"Expected an input that is a dspy.Image, got {text[:80]!r}; make the examples "
                     "with dspy.Image.from_path(...), or load them with read_folder(...)."
                 )
-        features: np.ndarray[Any, Any] = self.zero_shot.image_features(images).cpu().numpy()
+        features: np.ndarray[Any, Any] = self.embedder.image_features(images).cpu().numpy()
         return features

@@ -13,7 +13,7 @@ from typing import Any, ClassVar, Protocol
 
 import dspy
 
-from ipo_dspy.features.embedder import ZeroShot
+from ipo_dspy.features.embedder import Embedder
 from ipo_dspy.prompts.vocabulary import VOCABULARY
 from ipo_dspy.prompts.wording import DescribeImage
 from ipo_dspy.proposing.ask import NO_ANSWER, ask
@@ -92,11 +92,11 @@ class VocabularyDescriber:
     """Lets the encoder rank a vocabulary of visual words for each image; needs no vision model.
 
     Args:
-        zero_shot: the encoder with its kept features.
+        embedder: the encoder with its kept features.
         words: how many of the best words describe an image.
     """
 
-    zero_shot: ZeroShot
+    embedder: Embedder
     words: int = 8
     calls_per_image: ClassVar[int] = 0
 
@@ -111,9 +111,9 @@ class VocabularyDescriber:
 
         words = [word for group in VOCABULARY.values() for word in group]
         with torch.inference_mode():
-            texts = self.zero_shot.encoder.encode_texts(words)
-            logits = self.zero_shot.logits(
-                self.zero_shot.image_features(list(images.values())), texts
+            texts = self.embedder.encoder.encode_texts(words)
+            logits = self.embedder.logits(
+                self.embedder.image_features(list(images.values())), texts
             )
             best = logits.topk(min(self.words, len(words)), dim=-1).indices.tolist()
         for index, row in zip(images, best, strict=True):

@@ -25,7 +25,7 @@ class EventLog(Protocol):
         """Keep one event."""
 
     @property
-    def how_to_go_on(self) -> str:
+    def resume_hint(self) -> str:
         """One sentence for who was stopped."""
 
 
@@ -47,7 +47,7 @@ class Journal:
             folder cannot be used.
     """
 
-    how_to_go_on = "Repeat the command to go on where it stopped."
+    resume_hint = "Repeat the command to go on where it stopped."
 
     def __init__(self, folder: Path, header: Mapping[str, Any]) -> None:
         self.path = folder / "journal.jsonl"
@@ -145,7 +145,7 @@ class Journal:
 class NoJournal:
     """Keeps nothing: for a search without a run folder."""
 
-    how_to_go_on = "Nothing was kept; with run_dir=... a search goes on where it stopped."
+    resume_hint = "Nothing was kept; with run_dir=... a search goes on where it stopped."
 
     def __init__(self) -> None:
         self.events: list[dict[str, Any]] = []

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from ipo_dspy.features.embedder import ZeroShot
+from ipo_dspy.features.embedder import Embedder
 from ipo_dspy.images import LabeledImages
 from ipo_dspy.programs.classifier import CLIPClassifier
 from ipo_dspy.programs.metrics import clip_acc
@@ -50,7 +50,7 @@ class Comparison:
 
 
 def evaluate(
-    zero_shot: ZeroShot, images: LabeledImages, templates: Sequence[Template]
+    embedder: Embedder, images: LabeledImages, templates: Sequence[Template]
 ) -> list[Evaluation]:
     """Evaluate templates on images, which are told apart among `images.classnames`.
 
@@ -59,7 +59,7 @@ def evaluate(
     """
     if not images.examples:
         raise ValueError("Expected at least one image to evaluate on, got none.")
-    predictor = CLIPClassifier(images.classnames, zero_shot).predict
+    predictor = CLIPClassifier(images.classnames, embedder).predict
     scorer = TensorScorer(predictor, images.examples, clip_acc)
     scores = scorer.score([template.text for template in templates])
     return [
@@ -69,20 +69,20 @@ def evaluate(
 
 
 def compare(
-    part: str, zero_shot: ZeroShot, images: LabeledImages, before: Template, after: Template
+    part: str, embedder: Embedder, images: LabeledImages, before: Template, after: Template
 ) -> Comparison:
     """Evaluate two templates on the same images; see `evaluate`."""
-    return Comparison(part, *evaluate(zero_shot, images, [before, after]))
+    return Comparison(part, *evaluate(embedder, images, [before, after]))
 
 
-def check_fit(zero_shot: ZeroShot, template: Template, classnames: Sequence[str]) -> None:
+def check_fit(embedder: Embedder, template: Template, classnames: Sequence[str]) -> None:
     """Check that an encoder takes a template filled with every class name.
 
     Raises:
         ValueError: a text would be too long; the message names the class.
     """
-    limit = zero_shot.encoder.context_length
-    tokens = {name: zero_shot.count_tokens(template, [name]) for name in classnames}
+    limit = embedder.encoder.context_length
+    tokens = {name: embedder.count_tokens(template, [name]) for name in classnames}
     longest = max(tokens, key=lambda name: tokens[name])
     if tokens[longest] > limit:
         raise ValueError(

@@ -60,14 +60,14 @@ class TensorScorer:
 
         if not examples:
             raise ValueError("Expected at least one labelled image to score on, got none.")
-        self._zero_shot = predictor.zero_shot
+        self._embedder = predictor.embedder
         self._classnames = predictor.classnames
         self._metric = metric
         field = label_field(predictor.signature)
         labels = [label_of(example, field) for example in examples]
         self._labels = torch.tensor(class_indices(self._classnames, labels))
         self._counts = self._labels.bincount(minlength=len(self._classnames)).tolist()
-        self._features = self._zero_shot.many_image_features([e.image for e in examples])
+        self._features = self._embedder.many_image_features([e.image for e in examples])
 
     def score(self, texts: Sequence[str]) -> list[Score]:
         """Score templates on the images given at construction.
@@ -92,9 +92,9 @@ class TensorScorer:
         import torch
 
         with torch.inference_mode():
-            texts = self._zero_shot.text_features(template, self._classnames)
+            texts = self._embedder.text_features(template, self._classnames)
             found = [
-                self._zero_shot.logits(self._features[chunk], texts).argmax(dim=-1)
+                self._embedder.logits(self._features[chunk], texts).argmax(dim=-1)
                 for chunk in image_chunks(len(self._labels), len(self._classnames))
             ]
             return torch.cat(found) == self._labels
@@ -102,14 +102,14 @@ class TensorScorer:
     def _score(self, templates: Sequence[Template]) -> list[Score]:
         import torch
 
-        from ipo_dspy.encoders.parallel import run_side_by_side
+        from ipo_dspy.encoders.parallel import parallel_map
 
-        texts = self._zero_shot.text_features_of(templates, self._classnames)
+        texts = self._embedder.text_features_of(templates, self._classnames)
         chunks = list(image_chunks(len(self._labels), len(self._classnames)))
         sums = torch.zeros((len(templates), 2, len(self._classnames)), dtype=torch.float64)
         for start in range(0, len(chunks), CHUNKS_TOGETHER):
             together = chunks[start : start + CHUNKS_TOGETHER]
-            for part in run_side_by_side([partial(self._sums, each, texts) for each in together]):
+            for part in parallel_map([partial(self._sums, each, texts) for each in together]):
                 sums += part
         return [
             self._summary(template, *of_template)
@@ -124,7 +124,7 @@ class TensorScorer:
         classes = len(self._classnames)
         sums = []
         for of_template in texts:
-            logits = self._zero_shot.logits(images, of_template)
+            logits = self._embedder.logits(images, of_template)
             values = self._metric.from_logits(logits, labels)
             losses = torch.nn.functional.cross_entropy(logits, labels, reduction="none")
             sums += [

@@ -104,7 +104,7 @@ class Target:
 def rules_for(predictor: dspy.Predict) -> Rules:
     """Choose the rules for the texts of a predictor: templates for CLIP, else instructions."""
     if isinstance(predictor, ZeroShotPredict):
-        return TemplateRules(predictor.zero_shot, predictor.classnames)
+        return TemplateRules(predictor.embedder, predictor.classnames)
     return InstructionRules()
 
 

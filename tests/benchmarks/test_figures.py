@@ -1,6 +1,6 @@
 import pytest
 
-from benchmarks.figures import Figures, Row, aligned, average, side_by_side
+from benchmarks.figures import Figures, Row, aligned, average, parallel
 
 
 def test_h_of_an_average_is_that_of_the_averages_and_no_average_of_h() -> None:
@@ -26,12 +26,12 @@ def test_columns_line_up() -> None:
 
 
 def test_the_posters_columns_are_left_out_where_it_has_nothing() -> None:
-    with_poster = side_by_side(["name"], [Row(("a",), Figures(1, 1), Figures(2, 2))])
-    without = side_by_side(["name"], [Row(("a",), Figures(1, 1))])
+    with_poster = parallel(["name"], [Row(("a",), Figures(1, 1), Figures(2, 2))])
+    without = parallel(["name"], [Row(("a",), Figures(1, 1))])
     assert "poster" in with_poster[0]
     assert "poster" not in without[0]
 
 
 def test_a_missing_figure_is_no_zero() -> None:
-    line = side_by_side(["name"], [Row(("a",), None, Figures(2, 2))])[-1]
+    line = parallel(["name"], [Row(("a",), None, Figures(2, 2))])[-1]
     assert line.split("|")[2:5] == ["    – ", "     – ", "   – "]

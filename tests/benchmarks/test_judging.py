@@ -4,7 +4,7 @@ from benchmarks.judging import Judge
 from benchmarks.tasks import Task
 from ipo_dspy import CLIPClassifier
 from ipo_dspy.features import embedder
-from ipo_dspy.features.embedder import ZeroShot
+from ipo_dspy.features.embedder import Embedder
 from ipo_dspy.images import LabeledImages
 from ipo_dspy.testing import COLOURS, ColourEncoder, colour_examples
 
@@ -18,7 +18,7 @@ def test_a_verdict_is_what_the_classifier_says_image_by_image(
     base, novel = images.base_and_novel()
     # So that images are judged in several ranges, the last one short.
     monkeypatch.setattr(embedder, "IMAGES_AT_ONCE", 16)
-    encoder = ZeroShot(ColourEncoder(good_words=()))
+    encoder = Embedder(ColourEncoder(good_words=()))
     verdict = Judge(Task("colours", 0, base, base, novel), encoder).judge(TEMPLATE)
     for part, hits in ((base, verdict.base), (novel, verdict.novel)):
         classify = CLIPClassifier(part.classnames, encoder, TEMPLATE)

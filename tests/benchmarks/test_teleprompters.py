@@ -21,7 +21,7 @@ from benchmarks.teleprompters.outcomes import write_json
 from benchmarks.teleprompters.plot import plot
 from benchmarks.teleprompters.table import markdown
 from ipo_dspy import CLIPClassifier, offline_lm
-from ipo_dspy.features.embedder import ZeroShot
+from ipo_dspy.features.embedder import Embedder
 from ipo_dspy.images import LabeledImages
 from ipo_dspy.testing import COLOURS, ColourEncoder, colour_examples, scripted_lm
 
@@ -34,8 +34,8 @@ def arena() -> Arena:
     images = LabeledImages(tuple(colour_examples(2)), tuple(COLOURS))
     base, novel = images.base_and_novel()
     task = Task("colours", 0, base, base, novel)
-    zero_shot = ZeroShot(ColourEncoder())
-    return Arena(task, zero_shot, Judge(task, zero_shot), BUDGET, offline_lm())
+    embedder = Embedder(ColourEncoder())
+    return Arena(task, embedder, Judge(task, embedder), BUDGET, offline_lm())
 
 
 def ask(lm: dspy.LM, **settings: object) -> None:

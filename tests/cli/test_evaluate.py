@@ -21,8 +21,8 @@ def test_prompts_are_shown_side_by_side_as_they_evaluate(run: Run, pictures: Pat
     templates = ["a chalk drawing of a <CLASS>.", "a photo of a <CLASS>."]
     outcome = run("evaluate", templates[0], pictures, "--against", templates[1])
 
-    zero_shot = CLIPClassifier(("a", "b")).zero_shot
-    expected = evaluate(zero_shot, read_folder(pictures), [Template(t) for t in templates])
+    embedder = CLIPClassifier(("a", "b")).embedder
+    expected = evaluate(embedder, read_folder(pictures), [Template(t) for t in templates])
     assert accuracies(outcome.out) == [round(e.score.accuracy, 2) for e in expected]
     for name in read_folder(pictures).classnames:
         assert re.search(rf"^ +{name} +\d+\.\d +\d+\.\d *$", outcome.out, re.M)

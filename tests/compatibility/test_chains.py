@@ -59,7 +59,7 @@ def test_what_a_chain_gives_can_be_saved_and_loaded(
         path = tmp_path / f"{number}.json"
         best.save(path)
         assert path.stat().st_size < 2000
-        loaded = CLIPClassifier(["another"], program.zero_shot)
+        loaded = CLIPClassifier(["another"], program.embedder)
         loaded.load(path)
         assert scores(loaded, trainset) == scores(best, trainset)
 
@@ -67,7 +67,7 @@ def test_what_a_chain_gives_can_be_saved_and_loaded(
 def test_ipo_continues_from_an_ensemble_of_lines(
     program: CLIPClassifier, trainset: Examples, lm: dspy.LM
 ) -> None:
-    two_lines = CLIPClassifier(program.classnames, program.zero_shot, f"{FIRST}\n{SECOND}")
+    two_lines = CLIPClassifier(program.classnames, program.embedder, f"{FIRST}\n{SECOND}")
     best = IPOOptimizer(clip_acc, prompt_model=lm, steps=1).compile(two_lines, trainset=trainset)
     assert best.detailed_results.trials[0].text == f"{FIRST}\n{SECOND}"
 
@@ -91,7 +91,7 @@ def test_the_whole_program_can_be_saved_and_loaded(tmp_path: Path, trainset: Exa
     size = sum(path.stat().st_size for path in (tmp_path / "program").iterdir())
     loaded = dspy.load(tmp_path / "program", allow_pickle=True)
     assert size < 10_000
-    assert loaded.zero_shot.encoder is load_encoder("demo")
+    assert loaded.embedder.encoder is load_encoder("demo")
     assert scores(loaded, trainset) == scores(program, trainset)
 
 
@@ -113,7 +113,7 @@ def test_ipos_best_prompts_become_one_ensemble(
     ensemble = prompt_ensemble([c["program"] for c in best.candidate_programs[:2]])
     assert ensemble.template.lines == (SECOND, FIRST)
     ensemble.save(tmp_path / "ensemble.json")
-    loaded = CLIPClassifier.from_file(tmp_path / "ensemble.json", clip=program.zero_shot)
+    loaded = CLIPClassifier.from_file(tmp_path / "ensemble.json", clip=program.embedder)
     assert scores(loaded, trainset) == scores(ensemble, trainset)
 
 
@@ -138,7 +138,7 @@ def test_optimizers_share_one_encoder_however_long_the_chain(
     for name in ["labeled", "ipo", "copro", "gepa", "simba", "ipo"]:
         with dspy.context(lm=lm):
             best = optimizers[name](best, trainset, lm)
-    assert best.zero_shot is program.zero_shot
+    assert best.embedder is program.embedder
     assert encoder.copies == 0
 
 
@@ -154,4 +154,4 @@ def test_a_file_names_the_encoder_to_load_again(tmp_path: Path) -> None:
     program = CLIPClassifier(list(COLOURS), "demo", FIRST)
     program.save(tmp_path / "program.json")
     loaded = CLIPClassifier.from_file(tmp_path / "program.json")
-    assert loaded.zero_shot.encoder is program.zero_shot.encoder
+    assert loaded.embedder.encoder is program.embedder.encoder

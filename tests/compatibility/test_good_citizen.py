@@ -84,7 +84,7 @@ def test_whole_programs_are_announced_once_per_candidate(
 
     listener = Listener()
     with dspy.context(callbacks=[listener]):
-        optimizer.compile(Own(program.classnames, program.zero_shot), trainset=trainset)
+        optimizer.compile(Own(program.classnames, program.embedder), trainset=trainset)
     assert [h for h in listener.heard if isinstance(h, float)] == [0.0, 100.0, 0.0]
 
 

@@ -62,7 +62,7 @@ def test_the_student_stays_as_it_was_and_the_encoder_is_never_copied(
     assert program.dump_state() == before
     assert program.predict.demos == []
     assert best is not program
-    assert best.zero_shot is program.zero_shot
+    assert best.embedder is program.embedder
     assert encoder.copies == 0
 
 
@@ -76,7 +76,7 @@ def test_what_an_optimizer_gives_can_be_saved_and_loaded(
 ) -> None:
     best = optimize(program, trainset)
     best.save(tmp_path / "program.json")
-    loaded = CLIPClassifier.from_file(tmp_path / "program.json", clip=program.zero_shot)
+    loaded = CLIPClassifier.from_file(tmp_path / "program.json", clip=program.embedder)
     images = [example.image for example in trainset]
     assert loaded.predict_batch(images) == best.predict_batch(images)
 
@@ -100,7 +100,7 @@ def test_optimizers_of_demos_need_no_language_model_and_leave_the_template_alone
 def test_bootstrapped_demos_have_image_and_label(
     program: CLIPClassifier, trainset: Examples
 ) -> None:
-    student = CLIPClassifier(program.classnames, program.zero_shot, BEST)
+    student = CLIPClassifier(program.classnames, program.embedder, BEST)
     best = dspy.BootstrapFewShot(metric=clip_acc, max_labeled_demos=0).compile(
         student, trainset=trainset
     )
@@ -118,9 +118,9 @@ def test_knn_few_shot_shows_the_pictures_that_look_most_alike(
             seen.append({demo.label for demo in self.predict.demos})
             return super().forward(image)
 
-    watched = Watched(program.classnames, program.zero_shot, BEST)
+    watched = Watched(program.classnames, program.embedder, BEST)
     knn = dspy.KNNFewShot(
-        k=2, trainset=trainset, vectorizer=ImageVectorizer(program.zero_shot), metric=clip_acc
+        k=2, trainset=trainset, vectorizer=ImageVectorizer(program.embedder), metric=clip_acc
     )
     best = knn.compile(watched)
     green = trainset[2]
@@ -143,7 +143,7 @@ def test_knn_few_shot_works_with_any_vectorizer_of_texts(
 
 
 def test_an_ensemble_of_programs_votes(program: CLIPClassifier, trainset: Examples) -> None:
-    right = CLIPClassifier(program.classnames, program.zero_shot, BEST)
+    right = CLIPClassifier(program.classnames, program.embedder, BEST)
     ensemble = dspy.Ensemble(reduce_fn=dspy.majority).compile([program, right, right.deepcopy()])
     assert [ensemble(image=e.image).label for e in trainset] == [e.label for e in trainset]
 
@@ -151,7 +151,7 @@ def test_an_ensemble_of_programs_votes(program: CLIPClassifier, trainset: Exampl
 def test_an_ensemble_of_programs_can_be_saved_and_loaded(
     program: CLIPClassifier, trainset: Examples, tmp_path: Path
 ) -> None:
-    right = CLIPClassifier(program.classnames, program.zero_shot, BEST)
+    right = CLIPClassifier(program.classnames, program.embedder, BEST)
     ensemble = dspy.Ensemble(reduce_fn=dspy.majority).compile([right, right.deepcopy()])
     ensemble.save(tmp_path / "ensemble.json")
     other = dspy.Ensemble(reduce_fn=dspy.majority).compile([program, program.deepcopy()])

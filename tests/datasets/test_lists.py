@@ -9,7 +9,7 @@ from ipo_dspy.datasets.lists import (
     SplitFile,
     VariantLists,
     missing_images,
-    told_apart,
+    unique_names,
 )
 from ipo_dspy.images import DataError
 from ipo_dspy.prompts.template import Template
@@ -91,7 +91,7 @@ def test_a_variant_that_is_not_listed_is_refused(tmp_path: Path) -> None:
 
 
 def test_classes_of_one_name_stay_two_with_one_text() -> None:
-    names = told_apart(["missile", "sun_glasses", "missile", "sun glasses", "missile"])
+    names = unique_names(["missile", "sun_glasses", "missile", "sun glasses", "missile"])
     assert names == ("missile", "sun glasses", "missile_", "sun glasses_", "missile__")
 
 
@@ -99,7 +99,7 @@ def test_clip_reads_classes_of_one_name_alike() -> None:
     from open_clip import get_tokenizer
 
     template = Template("a photo of a {}.")
-    texts = [template.fill(name)[0] for name in told_apart(["missile"] * 3)]
+    texts = [template.fill(name)[0] for name in unique_names(["missile"] * 3)]
     tokens = get_tokenizer("ViT-B-16-quickgelu")(texts)
     assert len(set(texts)) == 3
     assert (tokens == tokens[0]).all()

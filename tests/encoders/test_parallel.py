@@ -11,7 +11,7 @@ from collections.abc import Iterator
 import pytest
 import torch
 
-from ipo_dspy.encoders.parallel import run_side_by_side
+from ipo_dspy.encoders.parallel import parallel_map
 
 
 @pytest.fixture(autouse=True)
@@ -23,7 +23,7 @@ def three_threads() -> Iterator[None]:
 
 
 def test_results_come_in_order() -> None:
-    assert run_side_by_side([lambda n=n: n * n for n in range(20)]) == [n * n for n in range(20)]
+    assert parallel_map([lambda n=n: n * n for n in range(20)]) == [n * n for n in range(20)]
 
 
 def test_works_run_at_the_same_time_on_one_thread_each() -> None:
@@ -33,11 +33,11 @@ def test_works_run_at_the_same_time_on_one_thread_each() -> None:
         together.wait()
         return torch.get_num_threads(), torch.is_inference_mode_enabled()
 
-    assert run_side_by_side([work] * 3) == [(1, True)] * 3
+    assert parallel_map([work] * 3) == [(1, True)] * 3
 
 
 def test_other_threads_keep_all_of_torch_s() -> None:
-    run_side_by_side([lambda: None] * 3)
+    parallel_map([lambda: None] * 3)
     found: list[int] = []
     later = threading.Thread(target=lambda: found.append(torch.get_num_threads()))
     later.start()
@@ -48,20 +48,20 @@ def test_other_threads_keep_all_of_torch_s() -> None:
 
 def test_a_fault_is_raised() -> None:
     with pytest.raises(ZeroDivisionError):
-        run_side_by_side([lambda: 1, lambda: 1 // 0])
+        parallel_map([lambda: 1, lambda: 1 // 0])
 
 
 FORKING = """
 import os
 import torch
-from ipo_dspy.encoders.parallel import run_side_by_side
+from ipo_dspy.encoders.parallel import parallel_map
 
 torch.set_num_threads(3)
 works = [lambda: 1, lambda: 2, lambda: 3]
-run_side_by_side(works)
+parallel_map(works)
 child = os.fork()
 if child == 0:
-    os._exit(sum(run_side_by_side(works)))
+    os._exit(sum(parallel_map(works)))
 raise SystemExit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
 """
 

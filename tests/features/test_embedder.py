@@ -15,7 +15,7 @@ from ipo_dspy import Template
 from ipo_dspy.encoders import EncoderError
 from ipo_dspy.features import embedder
 from ipo_dspy.features.cache_folder import info
-from ipo_dspy.features.embedder import ZeroShot, class_index, class_indices, image_chunks
+from ipo_dspy.features.embedder import Embedder, class_index, class_indices, image_chunks
 from ipo_dspy.images.image import ImageFile
 from ipo_dspy.testing import COLOURS, ColourEncoder
 
@@ -51,7 +51,7 @@ def pictures(tmp_path: Path) -> list[ImageFile]:
 
 def test_images_are_encoded_once_and_come_in_order(pictures: list[ImageFile]) -> None:
     encoder = CountingEncoder()
-    classifier = ZeroShot(encoder)
+    classifier = Embedder(encoder)
     first = classifier.image_features(pictures[:10])
     mixed = classifier.image_features([pictures[12], pictures[3], pictures[12]])
 
@@ -65,7 +65,7 @@ def test_what_is_kept_of_a_batch_does_not_keep_the_batch(pictures: list[ImageFil
         def encode_templates(self, groups: Sequence[Sequence[str]]) -> torch.Tensor:
             return torch.stack([self.encode_texts(group) for group in groups])
 
-    classifier = ZeroShot(Together())
+    classifier = Embedder(Together())
     classifier.image_features(pictures)
     templates = [Template("a <CLASS>"), Template("one <CLASS>")]
     classifier.text_features_of(templates, NAMES)
@@ -77,28 +77,28 @@ def test_what_is_kept_of_a_batch_does_not_keep_the_batch(pictures: list[ImageFil
 def test_every_kind_of_source_gives_the_same_features(pictures: list[ImageFile]) -> None:
     path = pictures[7].path
     sources = [path, str(path), pictures[7], PIL.Image.open(path), dspy.Image(PIL.Image.open(path))]
-    features = ZeroShot(ColourEncoder()).image_features(sources)
+    features = Embedder(ColourEncoder()).image_features(sources)
     assert torch.equal(features, features[:1].expand(5, -1))
 
 
 def test_features_are_on_disk_for_the_next_run(pictures: list[ImageFile], tmp_path: Path) -> None:
     first, second = CacheableEncoder(), CacheableEncoder()
     cache = tmp_path / "cache"
-    features = ZeroShot(first, cache).image_features(pictures)
-    assert torch.equal(ZeroShot(second, cache).image_features(pictures[5:30]), features[5:30])
+    features = Embedder(first, cache).image_features(pictures)
+    assert torch.equal(Embedder(second, cache).image_features(pictures[5:30]), features[5:30])
     assert second.batches == []
     assert [(kept.spec, kept.images) for kept in info(cache).encoders] == [(first.spec, 40)]
 
 
 def test_a_few_images_are_not_worth_a_file(pictures: list[ImageFile], tmp_path: Path) -> None:
-    ZeroShot(CacheableEncoder(), tmp_path / "cache").image_features(pictures[:15])
+    Embedder(CacheableEncoder(), tmp_path / "cache").image_features(pictures[:15])
     assert info(tmp_path / "cache").images == 0
 
 
 def test_an_encoder_that_does_not_say_what_it_depends_on_is_not_kept(
     pictures: list[ImageFile], tmp_path: Path
 ) -> None:
-    ZeroShot(CountingEncoder(), tmp_path / "cache").image_features(pictures)
+    Embedder(CountingEncoder(), tmp_path / "cache").image_features(pictures)
     assert info(tmp_path / "cache").images == 0
 
 
@@ -106,22 +106,22 @@ def test_the_cache_can_be_off_or_elsewhere(
     pictures: list[ImageFile], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("IPO_DSPY_CACHE", str(tmp_path / "here"))
-    ZeroShot(CacheableEncoder(), "off").image_features(pictures)
+    Embedder(CacheableEncoder(), "off").image_features(pictures)
     assert info().images == 0
-    ZeroShot(CacheableEncoder()).image_features(pictures)
+    Embedder(CacheableEncoder()).image_features(pictures)
     assert info().images == 40
     monkeypatch.setenv("IPO_DSPY_CACHE", "off")
     assert info().folder is None
-    ZeroShot(CacheableEncoder()).image_features(pictures)
+    Embedder(CacheableEncoder()).image_features(pictures)
     assert info(tmp_path / "here").images == 40
 
 
 def test_more_images_than_memory_holds_are_read_in_ranges(
     pictures: list[ImageFile], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    expected = ZeroShot(CacheableEncoder(), "off").image_features(pictures)
+    expected = Embedder(CacheableEncoder(), "off").image_features(pictures)
     monkeypatch.setattr(embedder, "IMAGE_MEMORY", 20)
-    features = ZeroShot(CacheableEncoder(), tmp_path / "cache").many_image_features(pictures)
+    features = Embedder(CacheableEncoder(), tmp_path / "cache").many_image_features(pictures)
     assert not isinstance(features, torch.Tensor)
     assert len(features) == 40
     assert torch.allclose(features[13:29], expected[13:29], atol=1e-6)
@@ -132,7 +132,7 @@ def test_memory_forgets_what_was_used_longest_ago(
 ) -> None:
     monkeypatch.setattr(embedder, "IMAGE_MEMORY", 4)
     encoder = CountingEncoder()
-    classifier = ZeroShot(encoder)
+    classifier = Embedder(encoder)
     for index in (0, 1, 2, 3, 0, 4, 0, 1):
         classifier.image_features([pictures[index]])
     assert len(encoder.batches) == 6
@@ -140,7 +140,7 @@ def test_memory_forgets_what_was_used_longest_ago(
 
 def test_a_template_is_encoded_once_whoever_asks() -> None:
     encoder = ColourEncoder()
-    classifier = ZeroShot(encoder)
+    classifier = Embedder(encoder)
     with ThreadPoolExecutor(8) as pool:
         jobs = [pool.submit(classifier.text_features, Template("<CLASS>"), NAMES) for _ in range(8)]
     assert all(torch.equal(job.result(), jobs[0].result()) for job in jobs)
@@ -150,14 +150,14 @@ def test_a_template_is_encoded_once_whoever_asks() -> None:
 def test_text_memory_counts_texts(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(embedder, "TEXT_MEMORY", 2 * len(NAMES))
     encoder = ColourEncoder()
-    classifier = ZeroShot(encoder)
+    classifier = Embedder(encoder)
     for words in ("a", "b", "a", "c", "a", "b"):
         classifier.text_features(Template(f"{words} <CLASS>"), NAMES)
     assert encoder.texts_encoded == 4 * len(NAMES)
 
 
 def test_lines_of_a_template_are_an_ensemble() -> None:
-    classifier = ZeroShot(ColourEncoder())
+    classifier = Embedder(ColourEncoder())
     lines = classifier.text_features_of([Template("crisp <CLASS>"), Template("<CLASS>")], NAMES)
     both = classifier.text_features(Template("crisp <CLASS>\n<CLASS>"), NAMES)
     expected = torch.nn.functional.normalize(torch.stack(lines).mean(dim=0), dim=-1)
@@ -183,7 +183,7 @@ class NotANumber(ColourEncoder):
 
 
 def test_features_that_are_no_numbers_are_an_error_with_a_name(pictures: list[ImageFile]) -> None:
-    classifier = ZeroShot(NotANumber())
+    classifier = Embedder(NotANumber())
     with pytest.raises(EncoderError, match=r"no finite features for the image .*7\.png"):
         classifier.image_features(pictures)
     with pytest.raises(EncoderError, match="no finite features for the text 'a green thing'"):
@@ -191,7 +191,7 @@ def test_features_that_are_no_numbers_are_an_error_with_a_name(pictures: list[Im
 
 
 def test_nothing_to_encode_is_an_error() -> None:
-    classifier = ZeroShot(ColourEncoder())
+    classifier = Embedder(ColourEncoder())
     with pytest.raises(ValueError, match="at least one image"):
         classifier.image_features([])
     with pytest.raises(ValueError, match="at least one class name"):
@@ -199,7 +199,7 @@ def test_nothing_to_encode_is_an_error() -> None:
 
 
 def test_copies_are_the_same_object() -> None:
-    classifier = ZeroShot(ColourEncoder())
+    classifier = Embedder(ColourEncoder())
     assert copy(classifier) is classifier
     assert deepcopy(classifier) is classifier
 
@@ -222,7 +222,7 @@ def test_an_image_gets_beside_others_what_it_gets_alone(
     images, texts = (
         torch.tensor(random.standard_normal((n, 6)), dtype=torch.float32) for n in (count, classes)
     )
-    classifier = ZeroShot(ColourEncoder())
+    classifier = Embedder(ColourEncoder())
     together = classifier.logits(images, texts)
     alone = torch.cat([classifier.logits(image[None], texts) for image in images])
     assert together.shape == (count, classes)

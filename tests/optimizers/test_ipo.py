@@ -206,7 +206,7 @@ def test_the_student_is_not_changed_and_the_encoder_is_shared(student: CLIPClass
     best = optimizer([BEST]).compile(student, trainset=colour_examples())
     assert (student.template, dict(vars(student)), student.dump_state()) == before
     assert best is not student
-    assert best.zero_shot is student.zero_shot
+    assert best.embedder is student.embedder
     assert best.predict is not student.predict
 
 

@@ -97,7 +97,7 @@ def test_a_program_without_a_folder_has_no_training_set(program: CLIPClassifier)
 def test_copies_share_encoder_and_images_but_not_the_template(folder: Path) -> None:
     program = CLIPClassifier.from_folder(folder, ColourEncoder(), GOOD)
     for copied in (program.deepcopy(), copy.deepcopy(program), program.reset_copy()):
-        assert copied.zero_shot is program.zero_shot
+        assert copied.embedder is program.embedder
         assert copied.data is program.data
         copied.predict.signature = copied.predict.signature.with_instructions("a <CLASS>")
         assert program.template.text == GOOD
@@ -109,7 +109,7 @@ def test_what_is_saved_is_small_json_without_weights_and_images(
     program = CLIPClassifier.from_folder(folder, ColourEncoder(), GOOD)
     program.save(tmp_path / "program.json")
     saved = json.loads((tmp_path / "program.json").read_text())
-    assert saved["predict"]["clip"]["encoder"] == program.zero_shot.encoder.spec
+    assert saved["predict"]["clip"]["encoder"] == program.embedder.encoder.spec
     assert saved["predict"]["clip"]["classnames"] == list(program.classnames)
     assert (tmp_path / "program.json").stat().st_size < 2048
 
@@ -128,7 +128,7 @@ def test_a_saved_program_classifies_as_before(program: CLIPClassifier, tmp_path:
 def test_a_saved_program_brings_its_encoder_back(tmp_path: Path) -> None:
     CLIPClassifier(["red", "blue"]).save(tmp_path / "program.json")
     loaded = CLIPClassifier.from_file(tmp_path / "program.json")
-    assert loaded.zero_shot.encoder.spec == "demo"
+    assert loaded.embedder.encoder.spec == "demo"
     assert loaded(image=RED).label in ("red", "blue")
 
 

@@ -69,7 +69,7 @@ def test_tensors_give_the_scores_of_single_predictions(
 ) -> None:
     examples = colour_examples(per_colour=2)
     images = [example.image for example in examples]
-    logits = program.predict.logits(program.zero_shot.image_features(images), program.template)
+    logits = program.predict.logits(program.embedder.image_features(images), program.template)
     labels = torch.tensor([program.classnames.index(example.label) for example in examples])
     single = [metric(e, p) for e, p in zip(examples, program.predict_batch(images), strict=True)]
     assert metric.from_logits(logits, labels).tolist() == pytest.approx(single)

@@ -102,7 +102,7 @@ def test_copies_share_encoder_reader_and_language_model(predictor: CLIPPredict) 
     predictor.demos = colour_examples(1)
     copied = copy.deepcopy(predictor)
     assert copied.lm is lm
-    assert copied.zero_shot is predictor.zero_shot
+    assert copied.embedder is predictor.embedder
     assert copied.repairs == predictor.repairs
     assert copied.demos == predictor.demos
     assert copied.demos is not predictor.demos

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from ipo_dspy import CLIPClassifier
-from ipo_dspy.features.embedder import ZeroShot
+from ipo_dspy.features.embedder import Embedder
 from ipo_dspy.programs.prompt_ensemble import prompt_ensemble
 from ipo_dspy.testing import COLOURS, ColourEncoder, colour_examples
 
@@ -15,16 +15,16 @@ TEMPLATES = ["a crisp photo of a <CLASS>.", "a flat <CLASS>.", "a picture of a <
 
 @pytest.fixture
 def programs() -> list[CLIPClassifier]:
-    zero_shot = ZeroShot(ColourEncoder())
-    return [CLIPClassifier(NAMES, zero_shot, template) for template in TEMPLATES]
+    embedder = Embedder(ColourEncoder())
+    return [CLIPClassifier(NAMES, embedder, template) for template in TEMPLATES]
 
 
 def test_the_classes_get_the_mean_of_the_unit_features(programs: list[CLIPClassifier]) -> None:
-    zero_shot = programs[0].zero_shot
+    embedder = programs[0].embedder
     ensemble = prompt_ensemble(programs)
-    each = [zero_shot.text_features(program.template, NAMES) for program in programs]
+    each = [embedder.text_features(program.template, NAMES) for program in programs]
     mean = torch.nn.functional.normalize(torch.stack(each).mean(dim=0), dim=-1)
-    assert torch.allclose(zero_shot.text_features(ensemble.template, NAMES), mean, atol=1e-6)
+    assert torch.allclose(embedder.text_features(ensemble.template, NAMES), mean, atol=1e-6)
 
 
 def test_the_ensemble_is_one_program_in_one_file(
@@ -32,7 +32,7 @@ def test_the_ensemble_is_one_program_in_one_file(
 ) -> None:
     ensemble = prompt_ensemble(programs)
     ensemble.save(tmp_path / "ensemble.json")
-    loaded = CLIPClassifier.from_file(tmp_path / "ensemble.json", clip=programs[0].zero_shot)
+    loaded = CLIPClassifier.from_file(tmp_path / "ensemble.json", clip=programs[0].embedder)
     images = [example.image for example in colour_examples(1)]
     assert loaded.template.lines == tuple(TEMPLATES)
     assert loaded.predict_batch(images) == ensemble.predict_batch(images)
@@ -67,6 +67,6 @@ def test_there_must_be_something_to_join(others: list[dspy.Module], message: str
 
 
 def test_the_classes_must_be_the_same(programs: list[CLIPClassifier]) -> None:
-    other = CLIPClassifier(NAMES[:3], programs[0].zero_shot)
+    other = CLIPClassifier(NAMES[:3], programs[0].embedder)
     with pytest.raises(ValueError, match="same classes"):
         prompt_ensemble([*programs, other])

@@ -11,8 +11,8 @@ from ipo_dspy import CLIPClassifier, IPOOptimizer, clip_acc
 from ipo_dspy.images import ImageFile, open_image
 from ipo_dspy.images.image import DatasetImage
 from ipo_dspy.programs.tip_adapter import (
-    DemoCache,
     ImageVectorizer,
+    TipAdapter,
     image_in,
     loaded_demos,
     saved_demos,
@@ -20,7 +20,7 @@ from ipo_dspy.programs.tip_adapter import (
 from ipo_dspy.testing import COLOURS, ColourEncoder, colour_examples, scripted_lm
 
 NAMES = list(COLOURS)
-STRONG = DemoCache(weight=50.0)
+STRONG = TipAdapter(weight=50.0)
 
 
 @pytest.fixture
@@ -42,7 +42,7 @@ def test_each_demo_adds_to_its_class_what_the_formula_says() -> None:
     images = torch.tensor([[1.0, 0.0], [0.6, 0.8]])
     demos = torch.tensor([[1.0, 0.0], [1.0, 0.0], [0.0, 1.0]])
     classes = torch.tensor([[1.0, 0.0], [1.0, 0.0], [0.0, 1.0]])
-    added = DemoCache(weight=2.0, sharpness=3.0).logits(images, demos, classes)
+    added = TipAdapter(weight=2.0, sharpness=3.0).logits(images, demos, classes)
     e = torch.tensor
     expected = [
         [2.0 * 2 * 1.0, 2.0 * float(torch.exp(e(-3.0)))],
@@ -54,7 +54,7 @@ def test_each_demo_adds_to_its_class_what_the_formula_says() -> None:
 @pytest.mark.parametrize("setting", ["weight", "sharpness"])
 def test_settings_must_be_above_0(setting: str) -> None:
     with pytest.raises(ValueError, match=f"{setting} must be above 0, got 0"):
-        DemoCache(**{setting: 0.0})
+        TipAdapter(**{setting: 0.0})
 
 
 def test_demos_have_no_effect_unless_the_user_asks(examples: list[dspy.Example]) -> None:
@@ -86,7 +86,7 @@ def test_knn_few_shot_fills_the_cache_for_each_picture(
     program: CLIPClassifier, examples: list[dspy.Example]
 ) -> None:
     knn = dspy.KNNFewShot(
-        k=1, trainset=examples, vectorizer=ImageVectorizer(program.zero_shot), metric=clip_acc
+        k=1, trainset=examples, vectorizer=ImageVectorizer(program.embedder), metric=clip_acc
     )
     assert accuracy(knn.compile(program), examples) == 100.0
 
@@ -128,7 +128,7 @@ def test_demos_survive_saving_with_their_pictures(
     best = dspy.LabeledFewShot(k=12).compile(program, trainset=mixed)
     best.save(tmp_path / "program.json")
     saved = json.loads((tmp_path / "program.json").read_text())["predict"]["demos"]
-    loaded = CLIPClassifier.from_file(tmp_path / "program.json", clip=program.zero_shot)
+    loaded = CLIPClassifier.from_file(tmp_path / "program.json", clip=program.embedder)
     images = [example.image for example in examples]
     assert sum(demo["image"].startswith("file://") for demo in saved) == 6
     assert sum(demo["image"].startswith("data:") for demo in saved) == 6
@@ -198,12 +198,12 @@ def test_a_text_that_is_cut_holds_no_image(examples: list[dspy.Example]) -> None
 
 def test_the_vectorizer_encodes_the_pictures_in_texts(examples: list[dspy.Example]) -> None:
     program = CLIPClassifier(NAMES, ColourEncoder())
-    vectors = ImageVectorizer(program.zero_shot)([f"image: {e.image}" for e in examples])
-    expected = program.zero_shot.image_features([e.image for e in examples])
+    vectors = ImageVectorizer(program.embedder)([f"image: {e.image}" for e in examples])
+    expected = program.embedder.image_features([e.image for e in examples])
     assert torch.equal(torch.from_numpy(vectors), expected)
 
 
 def test_the_vectorizer_says_what_it_needs() -> None:
-    vectorizer = ImageVectorizer(CLIPClassifier(NAMES, ColourEncoder()).zero_shot)
+    vectorizer = ImageVectorizer(CLIPClassifier(NAMES, ColourEncoder()).embedder)
     with pytest.raises(ValueError, match=r"Expected an input that is a dspy\.Image, got 'q: no'"):
         vectorizer(["q: no"])

@@ -3,7 +3,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from ipo_dspy.features.embedder import ZeroShot
+from ipo_dspy.features.embedder import Embedder
 from ipo_dspy.prompts.template_reader import TemplateReader, says_nothing
 from ipo_dspy.testing import ColourEncoder
 
@@ -12,7 +12,7 @@ PROSE = "Look closely at the picture."
 
 @pytest.fixture
 def reader() -> TemplateReader:
-    return TemplateReader(ZeroShot(ColourEncoder(context_length=12)), ["red", "green"])
+    return TemplateReader(Embedder(ColourEncoder(context_length=12)), ["red", "green"])
 
 
 @pytest.mark.parametrize(

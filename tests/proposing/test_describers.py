@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ipo_dspy.errors import SearchStoppedError
-from ipo_dspy.features.embedder import ZeroShot
+from ipo_dspy.features.embedder import Embedder
 from ipo_dspy.prompts.vocabulary import VOCABULARY
 from ipo_dspy.proposing.describers import (
     MASK,
@@ -143,16 +143,16 @@ def test_no_thread_is_left_when_the_describing_is_given_up() -> None:
 
 def test_the_encoder_names_the_words_that_fit_best() -> None:
     encoder = ColourEncoder(good_words=tuple(COLOURS))
-    describer = VocabularyDescriber(ZeroShot(encoder), words=1)
+    describer = VocabularyDescriber(Embedder(encoder), words=1)
     assert {i: d.text for i, d in described(describer, dict(IMAGES)).items()} == dict(
         enumerate(COLOURS)
     )
 
 
 def test_as_many_words_are_named_as_asked_for_but_no_more_than_there_are() -> None:
-    zero_shot = ZeroShot(ColourEncoder())
-    [few] = described(VocabularyDescriber(zero_shot, words=5), {0: IMAGES[0]}).values()
-    [all_words] = described(VocabularyDescriber(zero_shot, words=10**6), {0: IMAGES[0]}).values()
+    embedder = Embedder(ColourEncoder())
+    [few] = described(VocabularyDescriber(embedder, words=5), {0: IMAGES[0]}).values()
+    [all_words] = described(VocabularyDescriber(embedder, words=10**6), {0: IMAGES[0]}).values()
     assert len((few.text or "").split(", ")) == 5
     assert len((all_words.text or "").split(", ")) == sum(map(len, VOCABULARY.values()))
 
@@ -186,7 +186,7 @@ def test_none_describes_nothing() -> None:
     [
         (LMDescriber(scripted_lm(["x"])), "lm:scripted/model, temperature 0.7", 1),
         (LMDescriber(scripted_lm(["x"]), temperature=None), "lm:scripted/model", 1),
-        (VocabularyDescriber(ZeroShot(ColourEncoder())), "vocabulary:8", 0),
+        (VocabularyDescriber(Embedder(ColourEncoder())), "vocabulary:8", 0),
         (FileDescriber(Path("folder/texts.txt")), "file:texts.txt", 0),
         (FileDescriber("folder/texts.txt"), "file:texts.txt", 0),
         (NoDescriber(), "none", 0),

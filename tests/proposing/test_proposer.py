@@ -6,7 +6,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from ipo_dspy.features.embedder import ZeroShot
+from ipo_dspy.features.embedder import Embedder
 from ipo_dspy.prompts.rules import InstructionRules, RefusedError, TemplateRules, clean
 from ipo_dspy.prompts.wording import MetaPrompt, ProposePrompt
 from ipo_dspy.proposing.proposer import Proposer, rollout_id
@@ -85,7 +85,7 @@ def test_bold_words_within_a_prompt_become_plain() -> None:
 
 def rules(*classnames: str, context_length: int = 12) -> TemplateRules:
     encoder = ColourEncoder(context_length=context_length)
-    return TemplateRules(ZeroShot(encoder), classnames or tuple(COLOURS))
+    return TemplateRules(Embedder(encoder), classnames or tuple(COLOURS))
 
 
 @pytest.mark.parametrize(

@@ -5,8 +5,8 @@ import pytest
 import torch
 
 from ipo_dspy import LabeledImages, Score, Template
-from ipo_dspy.features import embedder as zero_shot_module
-from ipo_dspy.features.embedder import ZeroShot
+from ipo_dspy.features import embedder as embedder_module
+from ipo_dspy.features.embedder import Embedder
 from ipo_dspy.scoring.comparison import (
     Comparison,
     Evaluation,
@@ -21,8 +21,8 @@ from ipo_dspy.testing import COLOURS, ColourEncoder, colour_examples
 
 
 @pytest.fixture
-def zero_shot() -> ZeroShot:
-    return ZeroShot(ColourEncoder())
+def embedder() -> Embedder:
+    return Embedder(ColourEncoder())
 
 
 @pytest.fixture
@@ -30,8 +30,8 @@ def images() -> LabeledImages:
     return LabeledImages(tuple(colour_examples(per_colour=2)), tuple(COLOURS))
 
 
-def test_hits_and_accuracy_tell_the_same(zero_shot: ZeroShot, images: LabeledImages) -> None:
-    bad, good = evaluate(zero_shot, images, [Template("<CLASS>"), Template("crisp flat <CLASS>")])
+def test_hits_and_accuracy_tell_the_same(embedder: Embedder, images: LabeledImages) -> None:
+    bad, good = evaluate(embedder, images, [Template("<CLASS>"), Template("crisp flat <CLASS>")])
 
     assert good.hits == (True,) * 12
     assert good.score.accuracy == 100.0
@@ -40,13 +40,13 @@ def test_hits_and_accuracy_tell_the_same(zero_shot: ZeroShot, images: LabeledIma
 
 
 def test_an_evaluation_does_not_depend_on_what_is_evaluated_with_it(
-    zero_shot: ZeroShot, images: LabeledImages
+    embedder: Embedder, images: LabeledImages
 ) -> None:
     templates = [Template("<CLASS>"), Template("crisp <CLASS>")]
 
     assert (
-        evaluate(zero_shot, images, templates)[1]
-        == (evaluate(ZeroShot(ColourEncoder()), images, templates[1:])[0])
+        evaluate(embedder, images, templates)[1]
+        == (evaluate(Embedder(ColourEncoder()), images, templates[1:])[0])
     )
 
 
@@ -61,16 +61,16 @@ def test_images_beyond_memory_are_encoded_once_for_all_templates(
             return super().encode_images(images)
 
     templates = [Template("<CLASS>"), Template("crisp <CLASS>"), Template("a dull <CLASS>")]
-    expected = evaluate(ZeroShot(ColourEncoder()), images, templates)
-    monkeypatch.setattr(zero_shot_module, "IMAGE_MEMORY", 5)
+    expected = evaluate(Embedder(ColourEncoder()), images, templates)
+    monkeypatch.setattr(embedder_module, "IMAGE_MEMORY", 5)
     encoder = Counting()
-    assert evaluate(ZeroShot(encoder), images, templates) == expected
+    assert evaluate(Embedder(encoder), images, templates) == expected
     assert encoder.encoded == len(images)
 
 
-def test_no_images_is_an_error(zero_shot: ZeroShot) -> None:
+def test_no_images_is_an_error(embedder: Embedder) -> None:
     with pytest.raises(ValueError, match="at least one image"):
-        evaluate(zero_shot, LabeledImages((), ("red", "blue")), [Template("<CLASS>")])
+        evaluate(embedder, LabeledImages((), ("red", "blue")), [Template("<CLASS>")])
 
 
 def test_a_comparison_counts_what_was_gained_and_lost() -> None:
@@ -83,9 +83,9 @@ def test_a_comparison_counts_what_was_gained_and_lost() -> None:
     assert comparison.p_value == mcnemar(2, 1)
 
 
-def test_compare_evaluates_both_prompts(zero_shot: ZeroShot, images: LabeledImages) -> None:
+def test_compare_evaluates_both_prompts(embedder: Embedder, images: LabeledImages) -> None:
     before, after = Template("<CLASS>"), Template("crisp flat <CLASS>")
-    comparison = compare("held out", zero_shot, images, before, after)
+    comparison = compare("held out", embedder, images, before, after)
 
     assert (comparison.before.template, comparison.after.template) == (before, after)
     assert comparison.lost == 0
@@ -117,9 +117,9 @@ def test_there_is_no_h_without_both_halves() -> None:
     assert h_of({"base": score, "novel": score}) == pytest.approx(50.0)
 
 
-def test_a_class_name_that_is_too_long_is_named(zero_shot: ZeroShot) -> None:
+def test_a_class_name_that_is_too_long_is_named(embedder: Embedder) -> None:
     long_name = " ".join(["very"] * 20)
 
-    check_fit(zero_shot, Template("a <CLASS>"), ["red", "blue"])
+    check_fit(embedder, Template("a <CLASS>"), ["red", "blue"])
     with pytest.raises(ValueError, match=long_name):
-        check_fit(zero_shot, Template("a <CLASS>"), ["red", long_name])
+        check_fit(embedder, Template("a <CLASS>"), ["red", long_name])

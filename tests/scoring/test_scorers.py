@@ -127,7 +127,7 @@ def test_a_label_of_another_name_gives_the_same_scores(
 ) -> None:
     named = [dspy.Example(image=e.image, species=e.label) for e in colour_examples(3)]
     program = kind(NAMES, ColourEncoder())
-    program.predict = CLIPPredict(NAMES, program.zero_shot, signature=Species)
+    program.predict = CLIPPredict(NAMES, program.embedder, signature=Species)
     scored = make_scorer(program, "predict", [e.with_inputs("image") for e in named], metric).score(
         TEMPLATES
     )
@@ -198,7 +198,7 @@ def test_a_prediction_before_scoring_does_not_change_the_scores(tmp_path: Path) 
     examples = colour_examples(20)
 
     def scored(*, first: bool, cache: str) -> Any:
-        kept = embedder.ZeroShot(load_encoder("demo"), cache=str(tmp_path / cache))
+        kept = embedder.Embedder(load_encoder("demo"), cache=str(tmp_path / cache))
         program = CLIPClassifier(NAMES, kept)
         if first:
             program(image=examples[0].image)
@@ -234,7 +234,7 @@ def test_images_beyond_memory_give_the_same_scores(
     whole = TensorScorer(program.predict, examples, clip_acc).score(TEMPLATES)
     monkeypatch.setattr(embedder, "IMAGE_MEMORY", 10)
     monkeypatch.setattr(embedder, "IMAGES_AT_ONCE", 20)
-    mapped = CLIPClassifier(NAMES, embedder.ZeroShot(Cacheable(), tmp_path / "cache"))
+    mapped = CLIPClassifier(NAMES, embedder.Embedder(Cacheable(), tmp_path / "cache"))
     found = TensorScorer(mapped.predict, examples, clip_acc).score(TEMPLATES)
     assert [score.accuracy for score in found] == [score.accuracy for score in whole]
     assert list((tmp_path / "cache").rglob("*.safetensors"))

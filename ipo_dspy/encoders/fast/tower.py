@@ -17,7 +17,7 @@ from torch.nn.functional import embedding
 
 from ipo_dspy.encoders.fast.layers import Block, Linear, Norm
 from ipo_dspy.encoders.fast.packing import Pack
-from ipo_dspy.encoders.parallel import run_side_by_side
+from ipo_dspy.encoders.parallel import parallel_map
 
 # Multiplications that are worth a thread of their own: some milliseconds.
 _LEAST_WORK = 10**9
@@ -69,9 +69,9 @@ class CausalTextTower:
             Pack.of(tokens[texts], ends[texts], shared, heads=self.heads, device=device)
             for texts in parts
         ]
-        works = [partial(self._run, pack) for pack in packs]
+        tasks = [partial(self._run, pack) for pack in packs]
         # A GPU runs side by side what it can.
-        done = run_side_by_side(works) if device.type == "cpu" else [work() for work in works]
+        done = parallel_map(tasks) if device.type == "cpu" else [task() for task in tasks]
         return torch.cat(done)[torch.cat(parts).argsort().to(device)]
 
     def _run(self, pack: Pack) -> Tensor:

@@ -12,7 +12,7 @@ from benchmarks.base_to_novel.outcomes import Counted, Found
 from benchmarks.tasks import Task
 from ipo_dspy import LMDescriber, NoDescriber
 from ipo_dspy.errors import SearchStoppedError
-from ipo_dspy.features.embedder import ZeroShot
+from ipo_dspy.features.embedder import Embedder
 from ipo_dspy.images import LabeledImages, labeled_image
 from ipo_dspy.testing import COLOURS, ColourEncoder, ScriptedEngine, colour_examples, scripted_lm
 
@@ -33,7 +33,7 @@ def method(lm: dspy.LM, **changes: object) -> Method:
 
 
 def bench(runs: Path, encoder: ColourEncoder | None = None) -> Bench:
-    return Bench(ZeroShot(encoder or ColourEncoder()), runs)
+    return Bench(Embedder(encoder or ColourEncoder()), runs)
 
 
 def calls(lm: dspy.LM) -> int:
