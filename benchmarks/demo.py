@@ -15,8 +15,8 @@ from benchmarks.judging import Judge
 from benchmarks.provenance import RESULTS, provenance
 from benchmarks.tasks import Task, demo_tasks
 from ipo_dspy import CLIPClassifier, IPOOptimizer, clip_acc, load_encoder, offline_lm
-from ipo_dspy.cli.options import DEFAULT_STEPS
 from ipo_dspy.features.embedder import Embedder
+from ipo_dspy.terminal.options import DEFAULT_STEPS
 
 HEADER = """\
 | seed | default H | found H | gain | found prompt |

@@ -11,6 +11,20 @@ __version__ = version("ipo-dspy")
 
 from ipo_dspy.demo.proposer.offline import offline_lm
 from ipo_dspy.encoders import Encoder, load_encoder
+from ipo_dspy.errors import (
+    ArgumentError,
+    DataError,
+    EncoderError,
+    EvaluationError,
+    InvalidTemplateError,
+    IPOError,
+    JournalError,
+    RefusedError,
+    SearchStoppedError,
+    StorageError,
+    UnknownNameError,
+    UnreadableImage,
+)
 from ipo_dspy.images import LabeledImages, read_dataset, read_folder, read_table
 from ipo_dspy.optimizers.ipo import IPOOptimizer
 from ipo_dspy.programs.classifier import CLIPClassifier, CLIPPredict
@@ -36,27 +50,39 @@ DemoCache = TipAdapter
 
 __all__ = [
     "MIPROV2_SETTINGS",
+    "ArgumentError",
     "BatchEvaluate",
     "Budget",
     "CLIPClassifier",
     "CLIPPredict",
+    "DataError",
     "DemoCache",
     "Encoder",
+    "EncoderError",
+    "EvaluationError",
     "FileDescriber",
+    "IPOError",
     "IPOOptimizer",
     "ImageVectorizer",
+    "InvalidTemplateError",
+    "JournalError",
     "LMDescriber",
     "LabeledImages",
     "MetaPrompt",
     "NoDescriber",
     "ProposePrompt",
     "Proposer",
+    "RefusedError",
     "Score",
     "ScoredPrompt",
+    "SearchStoppedError",
+    "StorageError",
     "Template",
     "TemplateProposer",
     "TipAdapter",
     "Trial",
+    "UnknownNameError",
+    "UnreadableImage",
     "VocabularyDescriber",
     "__version__",
     "clip_acc",

@@ -1,4 +1,4 @@
-"""Which errors of a language model pass, and which end a search at once."""
+"""All errors of the package, one tree; and which errors of a language model end a search."""
 
 from __future__ import annotations
 
@@ -39,7 +39,51 @@ _LEAST_SECRET = 8
 _MOST_CHARACTERS = 300
 
 
-class SearchStoppedError(RuntimeError):
+class IPOError(Exception):
+    """The root of all errors that this package raises; the message tells a person what to do."""
+
+
+class ArgumentError(IPOError, ValueError):
+    """An argument or an option is not what was expected."""
+
+
+class UnknownNameError(ArgumentError):
+    """A name stands for nothing there is; the message has near matches."""
+
+
+class InvalidTemplateError(ArgumentError):
+    """A text is no CLIP template."""
+
+
+class RefusedError(ArgumentError):
+    """A proposal breaks a rule; the message says which one."""
+
+
+class DataError(IPOError, ValueError):
+    """The images, labels or folders given cannot be used as they are."""
+
+
+class UnreadableImage(DataError):  # noqa: N818
+    """One image cannot be opened or decoded in full."""
+
+
+class EncoderError(IPOError, RuntimeError):
+    """An encoder cannot be loaded, or cannot encode what it was given."""
+
+
+class EvaluationError(IPOError, RuntimeError):
+    """A program or a metric fails on too many examples to be scored."""
+
+
+class JournalError(IPOError, RuntimeError):
+    """A journal cannot be read, written, or belongs to another run."""
+
+
+class StorageError(IPOError, OSError):
+    """A file or a folder cannot be read or written; the message says which and why."""
+
+
+class SearchStoppedError(IPOError, RuntimeError):
     """A search ended before its time; what was done is kept and can be resumed."""
 
 

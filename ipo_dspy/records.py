@@ -7,6 +7,8 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict
 
+from ipo_dspy.errors import ArgumentError
+
 
 def _encodable(value: Any) -> Any:
     # JSON may hold half a surrogate pair, and then no file takes the text.
@@ -117,7 +119,7 @@ class Trial(Record):
     def rank(self) -> tuple[float, float, float, float]:
         """Sort key, best highest: validation where there is one decides before training."""
         if self.score is None:
-            raise ValueError(
+            raise ArgumentError(
                 f"A trial that is {self.state.value} has no rank; expected an ok trial."
             )
         decisive = self.validation or self.score

@@ -24,7 +24,7 @@ from benchmarks.ablations.variants import (
 )
 from benchmarks.base_to_novel.options import BenchmarkOptions, Names
 from ipo_dspy import __version__
-from ipo_dspy.cli.app import as_command
+from ipo_dspy.terminal.command import as_command
 
 Lengths: TypeAlias = Annotated[tuple[int, ...], Parameter(consume_multiple=True, negative="")]
 

@@ -17,8 +17,8 @@ from benchmarks.base_to_novel.outcomes import Found, write_json, write_text
 from benchmarks.base_to_novel.table import origin
 from benchmarks.figures import NONE, Figures, Row, average, parallel
 from benchmarks.provenance import provenance
-from ipo_dspy.cli.output import remark
 from ipo_dspy.errors import SearchStoppedError
+from ipo_dspy.terminal.output import remark
 
 COMMAND = "benchmarks.ablations"
 

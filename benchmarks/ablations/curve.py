@@ -20,8 +20,8 @@ from benchmarks.base_to_novel.table import origin
 from benchmarks.figures import NONE, aligned
 from benchmarks.poster import POSTER
 from benchmarks.provenance import provenance
-from ipo_dspy.cli.output import remark
-from ipo_dspy.cli.run_folder import write_whole
+from ipo_dspy.runs.folder import write_whole
+from ipo_dspy.terminal.output import remark
 
 SMOOTHING = 0.05
 """Width of the smoothing, as a share of all steps: the standard deviation of a Gaussian."""

@@ -34,10 +34,10 @@ from benchmarks.base_to_novel.table import markdown
 from benchmarks.poster import POSTER
 from benchmarks.provenance import provenance
 from ipo_dspy import __version__
-from ipo_dspy.cli.app import as_command
-from ipo_dspy.cli.options import Flag
-from ipo_dspy.cli.output import remark
 from ipo_dspy.prompts.template import DEFAULT_TEMPLATE, SLOT
+from ipo_dspy.terminal.command import as_command
+from ipo_dspy.terminal.options import Flag
+from ipo_dspy.terminal.output import remark
 
 COMMAND = "benchmarks.base_to_novel"
 

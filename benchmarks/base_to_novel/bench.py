@@ -18,9 +18,6 @@ from benchmarks.judging import Judge
 from benchmarks.provenance import provenance
 from benchmarks.tasks import Task
 from ipo_dspy import CLIPClassifier, IPOOptimizer, __version__
-from ipo_dspy.cli.models import make_describer, make_encoder, make_prompt_model
-from ipo_dspy.cli.options import EncoderOptions, RunOptions
-from ipo_dspy.cli.output import SearchProgress, stage
 from ipo_dspy.features.embedder import Embedder
 from ipo_dspy.features.store import CacheableEncoder
 from ipo_dspy.images import LabeledImages
@@ -29,6 +26,9 @@ from ipo_dspy.proposing.describers import Describer
 from ipo_dspy.records import Score, Trial
 from ipo_dspy.runs.identity import digest
 from ipo_dspy.search.results import IPOResults
+from ipo_dspy.terminal.options import EncoderOptions, RunOptions
+from ipo_dspy.terminal.output import SearchProgress, stage
+from ipo_dspy.terminal.parts import make_describer, make_encoder, make_prompt_model
 
 
 @dataclass(frozen=True)

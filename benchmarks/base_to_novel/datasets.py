@@ -9,7 +9,6 @@ from pathlib import Path
 
 from benchmarks.base_to_novel.options import DataOptions
 from benchmarks.tasks import MakeTask, dataset_tasks, demo_tasks
-from ipo_dspy.cli.output import remark, stage
 from ipo_dspy.datasets import (
     BASE_TO_NOVEL,
     Benchmark,
@@ -18,8 +17,9 @@ from ipo_dspy.datasets import (
     find_benchmark,
 )
 from ipo_dspy.datasets.lists import missing_images
-from ipo_dspy.images import DataError
+from ipo_dspy.errors import DataError
 from ipo_dspy.prompts.template import Template
+from ipo_dspy.terminal.output import remark, stage
 
 DEMO_TEMPLATE = Template("a chalk drawing of a <CLASS> on a blackboard.")
 """What a person who knows the demo's pictures would write, as CLIP's authors did for theirs."""

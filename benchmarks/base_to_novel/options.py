@@ -9,7 +9,7 @@ from typing import Annotated, Any, TypeAlias
 from cyclopts import Group, Parameter
 
 from benchmarks.provenance import RESULTS
-from ipo_dspy.cli.options import (
+from ipo_dspy.terminal.options import (
     SEARCH,
     DescribingOptions,
     EncoderOptions,

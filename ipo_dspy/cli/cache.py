@@ -7,8 +7,8 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
-from ipo_dspy.cli.output import results
 from ipo_dspy.features import cache_folder
+from ipo_dspy.terminal.output import results
 
 cache = App(name="cache", help="Show or remove the image features that are kept between runs.")
 _UNREADABLE = "files that cannot be read"

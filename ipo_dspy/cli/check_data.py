@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ipo_dspy.cli.output import results, stage
 from ipo_dspy.datasets import check_data as check
 from ipo_dspy.datasets import describe_states
+from ipo_dspy.terminal.output import results, stage
 
 
 def check_data(root: Path, /) -> None:

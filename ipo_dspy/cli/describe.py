@@ -4,15 +4,20 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ipo_dspy.cli.models import make_describer, make_encoder
-from ipo_dspy.cli.options import DescribingOptions, EncoderOptions, ReadingOptions, SamplingOptions
-from ipo_dspy.cli.output import remark, results, stage
-from ipo_dspy.cli.run_folder import write_whole
 from ipo_dspy.cli.tasks import folder_task
 from ipo_dspy.errors import SearchStoppedError
 from ipo_dspy.features.embedder import Embedder
 from ipo_dspy.optimizers.ipo import IPOOptimizer
 from ipo_dspy.proposing.describers import Describer, VocabularyDescriber
+from ipo_dspy.runs.folder import write_whole
+from ipo_dspy.terminal.options import (
+    DescribingOptions,
+    EncoderOptions,
+    ReadingOptions,
+    SamplingOptions,
+)
+from ipo_dspy.terminal.output import remark, results, stage
+from ipo_dspy.terminal.parts import make_describer, make_encoder
 
 
 def describe(

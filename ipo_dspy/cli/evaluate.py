@@ -10,14 +10,15 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
-from ipo_dspy.cli.models import make_encoder
-from ipo_dspy.cli.options import EncoderOptions, Flag, ReadingOptions, SavedEncoderOptions
-from ipo_dspy.cli.output import remark, results, stage
 from ipo_dspy.cli.tasks import read_images
+from ipo_dspy.errors import ArgumentError, StorageError
 from ipo_dspy.features.embedder import Embedder
 from ipo_dspy.prompts.template import DEFAULT_TEMPLATE, SLOT, Template
 from ipo_dspy.scoring.comparison import Evaluation, check_fit
 from ipo_dspy.scoring.comparison import evaluate as evaluate_templates
+from ipo_dspy.terminal.options import EncoderOptions, Flag, ReadingOptions, SavedEncoderOptions
+from ipo_dspy.terminal.output import remark, results, stage
+from ipo_dspy.terminal.parts import make_encoder
 
 
 class Prompt(NamedTuple):
@@ -83,8 +84,10 @@ def _prompt(text: str) -> Prompt:
         saved = orjson.loads(Path(text).read_bytes())["predict"]
         template = Template(saved["signature"]["instructions"])
         return Prompt(template.text, template, saved["clip"]["encoder"])
+    except OSError as error:
+        raise StorageError(f"{text} cannot be read: {error.strerror}.") from error
     except (orjson.JSONDecodeError, KeyError, TypeError) as error:
-        raise ValueError(f"{text} is no program that CLIPClassifier.save wrote.") from error
+        raise ArgumentError(f"{text} is no program that CLIPClassifier.save wrote.") from error
 
 
 def _baselines() -> list[Prompt]:

@@ -7,10 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ipo_dspy.cli.models import LOCAL_MODELS, make_encoder, make_optimizer
-from ipo_dspy.cli.options import RunOptions
-from ipo_dspy.cli.output import SearchProgress, remark, results, stage
-from ipo_dspy.cli.run_folder import default_run_folder, make_run_folder, write_whole
+from ipo_dspy.cli.run_folder import default_run_folder
 from ipo_dspy.cli.summary import print_summary
 from ipo_dspy.cli.tasks import Task, demo_task, folder_task, task_name
 from ipo_dspy.errors import SearchStoppedError
@@ -19,7 +16,11 @@ from ipo_dspy.features.embedder import Embedder
 from ipo_dspy.images.image import ImageFile
 from ipo_dspy.programs.classifier import CLIPClassifier
 from ipo_dspy.prompts.template import Template
+from ipo_dspy.runs.folder import make_run_folder, write_whole
 from ipo_dspy.scoring.comparison import Comparison, check_fit, compare
+from ipo_dspy.terminal.options import RunOptions
+from ipo_dspy.terminal.output import SearchProgress, remark, results, stage
+from ipo_dspy.terminal.parts import LOCAL_MODELS, make_encoder, make_optimizer
 
 if TYPE_CHECKING:
     from ipo_dspy.search.results import IPOResults

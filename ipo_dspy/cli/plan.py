@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from ipo_dspy.cli.models import make_optimizer
-from ipo_dspy.cli.options import RunOptions
-from ipo_dspy.cli.output import results, stage
 from ipo_dspy.cli.tasks import Task, demo_task, folder_task, task_name
 from ipo_dspy.programs.classifier import CLIPClassifier
+from ipo_dspy.terminal.options import RunOptions
+from ipo_dspy.terminal.output import results, stage
+from ipo_dspy.terminal.parts import make_optimizer
 
 
 def plan(

@@ -5,8 +5,8 @@ from __future__ import annotations
 from rich.padding import Padding
 from rich.text import Text
 
-from ipo_dspy.cli.output import results
 from ipo_dspy.proposing.models import PRESETS
+from ipo_dspy.terminal.output import results
 
 
 def presets() -> None:

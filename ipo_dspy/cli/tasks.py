@@ -9,9 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from tempfile import mkdtemp
 
-from ipo_dspy.cli.options import ReadingOptions, SamplingOptions
 from ipo_dspy.demo.world import BASE_CLASSES, CLASSES, DEMO_MEDIUM, NOVEL_CLASSES, write_folder
-from ipo_dspy.images import DataError, LabeledImages, UnreadableImage, read_folder, read_table
+from ipo_dspy.errors import ArgumentError, DataError, UnreadableImage
+from ipo_dspy.images import LabeledImages, read_folder, read_table
+from ipo_dspy.terminal.options import ReadingOptions, SamplingOptions
 
 MOST_SHOTS = 16
 """Images of each class to search on, where there are as many; the largest number of the field."""
@@ -87,7 +88,7 @@ def demo_task(pictures: Path, sampling: SamplingOptions) -> Task:
     """Draw the demo's pictures, where they are not there yet, and read them.
 
     Raises:
-        ValueError: `shots` is below 1.
+        ArgumentError: `shots` is below 1.
         OSError: the pictures cannot be written.
     """
     shots = _shots(sampling, DEMO_SHOTS)
@@ -143,7 +144,7 @@ def _draw(folder: Path, shots: int, seed: int) -> None:
 def _shots(sampling: SamplingOptions, otherwise: int) -> int:
     shots = otherwise if sampling.shots is None else sampling.shots
     if shots < 1:
-        raise ValueError(f"--shots must be at least 1, got {shots}.")
+        raise ArgumentError(f"--shots must be at least 1, got {shots}.")
     return shots
 
 
@@ -152,7 +153,7 @@ def _hold_out(
 ) -> tuple[LabeledImages, LabeledImages]:
     share = sampling.hold_out
     if not 0 <= share < 1:
-        raise ValueError(f"--hold-out must be at least 0 and below 1, got {share}.")
+        raise ArgumentError(f"--hold-out must be at least 0 and below 1, got {share}.")
     if share == 0:
         return images, LabeledImages((), images.classnames)
     return images.split(share, sampling.seed)

@@ -9,7 +9,7 @@ from functools import cached_property
 from pathlib import Path
 
 from ipo_dspy.datasets.lists import Entry, ImageLists, Lists
-from ipo_dspy.images.errors import DataError
+from ipo_dspy.errors import DataError
 from ipo_dspy.images.image import ImageFile
 from ipo_dspy.images.labeled import LabeledImages, labeled_image, sample_per_class
 from ipo_dspy.prompts.template import Template
@@ -180,7 +180,7 @@ class BenchmarkImages:
 
         Raises:
             DataError: there are no training images.
-            ValueError: `shots` is below 1.
+            ArgumentError: `shots` is below 1.
         """
         if not self.lists.train:
             raise DataError(

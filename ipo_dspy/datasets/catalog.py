@@ -21,7 +21,7 @@ from ipo_dspy.datasets.oxford_pets import OXFORD_PETS
 from ipo_dspy.datasets.stanford_cars import STANFORD_CARS
 from ipo_dspy.datasets.sun397 import SUN397
 from ipo_dspy.datasets.ucf101 import UCF101
-from ipo_dspy.images.errors import DataError
+from ipo_dspy.errors import DataError
 
 BASE_TO_NOVEL: tuple[Benchmark, ...] = (
     IMAGENET,

@@ -11,7 +11,7 @@ from pathlib import Path
 from ipo_dspy.datasets.benchmark import Benchmark, Part
 from ipo_dspy.datasets.catalog import BENCHMARKS
 from ipo_dspy.datasets.lists import ImageLists, missing_images, names_in
-from ipo_dspy.images.errors import DataError
+from ipo_dspy.errors import DataError
 
 _MARKS = set('"$`\\!')
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from ipo_dspy.datasets.benchmark import Benchmark, Torchvision
 from ipo_dspy.datasets.catalog import find_benchmark
-from ipo_dspy.images.errors import DataError
+from ipo_dspy.errors import DataError
 
 SECONDS_TO_ANSWER = 30
 """How long a server may be silent before fetching gives up."""

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, TypeAlias
 
-from ipo_dspy.images.errors import DataError
+from ipo_dspy.errors import DataError
 
 Entry: TypeAlias = tuple[str, int]
 """An image's path below the image folder, and the number of its class."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ipo_dspy.datasets.lists import Entry, ImageLists, class_entries, unique_names
-from ipo_dspy.images.errors import DataError
+from ipo_dspy.errors import DataError
 from ipo_dspy.images.names import read_classnames
 
 NAMES_FILE = "classnames.txt"

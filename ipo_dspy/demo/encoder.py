@@ -14,6 +14,9 @@ import torch
 from open_clip.transform import PreprocessCfg, image_transform_v2
 from torch import Tensor
 
+from ipo_dspy.encoders.open_clip import OpenCLIPEncoder
+from ipo_dspy.errors import ArgumentError
+
 if TYPE_CHECKING:
     import PIL.Image
 
@@ -30,7 +33,7 @@ def load_demo_model(folder: Path = WEIGHTS_FOLDER) -> tuple[open_clip.CLIP, Prep
     `preprocess` takes any PIL image to [3, 64, 64]; `tokenizer` is CLIP's own.
 
     Raises:
-        ValueError: The weights file is of another format.
+        ArgumentError: The weights file is of another format.
     """
     config = read_config(folder)
     tensors = _read_tensors(folder / "model.safetensors")
@@ -50,6 +53,11 @@ def load_demo_model(folder: Path = WEIGHTS_FOLDER) -> tuple[open_clip.CLIP, Prep
     return model.eval(), preprocess, open_clip.SimpleTokenizer()
 
 
+def load_demo_encoder(spec: str, *, device: str, precision: str) -> OpenCLIPEncoder:
+    """Make the encoder of the spec `demo`."""
+    return OpenCLIPEncoder(spec, *load_demo_model(), device=device, precision=precision)
+
+
 def read_config(folder: Path = WEIGHTS_FOLDER) -> dict[str, Any]:
     """Read the arguments of `open_clip.CLIP`."""
     config: dict[str, Any] = json.loads((folder / "model_config.json").read_text("utf-8"))
@@ -65,7 +73,9 @@ def _read_tensors(path: Path) -> dict[str, Tensor]:
     with safetensors.safe_open(path, framework="pt") as file:
         found = (file.metadata() or {}).get("format")
         if found != WEIGHTS_FORMAT:
-            raise ValueError(f"{path} must be of format {WEIGHTS_FORMAT!r}, but is of {found!r}.")
+            raise ArgumentError(
+                f"{path} must be of format {WEIGHTS_FORMAT!r}, but is of {found!r}."
+            )
         tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     return {
         name: tensor.float() if tensor.is_floating_point() else tensor

@@ -10,10 +10,6 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
-class EncoderError(RuntimeError):
-    """An encoder cannot be loaded, or cannot encode what it was given."""
-
-
 @runtime_checkable
 class Encoder(Protocol):
     """A dual encoder; an object with just these members works everywhere.

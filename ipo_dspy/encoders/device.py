@@ -10,6 +10,8 @@ from typing import TypeVar
 import torch
 from torch import Tensor
 
+from ipo_dspy.errors import ArgumentError
+
 _logger = logging.getLogger(__name__)
 _Item = TypeVar("_Item")
 
@@ -20,21 +22,21 @@ def choose_device(name: str | None) -> torch.device:
     """The device of that name; for None, CUDA before Apple's MPS before the CPU.
 
     Raises:
-        ValueError: torch knows no such device, or it is not there.
+        ArgumentError: torch knows no such device, or it is not there.
     """
     if name is None or name == "auto":
         name = "cuda" if torch.cuda.is_available() else _mps_or_cpu()
     try:
         device = torch.device(name)
     except RuntimeError as error:
-        raise ValueError(f"{name!r} is no device; use 'cuda', 'mps', 'cpu' or 'auto'") from error
+        raise ArgumentError(f"{name!r} is no device; use 'cuda', 'mps', 'cpu' or 'auto'") from error
     there = {
         "cpu": True,
         "cuda": torch.cuda.is_available(),
         "mps": torch.backends.mps.is_available(),
     }
     if not there.get(device.type, True):
-        raise ValueError(f"this machine offers torch no {name!r} device; use 'cpu' or 'auto'")
+        raise ArgumentError(f"this machine offers torch no {name!r} device; use 'cpu' or 'auto'")
     return device
 
 
@@ -42,12 +44,12 @@ def choose_precision(name: str | None, device: torch.device) -> str:
     """The precision of that name; for None, bfloat16 on CUDA and float32 elsewhere.
 
     Raises:
-        ValueError: no such precision.
+        ArgumentError: no such precision.
     """
     if name is None or name == "auto":
         return "bfloat16" if device.type == "cuda" else "float32"
     if name not in PRECISIONS:
-        raise ValueError(f"{name!r} is no precision; use one of {', '.join(PRECISIONS)}")
+        raise ArgumentError(f"{name!r} is no precision; use one of {', '.join(PRECISIONS)}")
     return name
 
 

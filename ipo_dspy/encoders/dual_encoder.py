@@ -18,10 +18,12 @@ from ipo_dspy.encoders.device import BatchSize, autocast
 from ipo_dspy.encoders.loading import load_encoder
 from ipo_dspy.encoders.parallel import parallel_map
 from ipo_dspy.encoders.weights import weights_digest
+from ipo_dspy.errors import ArgumentError
 
 if TYPE_CHECKING:
     import PIL.Image
 
+    from ipo_dspy.encoders.base import Encoder
     from ipo_dspy.encoders.fast.tower import CausalTextTower
 
 _logger = logging.getLogger(__name__)
@@ -124,10 +126,10 @@ class DualEncoder(ABC):
         An encoder on the CPU gives an image the same bits whatever other images come with it.
 
         Raises:
-            ValueError: no images.
+            ArgumentError: no images.
         """
         if not images:
-            raise ValueError("encode_images needs at least one image; got none")
+            raise ArgumentError("encode_images needs at least one image; got none")
         if self.device.type == "cpu":
             return torch.cat(parallel_map([partial(self._encode, [each]) for each in images]))
         return self._images_at_once.run(images, self._encode)
@@ -140,10 +142,10 @@ class DualEncoder(ABC):
         """Encode texts: [T, D] float32 on the CPU, unit length.
 
         Raises:
-            ValueError: no texts, or one that is too long for the model.
+            ArgumentError: no texts, or one that is too long for the model.
         """
         if not texts:
-            raise ValueError("encode_texts needs at least one text; got none")
+            raise ArgumentError("encode_texts needs at least one text; got none")
         return self.encode_templates([texts])[0]
 
     def encode_templates(self, groups: Sequence[Sequence[str]]) -> Tensor:
@@ -156,16 +158,16 @@ class DualEncoder(ABC):
             groups: for every template its C texts, in the order of the class names.
 
         Raises:
-            ValueError: no groups, no class names, groups of different sizes, or a text that is too
-                long.
+            ArgumentError: no groups, no class names, groups of different sizes, or a text that is
+                too long.
         """
         if not groups:
-            raise ValueError("encode_templates needs at least one group of texts; got none")
+            raise ArgumentError("encode_templates needs at least one group of texts; got none")
         sizes = sorted({len(group) for group in groups})
         if sizes[0] == 0:
-            raise ValueError("encode_templates needs a text per class name; got a group of none")
+            raise ArgumentError("encode_templates needs a text per class name; got a group of none")
         if len(sizes) > 1:
-            raise ValueError(
+            raise ArgumentError(
                 "encode_templates needs groups of one size, a text per class name; got "
                 f"groups of {sizes[0]} and of {sizes[-1]} texts"
             )
@@ -251,7 +253,7 @@ class DualEncoder(ABC):
     def _refuse_long(self, texts: Sequence[str]) -> None:
         for text, count in zip(texts, self.count_tokens(texts), strict=True):
             if count > self.context_length:
-                raise ValueError(
+                raise ArgumentError(
                     f"{self.spec} takes at most {self.context_length} tokens, but this text has "
                     f"{count}; shorten it: {text!r}"
                 )
@@ -262,7 +264,7 @@ class DualEncoder(ABC):
     def __deepcopy__(self, memo: object) -> Self:
         return self
 
-    def __reduce__(self) -> tuple[Callable[[str], DualEncoder], tuple[str]]:
+    def __reduce__(self) -> tuple[Callable[[str], Encoder], tuple[str]]:
         load = partial(load_encoder, device=str(self.device), precision=self.precision)
         return (load, (self.spec,))
 

@@ -19,10 +19,10 @@ from open_clip.tokenizer import HFTokenizer, SigLipTokenizer, SimpleTokenizer
 from safetensors import SafetensorError
 from torch import Tensor, nn
 
-from ipo_dspy.encoders.base import EncoderError
 from ipo_dspy.encoders.dual_encoder import DualEncoder
 from ipo_dspy.encoders.fast.open_clip import read_open_clip_text_tower
 from ipo_dspy.encoders.hub import quick_hub
+from ipo_dspy.errors import ArgumentError, EncoderError
 
 if TYPE_CHECKING:
     import PIL.Image
@@ -105,7 +105,7 @@ def load_open_clip_encoder(spec: str, *, device: str, precision: str) -> OpenCLI
     """Load `open_clip:MODEL/PRETRAINED`, `open_clip:MODEL/FILE` or `open_clip:hf-hub:NAME`.
 
     Raises:
-        ValueError: unknown model or tag, or weights made with the other GELU.
+        ArgumentError: unknown model or tag, or weights made with the other GELU.
         EncoderError: weights are missing, unreadable or do not fit the model.
     """
     name, pretrained = _parse(spec.removeprefix(_SCHEME))
@@ -144,13 +144,13 @@ def _parse(text: str) -> tuple[str, str | None]:
             return name, _tag_or_file(name, pretrained)
         if name in models:
             tags = ", ".join(open_clip.list_pretrained_tags_by_model(name)) or "a checkpoint file"
-            raise ValueError(
+            raise ArgumentError(
                 f"'open_clip:{name}' says no weights; write 'open_clip:{name}/' and {tags}"
             )
     name = text.partition("/")[0]
     near = get_close_matches(name, models, n=5, cutoff=0.5)
     hint = f"near matches: {', '.join(near)}" if near else "see open_clip.list_models()"
-    raise ValueError(f"open_clip has no model {name!r}; {hint}")
+    raise ArgumentError(f"open_clip has no model {name!r}; {hint}")
 
 
 def _splits(text: str) -> Iterator[tuple[str, str]]:
@@ -169,10 +169,10 @@ def _tag_or_file(name: str, pretrained: str) -> str:
         if get_pretrained_cfg(sibling, pretrained):
             raise _wrong_gelu(name, pretrained, sibling)
     if os.sep in pretrained or Path(pretrained).suffix:
-        raise ValueError(f"there is no checkpoint file {pretrained!r} for open_clip's {name}")
+        raise ArgumentError(f"there is no checkpoint file {pretrained!r} for open_clip's {name}")
     tags = open_clip.list_pretrained_tags_by_model(name)
     near = get_close_matches(pretrained, tags, n=5, cutoff=0.4) or tags
-    raise ValueError(
+    raise ArgumentError(
         f"open_clip has no weights {pretrained!r} for {name}; it has {', '.join(near) or 'none'}. "
         f"Write 'open_clip:{name}/' and one of them, or the path of a checkpoint file."
     )

@@ -16,10 +16,10 @@ from torch import Tensor
 from transformers import AutoConfig, AutoModel, AutoProcessor
 from transformers.utils import logging
 
-from ipo_dspy.encoders.base import EncoderError
 from ipo_dspy.encoders.dual_encoder import DualEncoder
 from ipo_dspy.encoders.fast.transformers import read_transformers_text_tower
 from ipo_dspy.encoders.hub import quick_hub
+from ipo_dspy.errors import ArgumentError, EncoderError
 
 if TYPE_CHECKING:
     import PIL.Image
@@ -114,7 +114,7 @@ def load_transformers_encoder(spec: str, *, device: str, precision: str) -> Tran
     """Load `hf:NAME` with a name on the hub, or `hf:FOLDER`; of weights only safetensors.
 
     Raises:
-        ValueError: neither a folder that is there nor a name.
+        ArgumentError: neither a folder that is there nor a name.
         EncoderError: weights are missing, unreadable or of a model that is no such encoder.
     """
     name, is_folder = _parse(spec.removeprefix(_SCHEME))
@@ -135,7 +135,7 @@ def _parse(text: str) -> tuple[str, bool]:
     try:
         validate_repo_id(text)
     except HFValidationError as error:
-        raise ValueError(
+        raise ArgumentError(
             f"{text!r} is neither a folder that is there nor a name on the hub; write 'hf:' and "
             f"one of them, such as {_EXAMPLES}"
         ) from error
@@ -146,7 +146,7 @@ def _load(name: str) -> tuple[Any, Any]:
     config = AutoConfig.from_pretrained(name, trust_remote_code=False)
     if config.model_type not in FAMILIES:
         known = f"{', '.join(FAMILIES[:-1])} or {FAMILIES[-1]}"
-        raise ValueError(f"it is a model of type {config.model_type!r}, not {known}")
+        raise ArgumentError(f"it is a model of type {config.model_type!r}, not {known}")
     model, report = AutoModel.from_pretrained(
         name,
         config=config,
@@ -158,7 +158,7 @@ def _load(name: str) -> tuple[Any, Any]:
     )
     misfits = {*report["missing_keys"], *(key for key, *_ in report["mismatched_keys"])}
     if misfits:
-        raise ValueError(
+        raise ArgumentError(
             f"{len(misfits)} of its weights are missing or of another size, one of them "
             f"{min(misfits)!r}"
         )

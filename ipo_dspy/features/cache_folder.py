@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
 
+from ipo_dspy.errors import ArgumentError
+
 CACHE = "IPO_DSPY_CACHE"
 """Names the environment variable with the cache's folder; `off` keeps no features."""
 CACHE_GB = "IPO_DSPY_CACHE_GB"
@@ -68,13 +70,13 @@ def cache_limit() -> int:
     """The most bytes that are kept.
 
     Raises:
-        ValueError: the environment says something else than a number.
+        ArgumentError: the environment says something else than a number.
     """
     text = os.environ.get(CACHE_GB) or str(DEFAULT_GB)
     try:
         gigabytes = float(text)
     except ValueError as error:
-        raise ValueError(f"{CACHE_GB} must be a number of gigabytes, not {text!r}") from error
+        raise ArgumentError(f"{CACHE_GB} must be a number of gigabytes, not {text!r}") from error
     return int(gigabytes * 1e9)
 
 

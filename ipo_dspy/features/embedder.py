@@ -8,7 +8,7 @@ from collections.abc import Hashable, Iterator, Sequence
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, runtime_checkable
 
-from ipo_dspy.encoders.base import EncoderError
+from ipo_dspy.errors import ArgumentError, EncoderError
 from ipo_dspy.features.cache_folder import CacheChoice, cache_folder, cache_limit
 from ipo_dspy.images.image import ImageSource, image_key
 from ipo_dspy.prompts.template import Template
@@ -48,7 +48,7 @@ class Probabilities(NamedTuple):
         """Give the probability of a class.
 
         Raises:
-            ValueError: the label is none of the class names.
+            ArgumentError: the label is none of the class names.
         """
         return float(self.values[class_index(self.classnames, label)])
 
@@ -89,14 +89,14 @@ class Embedder:
         """Encode images, each once: [N, D] unit length, all in memory.
 
         Raises:
-            ValueError: no images.
+            ArgumentError: no images.
             UnreadableImage: an image cannot be read.
             EncoderError: features that are no numbers; the message names the image.
         """
         import torch
 
         if not images:
-            raise ValueError("Expected at least one image, got none.")
+            raise ArgumentError("Expected at least one image, got none.")
         with self._lock, torch.inference_mode():
             keys = [image_key(image) for image in images]
             known = {key: self._images[key] for key in keys if key in self._images}
@@ -147,13 +147,13 @@ class Embedder:
         """Encode several templates; each one's [C, D] features do not depend on the others.
 
         Raises:
-            ValueError: no class names, or a text that is too long.
+            ArgumentError: no class names, or a text that is too long.
             EncoderError: features that are no numbers; the message names the text.
         """
         import torch
 
         if not classnames:
-            raise ValueError("Expected at least one class name, got none.")
+            raise ArgumentError("Expected at least one class name, got none.")
         with self._lock, torch.inference_mode():
             keys = [(template.text, tuple(classnames)) for template in templates]
             known = {key: self._texts[key] for key in keys if key in self._texts}
@@ -261,7 +261,7 @@ def class_indices(classnames: Sequence[str], labels: Sequence[str]) -> list[int]
     """Find labels among the class names.
 
     Raises:
-        ValueError: a label is none of them.
+        ArgumentError: a label is none of them.
     """
     known = {name: index for index, name in enumerate(classnames)}
     return [known[label] if label in known else class_index(classnames, label) for label in labels]
@@ -271,13 +271,13 @@ def class_index(classnames: Sequence[str], label: object) -> int:
     """Find a label among the class names.
 
     Raises:
-        ValueError: the label is none of them.
+        ArgumentError: the label is none of them.
     """
     for index, name in enumerate(classnames):
         if name == label:
             return index
     some = ", ".join(classnames[:5])
-    raise ValueError(
+    raise ArgumentError(
         f"The label {label!r} is none of the {len(classnames)} class names ({some}, ...). "
         "Labels must be spelt as in CLIPClassifier(classnames=...)."
     )

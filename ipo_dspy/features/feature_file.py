@@ -17,7 +17,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from ipo_dspy.encoders.base import EncoderError
+from ipo_dspy.errors import EncoderError, IPOError
 from ipo_dspy.features.cache_folder import CACHE, unfinished
 
 FORMAT = "ipo-dspy-features-1"
@@ -31,7 +31,7 @@ Keys: TypeAlias = NDArray[np.uint8]
 """Content hashes of images: [N, 32]."""
 
 
-class DamagedFileError(Exception):
+class DamagedFileError(IPOError):
     """A file of features is cut off, altered or of another format."""
 
 

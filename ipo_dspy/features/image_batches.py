@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar, runtime_checkable
 import torch
 from torch import Tensor
 
-from ipo_dspy.encoders.base import EncoderError
 from ipo_dspy.encoders.parallel import parallel_map
+from ipo_dspy.errors import EncoderError
 from ipo_dspy.images.image import ImageSource, open_image
 
 if TYPE_CHECKING:

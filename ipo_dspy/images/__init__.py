@@ -1,6 +1,6 @@
 """Labelled images: a user's own, the benchmark datasets, and the demo world."""
 
-from ipo_dspy.images.errors import DataError, UnreadableImage
+from ipo_dspy.errors import DataError, UnreadableImage
 from ipo_dspy.images.image import ImageFile, content_hash, image_key, open_image
 from ipo_dspy.images.labeled import LabeledImages, labeled_image
 from ipo_dspy.images.names import read_classnames

@@ -18,7 +18,7 @@ import dspy
 import pydantic
 from PIL import Image, ImageOps
 
-from ipo_dspy.images.errors import DataError, UnreadableImage
+from ipo_dspy.errors import DataError, UnreadableImage
 
 ImageSource: TypeAlias = str | os.PathLike[str] | Image.Image | dspy.Image
 

@@ -13,7 +13,7 @@ from typing import TypeVar
 
 import dspy
 
-from ipo_dspy.images.errors import DataError
+from ipo_dspy.errors import ArgumentError, DataError
 from ipo_dspy.images.image import content_hash
 
 _T = TypeVar("_T")
@@ -46,7 +46,7 @@ class LabeledImages:
             seed: seed of the sample, or a generator to go on with.
 
         Raises:
-            ValueError: `shots` is below 1.
+            ArgumentError: `shots` is below 1.
         """
         chosen = sample_per_class(self.examples, lambda example: example.label, shots, seed)
         return LabeledImages(tuple(chosen), self.classnames)
@@ -79,10 +79,10 @@ class LabeledImages:
             seed: seed of the draw.
 
         Raises:
-            ValueError: `fraction` is not between 0 and 1.
+            ArgumentError: `fraction` is not between 0 and 1.
         """
         if not 0 < fraction < 1:
-            raise ValueError(f"fraction must lie between 0 and 1, not {fraction}")
+            raise ArgumentError(f"fraction must lie between 0 and 1, not {fraction}")
         generator = random.Random(seed)
         held_out: set[int] = set()
         indices = range(len(self.examples))
@@ -130,10 +130,10 @@ def sample_per_class(
         seed: seed of the sample, or a generator to go on with.
 
     Raises:
-        ValueError: `shots` is below 1.
+        ArgumentError: `shots` is below 1.
     """
     if shots < 1:
-        raise ValueError(f"shots must be at least 1, not {shots}")
+        raise ArgumentError(f"shots must be at least 1, not {shots}")
     generator = seed if isinstance(seed, random.Random) else random.Random(seed)
     chosen: list[_T] = []
     for group in _groups(items, label):

@@ -8,7 +8,7 @@ import unicodedata
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from ipo_dspy.images.errors import DataError
+from ipo_dspy.errors import DataError
 
 Names = Mapping[str, str] | str | os.PathLike[str]
 

@@ -9,6 +9,8 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from typing import Generic, TypeVar
 
+from ipo_dspy.errors import ArgumentError
+
 _Item = TypeVar("_Item")
 _Result = TypeVar("_Result")
 
@@ -32,7 +34,7 @@ class Batcher(Generic[_Item, _Result]):
         gather_seconds: float = 0.01,
     ) -> None:
         if most < 1:
-            raise ValueError(f"a batch must have room for at least 1 item, got {most}")
+            raise ArgumentError(f"a batch must have room for at least 1 item, got {most}")
         self._run = run
         self.most = most
         self._gather_seconds = gather_seconds

@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 
+from ipo_dspy.errors import ArgumentError
 from ipo_dspy.local_models.generation import Generated
 from ipo_dspy.local_models.pretrained import Loaded, Row
 
@@ -17,13 +18,13 @@ def load_own_chat(
     """Load a model with its own code; `processor` is None.
 
     Raises:
-        ValueError: its code offers no `chat`.
+        ArgumentError: its code offers no `chat`.
     """
     from transformers import AutoModel, AutoTokenizer
 
     model = AutoModel.from_pretrained(name, dtype=dtype, use_safetensors=True, **options)
     if not callable(getattr(model, "chat", None)):
-        raise ValueError(
+        raise ArgumentError(
             f"transformers knows {model.config.model_type!r} as no image-text-to-text model, and "
             "its class has no method 'chat'"
         )
@@ -36,10 +37,10 @@ def own_answer(loaded: Loaded, row: Row) -> Generated:
     It draws from torch's global generators, which are set to the row's seed and put back after.
 
     Raises:
-        ValueError: there is not exactly one image.
+        ArgumentError: there is not exactly one image.
     """
     if len(row.images) != 1:
-        raise ValueError(f"this model takes one image with each question, got {len(row.images)}")
+        raise ArgumentError(f"this model takes one image with each question, got {len(row.images)}")
     sampling = row.sampling
     samples = sampling.temperature > 0
     settings = {"temperature": sampling.temperature, "top_p": sampling.top_p} if samples else {}

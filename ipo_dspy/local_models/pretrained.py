@@ -100,7 +100,7 @@ class PretrainedEngine(LocalEngine):
         Raises:
             UnsupportedModelError: the model cannot be loaded; the message says why.
             ContextLengthError: the request is longer than the model's context.
-            ValueError: the request holds what the model cannot read.
+            ArgumentError: the request holds what the model cannot read.
         """
         from ipo_dspy.images.image import open_image
 
@@ -156,7 +156,7 @@ class PretrainedEngine(LocalEngine):
         """How many tokens an answer may have; None where nothing bounds it.
 
         Raises:
-            ValueError: the conversation has what the model cannot read.
+            ArgumentError: the conversation has what the model cannot read.
             ContextLengthError: there is no room.
         """
 

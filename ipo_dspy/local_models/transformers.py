@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from dspy.lm15 import ContextLengthError
 
+from ipo_dspy.errors import ArgumentError
 from ipo_dspy.local_models.pretrained import (
     Loaded,
     PretrainedEngine,
@@ -43,7 +44,7 @@ class TransformersEngine(PretrainedEngine):
     def room(self, conversation: list[Turn], asked: Asked) -> int | None:
         """How many tokens the model's context leaves; see `PretrainedEngine.room`."""
         if image_parts(conversation):
-            raise ValueError(f"{self.model!r} reads text alone, and the request has an image.")
+            raise ArgumentError(f"{self.model!r} reads text alone, and the request has an image.")
         most = getattr(self.loaded.model.config, "max_position_embeddings", None)
         length = len(self._tokens(conversation, asked))
         if most is None:

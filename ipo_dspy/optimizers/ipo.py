@@ -12,7 +12,7 @@ from typing import Any
 import dspy
 from dspy.teleprompt import Teleprompter
 
-from ipo_dspy.errors import NO_LANGUAGE_MODEL, SearchStoppedError
+from ipo_dspy.errors import NO_LANGUAGE_MODEL, ArgumentError, SearchStoppedError
 from ipo_dspy.programs.metrics import Metric, clip_acc
 from ipo_dspy.programs.predict import ZeroShotPredict, zero_shot_predictors
 from ipo_dspy.prompts.wording import INSTRUCTION_META_PROMPT, MetaPrompt
@@ -107,11 +107,13 @@ class IPOOptimizer(Teleprompter):
         }.items():
             at_least = 0 if name in {"history_size", "images_described"} else 1
             if value < at_least:
-                raise ValueError(f"{name} must be at least {at_least}, got {value}.")
+                raise ArgumentError(f"{name} must be at least {at_least}, got {value}.")
         if not callable(metric):
-            raise ValueError(f"metric must be a function of (example, prediction), got {metric!r}.")
+            raise ArgumentError(
+                f"metric must be a function of (example, prediction), got {metric!r}."
+            )
         if proposer is not None and any(p.lm is not None for p in proposer.predictors()):
-            raise ValueError(
+            raise ArgumentError(
                 "The proposer has a language model of its own, whose calls could not be told apart "
                 "in DSPy's cache. Pass the model as prompt_model and call proposer.set_lm(None)."
             )
@@ -163,7 +165,7 @@ class IPOOptimizer(Teleprompter):
             valset: examples that decide which prompt is kept.
 
         Raises:
-            ValueError: there is no training set, no predictor or no prompt model, or the initial
+            ArgumentError: there is no training set, no predictor or no prompt model, or the initial
                 prompt breaks a rule.
             SearchStoppedError: the prompt model cannot be used, or gave useless answers in a row.
             JournalError: the run folder belongs to another search or cannot be written.
@@ -231,7 +233,7 @@ class IPOOptimizer(Teleprompter):
     def _language_model(self) -> dspy.BaseLM:
         lm = self.prompt_model or dspy.settings.lm
         if lm is None:
-            raise ValueError(NO_LANGUAGE_MODEL)
+            raise ArgumentError(NO_LANGUAGE_MODEL)
         if not isinstance(lm, str):
             return lm
         from ipo_dspy.proposing.models import language_model
@@ -273,7 +275,7 @@ class IPOOptimizer(Teleprompter):
     ) -> list[Target]:
         predictors = zero_shot_predictors(program) or dict(program.named_predictors())
         if not predictors:
-            raise ValueError(
+            raise ArgumentError(
                 f"{type(program).__name__} has no predictor to optimise; expected a CLIPClassifier "
                 "or a program with at least one dspy.Predict."
             )
@@ -384,7 +386,7 @@ def _training_examples(
 ) -> Sequence[dspy.Example]:
     examples = getattr(student, "trainset", None) if trainset is None else trainset
     if not examples:
-        raise ValueError(
+        raise ArgumentError(
             "There is no training set. Pass compile(program, trainset=[dspy.Example(image=..., "
             "label=...).with_inputs('image'), ...]) or make the program with "
             "CLIPClassifier.from_folder(...), which brings its own."

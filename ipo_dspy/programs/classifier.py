@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Self
 import dspy
 import orjson
 
+from ipo_dspy.errors import ArgumentError
 from ipo_dspy.features.embedder import Embedder
 from ipo_dspy.programs.predict import ZeroShotPredict
 from ipo_dspy.programs.tip_adapter import TipAdapter
@@ -114,14 +115,14 @@ class _ClassifierBase(dspy.Module):
         """Load a program that `save` wrote; `clip` replaces the encoder named in the file.
 
         Raises:
-            ValueError: the file is no saved CLIPClassifier.
+            ArgumentError: the file is no saved CLIPClassifier.
         """
         saved = None
         with suppress(orjson.JSONDecodeError, AttributeError):
             state = orjson.loads(Path(path).read_bytes())
             saved = state.get("predict", {}).get("clip")
         if saved is None:
-            raise ValueError(
+            raise ArgumentError(
                 f"{path} is no saved CLIPClassifier: it names no class names and encoder."
             )
         program = cls(saved["classnames"], clip or saved["encoder"])

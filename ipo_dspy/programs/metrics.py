@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import dspy
 
+from ipo_dspy.errors import ArgumentError
 from ipo_dspy.features.embedder import probabilities_of
 from ipo_dspy.images.examples import label_of
 from ipo_dspy.programs.predict import ZeroShotPredict
@@ -85,7 +86,7 @@ class _Probability(_ClassificationMetric):
         # A program may have made a prediction of its own from what it got.
         scores = pred.get("scores")
         if not isinstance(scores, dict):
-            raise ValueError(
+            raise ArgumentError(
                 "clip_prob needs the prediction of a CLIPPredict, or its scores in another one; "
                 f"got a prediction of {', '.join(pred.keys()) or 'nothing'}."
             )

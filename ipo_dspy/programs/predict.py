@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Self
 import dspy
 from dspy.signatures.signature import ensure_signature
 
+from ipo_dspy.errors import ArgumentError
 from ipo_dspy.features.embedder import Embedder, Probabilities
 from ipo_dspy.programs.tip_adapter import LabelledDemos, TipAdapter, loaded_demos, saved_demos
 from ipo_dspy.prompts.template import DEFAULT_TEMPLATE, Template
@@ -37,8 +38,8 @@ class ZeroShotPredict(dspy.Predict):
         demo_cache: how demos count; None leaves them without effect.
 
     Raises:
-        ValueError: there are no class names, one is empty, or one comes twice; or it is not clear
-            which input of the signature is the image.
+        ArgumentError: there are no class names, one is empty, or one comes twice; or it is not
+            clear which input of the signature is the image.
         InvalidTemplateError: `template` is not one.
     """
 
@@ -105,7 +106,7 @@ class ZeroShotPredict(dspy.Predict):
             kwargs.pop(name, None)
         field = image_field(signature)
         if field not in kwargs:
-            raise ValueError(
+            raise ArgumentError(
                 f"{type(self).__name__} expects {field}=..., a path, a PIL image or a dspy.Image."
             )
         [prediction] = self.predict_batch([kwargs[field]], signature=signature, demos=demos)
@@ -226,11 +227,11 @@ class ZeroShotPredict(dspy.Predict):
         """Take over a saved template, its class names, its encoder and its demos.
 
         Raises:
-            ValueError: the state was not saved by a `CLIPPredict`.
+            ArgumentError: the state was not saved by a `CLIPPredict`.
         """
         clip = state.get("clip")
         if clip is None:
-            raise ValueError(
+            raise ArgumentError(
                 "This state was not saved by a CLIPPredict: it names no class names and encoder."
             )
         super().load_state({key: value for key, value in state.items() if key != "clip"})
@@ -254,14 +255,14 @@ def image_field(signature: type[dspy.Signature]) -> str:
     """Name the input that is the image.
 
     Raises:
-        ValueError: no input or several could be it.
+        ArgumentError: no input or several could be it.
     """
     inputs = signature.input_fields
     typed = [name for name, field in inputs.items() if _holds_image(field.annotation)]
     for names in (typed, [name for name in inputs if name == "image"], list(inputs)):
         if len(names) == 1:
             return names[0]
-    raise ValueError(
+    raise ArgumentError(
         f"Which of the inputs {', '.join(inputs) or '(none)'} is the image? Annotate one, and only "
         "one, with dspy.Image."
     )
@@ -271,10 +272,10 @@ def label_field(signature: type[dspy.Signature]) -> str:
     """Name the output that is the class name: the last one.
 
     Raises:
-        ValueError: there is no output.
+        ArgumentError: there is no output.
     """
     if not signature.output_fields:
-        raise ValueError("The signature has no output; expected one for the class name.")
+        raise ArgumentError("The signature has no output; expected one for the class name.")
     return list(signature.output_fields)[-1]
 
 
@@ -284,17 +285,17 @@ def _holds_image(annotation: object) -> bool:
 
 def _checked(classnames: Sequence[str]) -> tuple[str, ...]:
     if isinstance(classnames, str):
-        raise ValueError(f"Expected a list of class names, got the single text {classnames!r}.")
+        raise ArgumentError(f"Expected a list of class names, got the single text {classnames!r}.")
     names = tuple(classnames)
     if not names:
-        raise ValueError("Expected at least one class name, got none.")
+        raise ArgumentError("Expected at least one class name, got none.")
     empty = [index for index, name in enumerate(names) if not name.strip()]
     if empty:
-        raise ValueError(f"Class name number {empty[0]} is empty; give every class a name.")
+        raise ArgumentError(f"Class name number {empty[0]} is empty; give every class a name.")
     seen: set[str] = set()
     for name in names:
         if name in seen:
-            raise ValueError(f"The class name {name!r} comes twice; class names must differ.")
+            raise ArgumentError(f"The class name {name!r} comes twice; class names must differ.")
         seen.add(name)
     return names
 
@@ -317,7 +318,7 @@ def _embedder(clip: str | Encoder | Embedder) -> Embedder:
 
         clip = load_encoder(clip)
     if lacking := [name for name in _ENCODER_MEMBERS if not hasattr(clip, name)]:
-        raise ValueError(
+        raise ArgumentError(
             f"Expected an encoder or its spec, got a {type(clip).__name__} without "
             f"{', '.join(lacking)}; ipo_dspy.Encoder lists what an encoder has."
         )

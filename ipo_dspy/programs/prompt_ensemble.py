@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import dspy
 
+from ipo_dspy.errors import ArgumentError
 from ipo_dspy.programs.predict import zero_shot_predictors
 
 
@@ -21,20 +22,23 @@ def prompt_ensemble(programs: Sequence[dspy.Module]) -> dspy.Module:
         programs: programs with the same `CLIPPredict`s; none is changed.
 
     Raises:
-        ValueError: there is no program, it has no `CLIPPredict`, or the programs differ in theirs.
+        ArgumentError: there is no program, it has no `CLIPPredict`, or the programs differ in
+            theirs.
     """
     if not programs:
-        raise ValueError("Expected at least one program to join, got none.")
+        raise ArgumentError("Expected at least one program to join, got none.")
     program = programs[0].deepcopy()
     joined = zero_shot_predictors(program)
     if not joined:
-        raise ValueError(f"{type(program).__name__} has no CLIPPredict to join prompts of.")
+        raise ArgumentError(f"{type(program).__name__} has no CLIPPredict to join prompts of.")
     others = [zero_shot_predictors(other) for other in programs]
     for predictors in others:
         if {n: p.classnames for n, p in predictors.items()} != {
             n: p.classnames for n, p in joined.items()
         }:
-            raise ValueError("The programs must have the same CLIPPredicts with the same classes.")
+            raise ArgumentError(
+                "The programs must have the same CLIPPredicts with the same classes."
+            )
     for name, predictor in joined.items():
         lines = [line for predictors in others for line in predictors[name].template.lines]
         text = "\n".join(dict.fromkeys(lines))

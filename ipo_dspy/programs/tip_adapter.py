@@ -16,6 +16,7 @@ import dspy
 import orjson
 import PIL.Image
 
+from ipo_dspy.errors import ArgumentError
 from ipo_dspy.images.image import DatasetImage, ImageFile, ImageSource
 
 if TYPE_CHECKING:
@@ -52,7 +53,7 @@ class TipAdapter:
         sharpness: how fast resemblance fades with the angle; above 0.
 
     Raises:
-        ValueError: a value is not above 0.
+        ArgumentError: a value is not above 0.
     """
 
     weight: float = 1.0
@@ -61,7 +62,9 @@ class TipAdapter:
     def __post_init__(self) -> None:
         for name in ("weight", "sharpness"):
             if not getattr(self, name) > 0:
-                raise ValueError(f"TipAdapter.{name} must be above 0, got {getattr(self, name)!r}.")
+                raise ArgumentError(
+                    f"TipAdapter.{name} must be above 0, got {getattr(self, name)!r}."
+                )
 
     def logits(self, image_features: Tensor, demo_features: Tensor, demo_classes: Tensor) -> Tensor:
         """What the demos add to the text logits.
@@ -174,12 +177,12 @@ class ImageVectorizer:
         """Encode the image in each text: [N, D] float32, unit length.
 
         Raises:
-            ValueError: a text holds no image.
+            ArgumentError: a text holds no image.
         """
         images = [image_in(text) if _IN_TEXT.search(text) else None for text in texts]
         for text, image in zip(texts, images, strict=True):
             if image is None:
-                raise ValueError(
+                raise ArgumentError(
                     f"Expected an input that is a dspy.Image, got {text[:80]!r}; make the examples "
                     "with dspy.Image.from_path(...), or load them with read_folder(...)."
                 )

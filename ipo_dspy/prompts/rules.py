@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from ipo_dspy.prompts.template import InvalidTemplateError, Template
+from ipo_dspy.errors import InvalidTemplateError, RefusedError
+from ipo_dspy.prompts.template import Template
 from ipo_dspy.prompts.wording import token_limit
 
 
@@ -20,10 +21,6 @@ class TokenCounter(Protocol):
 
     def count_tokens(self, template: Template, classnames: Sequence[str]) -> int:
         """Count the tokens of the longest text that a template gives, start and end included."""
-
-
-class RefusedError(ValueError):
-    """A proposal breaks a rule; the message says which one."""
 
 
 class Rules(Protocol):

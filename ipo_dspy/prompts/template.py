@@ -5,16 +5,14 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+from ipo_dspy.errors import InvalidTemplateError
+
 SLOT = "<CLASS>"
 _SPELLINGS = re.compile(r"<class>|\[class\]|\{(?:c|class|label)?\}", re.IGNORECASE)
 
 
 def _with_slots(text: str) -> str:
     return _SPELLINGS.sub(SLOT, text)
-
-
-class InvalidTemplateError(ValueError):
-    """A text that is no template; the message says which rule it breaks."""
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,9 @@ import threading
 from collections.abc import Callable, Sequence
 from types import MappingProxyType
 
+from ipo_dspy.errors import InvalidTemplateError
 from ipo_dspy.prompts.rules import TokenCounter
-from ipo_dspy.prompts.template import DEFAULT_TEMPLATE, SLOT, InvalidTemplateError, Template
+from ipo_dspy.prompts.template import DEFAULT_TEMPLATE, SLOT, Template
 
 logger = logging.getLogger(__name__)
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import dspy
 
+from ipo_dspy.errors import ArgumentError
 from ipo_dspy.prompts.template import SLOT
 from ipo_dspy.records import ScoredPrompt
 
@@ -55,7 +56,7 @@ class MetaPrompt:
     instructions 1 to 3 (Du et al., NeurIPS 2024, figures 2 to 5), for any data set.
 
     Raises:
-        ValueError: `order` is not a permutation of the three sections.
+        ArgumentError: `order` is not a permutation of the three sections.
     """
 
     task: str = (
@@ -76,7 +77,7 @@ class MetaPrompt:
 
     def __post_init__(self) -> None:
         if sorted(self.order) != sorted(SECTIONS):
-            raise ValueError(
+            raise ArgumentError(
                 f"MetaPrompt.order must list each of {', '.join(SECTIONS)} once, "
                 f"got {self.order!r}."
             )

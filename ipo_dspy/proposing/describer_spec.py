@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from ipo_dspy.errors import ArgumentError
 from ipo_dspy.proposing.describers import Describer, FileDescriber, LMDescriber, NoDescriber
 from ipo_dspy.proposing.models import Connection, vision_model
 
@@ -27,7 +28,7 @@ def make_describer(
         connection: how a model is reached over the network.
 
     Raises:
-        ValueError: the spec names no model that sees images, or no file.
+        ArgumentError: the spec names no model that sees images, or no file.
     """
     if spec == "vocabulary":
         return None
@@ -36,7 +37,7 @@ def make_describer(
     if spec.startswith(_FILE):
         path = Path(spec.removeprefix(_FILE)).expanduser()
         if not path.is_file():
-            raise ValueError(f"There is no file of descriptions {path}.")
+            raise ArgumentError(f"There is no file of descriptions {path}.")
         return FileDescriber(path)
     lm = vision_model(spec, trust_remote_code=trust_remote_code, connection=connection)
     return LMDescriber(lm, num_threads)

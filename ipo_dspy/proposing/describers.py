@@ -13,6 +13,7 @@ from typing import Any, ClassVar, Protocol
 
 import dspy
 
+from ipo_dspy.errors import ArgumentError
 from ipo_dspy.features.embedder import Embedder
 from ipo_dspy.prompts.vocabulary import VOCABULARY
 from ipo_dspy.prompts.wording import DescribeImage
@@ -140,17 +141,17 @@ class FileDescriber:
         """Read the descriptions; see `Describer.describe`.
 
         Raises:
-            ValueError: the file cannot be read, or has fewer lines than there are images.
+            ArgumentError: the file cannot be read, or has fewer lines than there are images.
         """
         try:
             lines = Path(self.path).read_text(encoding="utf-8-sig").splitlines()
         except (OSError, UnicodeDecodeError) as error:
-            raise ValueError(
+            raise ArgumentError(
                 f"The descriptions {self.path} cannot be read as UTF-8 text: {error}."
             ) from error
         texts = [line.strip() for line in lines if line.strip()]
         if max(images) >= len(texts):
-            raise ValueError(
+            raise ArgumentError(
                 f"{self.path} has {len(texts)} descriptions, but {max(images) + 1} images are "
                 "described; give one line for each, in the order of the training set."
             )

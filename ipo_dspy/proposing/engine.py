@@ -16,6 +16,8 @@ from dspy.lm15 import (
     response_to_events,
 )
 
+from ipo_dspy.errors import ArgumentError
+
 
 class LocalEngine(ABC):
     """An engine for `dspy.LM("name/model", engine=...)` that answers in this process.
@@ -71,7 +73,7 @@ def turns(request: Request) -> list[Turn]:
     """The conversation of a request, system text first.
 
     Raises:
-        ValueError: it holds something that is neither text nor an image.
+        ArgumentError: it holds something that is neither text nor an image.
     """
     system = (TextPart(request.system),) if isinstance(request.system, str) else request.system
     conversation = [("system", system)] if system else []
@@ -95,4 +97,6 @@ def _content(part: Any) -> str | ImagePart:
         return str(part.text)
     if isinstance(part, ImagePart):
         return part
-    raise ValueError(f"this engine reads text and images, and the request has a {part.type!r} part")
+    raise ArgumentError(
+        f"this engine reads text and images, and the request has a {part.type!r} part"
+    )

@@ -10,8 +10,10 @@ from pathlib import Path
 from typing import Any, Literal
 
 import dspy
+from dspy.utils.exceptions import DSPyError
 
 from ipo_dspy.demo.proposer.offline import offline_lm
+from ipo_dspy.errors import ArgumentError
 from ipo_dspy.local_models.pretrained import PretrainedEngine
 from ipo_dspy.local_models.transformers import TransformersEngine
 from ipo_dspy.local_models.vision import VisionEngine
@@ -151,7 +153,7 @@ def language_model(
         connection: how the model is reached over the network.
 
     Raises:
-        ValueError: the spec names no model.
+        ArgumentError: the spec names no model.
     """
     if spec == _OFFLINE:
         return offline_lm()
@@ -164,10 +166,10 @@ def vision_model(
     """Make the LM that describes images; see `language_model`.
 
     Raises:
-        ValueError: the spec names no model, or one that sees no images.
+        ArgumentError: the spec names no model, or one that sees no images.
     """
     if spec == _OFFLINE:
-        raise ValueError(
+        raise ArgumentError(
             "the offline proposer sees no images; leave out the image model, and the encoder "
             "describes the images with a vocabulary"
         )
@@ -182,14 +184,17 @@ def _lm(
         if "/" not in spec:
             near = get_close_matches(spec, (_OFFLINE, "vocabulary", "none"), n=1)
             hint = f"did you mean {near[0]!r}? " if near else ""
-            raise ValueError(
+            raise ArgumentError(
                 f"{spec!r} names no model; {hint}write 'offline', 'hf:NAME', or PROVIDER/MODEL "
                 "such as 'openai/gpt-4o-mini'"
             )
-        return dspy.LM(spec, **_settings(spec, connection))
+        try:
+            return dspy.LM(spec, **_settings(spec, connection))
+        except (ValueError, DSPyError) as error:
+            raise ArgumentError(f"DSPy cannot use the model {spec!r}: {error}") from error
     name = spec.removeprefix(_HUB)
     if not name:
-        raise ValueError("'hf:' names no model; write 'hf:' and a hub name or a folder")
+        raise ArgumentError("'hf:' names no model; write 'hf:' and a hub name or a folder")
     folder = Path(name).expanduser()
     is_folder = folder.is_dir()
     model = str(folder.resolve()) if is_folder else name

@@ -6,6 +6,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from ipo_dspy.errors import ArgumentError
 from ipo_dspy.records import Reply
 
 
@@ -27,7 +28,7 @@ class Budget:
         patience: most steps in a row without a better prompt.
 
     Raises:
-        ValueError: a bound is negative, or `steps` is below 1.
+        ArgumentError: a bound is negative, or `steps` is below 1.
     """
 
     steps: int = 100
@@ -39,11 +40,11 @@ class Budget:
 
     def __post_init__(self) -> None:
         if self.steps < 1:
-            raise ValueError(f"Budget.steps must be at least 1, got {self.steps}.")
+            raise ArgumentError(f"Budget.steps must be at least 1, got {self.steps}.")
         for name in ("calls", "tokens", "dollars", "seconds", "patience"):
             value = getattr(self, name)
             if value is not None and value < 0:
-                raise ValueError(f"Budget.{name} must not be negative, got {value}.")
+                raise ArgumentError(f"Budget.{name} must not be negative, got {value}.")
 
 
 @dataclass

@@ -11,6 +11,8 @@ from typing import Any, Protocol, Self
 
 import orjson
 
+from ipo_dspy.errors import JournalError, ArgumentError
+
 FORMAT = 1
 """Version of the journal's layout."""
 
@@ -27,10 +29,6 @@ class EventLog(Protocol):
     @property
     def resume_hint(self) -> str:
         """One sentence for who was stopped."""
-
-
-class JournalError(RuntimeError):
-    """The journal cannot be used; the message says why and what to do."""
 
 
 class Journal:
@@ -163,7 +161,7 @@ class NoJournal:
 def _json_object(line: bytes) -> dict[str, Any]:
     value = orjson.loads(line)
     if not isinstance(value, dict):
-        raise ValueError(f"expected a JSON object, found {line[:40]!r}")
+        raise ArgumentError(f"expected a JSON object, found {line[:40]!r}")
     return value
 
 

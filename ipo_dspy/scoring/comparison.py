@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from ipo_dspy.errors import ArgumentError
 from ipo_dspy.features.embedder import Embedder
 from ipo_dspy.images import LabeledImages
 from ipo_dspy.programs.classifier import CLIPClassifier
@@ -55,10 +56,10 @@ def evaluate(
     """Evaluate templates on images, which are told apart among `images.classnames`.
 
     Raises:
-        ValueError: there are no images, or a text is too long for the encoder.
+        ArgumentError: there are no images, or a text is too long for the encoder.
     """
     if not images.examples:
-        raise ValueError("Expected at least one image to evaluate on, got none.")
+        raise ArgumentError("Expected at least one image to evaluate on, got none.")
     predictor = CLIPClassifier(images.classnames, embedder).predict
     scorer = TensorScorer(predictor, images.examples, clip_acc)
     scores = scorer.score([template.text for template in templates])
@@ -79,13 +80,13 @@ def check_fit(embedder: Embedder, template: Template, classnames: Sequence[str])
     """Check that an encoder takes a template filled with every class name.
 
     Raises:
-        ValueError: a text would be too long; the message names the class.
+        ArgumentError: a text would be too long; the message names the class.
     """
     limit = embedder.encoder.context_length
     tokens = {name: embedder.count_tokens(template, [name]) for name in classnames}
     longest = max(tokens, key=lambda name: tokens[name])
     if tokens[longest] > limit:
-        raise ValueError(
+        raise ArgumentError(
             f"The prompt {template.text!r} has {tokens[longest]} tokens with the class name "
             f"{longest!r}, and the encoder takes at most {limit}; shorten the prompt or give the "
             "class a shorter name."

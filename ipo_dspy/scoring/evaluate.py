@@ -17,7 +17,7 @@ from dspy.evaluate.evaluate import EvaluationResult
 from dspy.utils.callback import with_callbacks
 from dspy.utils.parallelizer import ParallelExecutor
 
-from ipo_dspy.errors import brief
+from ipo_dspy.errors import ArgumentError, EvaluationError, brief
 from ipo_dspy.images.examples import image_of
 from ipo_dspy.programs.metrics import TensorMetric
 from ipo_dspy.programs.predict import zero_shot_predictors
@@ -26,10 +26,6 @@ logger = logging.getLogger(__name__)
 
 CANDIDATE = "eval_full"
 """What DSPy's own optimizers call the score of a candidate, for MLflow to log."""
-
-
-class EvaluationError(RuntimeError):
-    """A program could not be evaluated: too many examples failed."""
 
 
 class BatchEvaluate(dspy.Evaluate):
@@ -58,12 +54,12 @@ class BatchEvaluate(dspy.Evaluate):
         """Evaluate a program on the examples; see `dspy.Evaluate`.
 
         Raises:
-            ValueError: there are no examples.
+            ArgumentError: there are no examples.
             EvaluationError: too many examples failed; the message has the first error.
         """
         examples = self.devset if devset is None else devset
         if not examples:
-            raise ValueError("Expected at least one example to evaluate on, got none.")
+            raise ArgumentError("Expected at least one example to evaluate on, got none.")
         score = metric or self.metric
         progress = self.display_progress if display_progress is None else display_progress
         values = self._values(program, score, examples, num_threads or self.num_threads, progress)
@@ -213,11 +209,11 @@ def number_of(value: Any) -> float:
 
     Raises:
         TypeError: it gave something else.
-        ValueError: it gave a text, infinity or not a number.
+        ArgumentError: it gave a text, infinity or not a number.
     """
     number = float(value.score if isinstance(value, dspy.Prediction) else value)
     if not math.isfinite(number):
-        raise ValueError(f"the metric gave {number}; expected a finite number")
+        raise ArgumentError(f"the metric gave {number}; expected a finite number")
     return number
 
 

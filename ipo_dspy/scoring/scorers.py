@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import dspy
 
-from ipo_dspy.encoders.base import EncoderError
+from ipo_dspy.errors import ArgumentError, EncoderError
 from ipo_dspy.features.embedder import class_indices, image_chunks, probabilities_of
 from ipo_dspy.images.examples import label_of
 from ipo_dspy.programs.classifier import CLIPClassifier, CLIPPredict
@@ -49,7 +49,7 @@ class TensorScorer:
         metric: what scores them.
 
     Raises:
-        ValueError: there are no examples, or a label is no class name.
+        ArgumentError: there are no examples, or a label is no class name.
         UnreadableImage: an image cannot be read.
     """
 
@@ -59,7 +59,7 @@ class TensorScorer:
         import torch
 
         if not examples:
-            raise ValueError("Expected at least one labelled image to score on, got none.")
+            raise ArgumentError("Expected at least one labelled image to score on, got none.")
         self._embedder = predictor.embedder
         self._classnames = predictor.classnames
         self._metric = metric

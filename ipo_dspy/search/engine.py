@@ -9,7 +9,7 @@ from contextvars import copy_context
 from dataclasses import dataclass
 from typing import Any
 
-from ipo_dspy.errors import stop
+from ipo_dspy.errors import ArgumentError, stop
 from ipo_dspy.proposing.prompt_model import PromptModel
 from ipo_dspy.records import Call, Reply, State, Trial
 from ipo_dspy.runs.budget import Budget, Spent
@@ -106,7 +106,7 @@ class Search:
     def best(self) -> Trial:
         """The trial whose text its predictor holds at the end."""
         if self._best is None:
-            raise ValueError("The search has not begun; call run() first.")
+            raise ArgumentError("The search has not begun; call run() first.")
         return self._best
 
     def _forget_useless_answers(self) -> None:

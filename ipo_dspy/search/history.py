@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from itertools import takewhile
 from typing import Any
 
+from ipo_dspy.errors import ArgumentError
 from ipo_dspy.records import Call, Reply, ScoredPrompt, State, Trial
 
 
@@ -66,13 +67,13 @@ def _folded(text: str) -> str:
 
 def _training_rank(trial: Trial) -> tuple[float, float]:
     if trial.score is None:
-        raise ValueError("Only trials with a score have a rank.")
+        raise ArgumentError("Only trials with a score have a rank.")
     return trial.score.rank
 
 
 def _shown(trial: Trial) -> ScoredPrompt:
     if trial.score is None:
-        raise ValueError("Only trials with a score can be shown.")
+        raise ArgumentError("Only trials with a score can be shown.")
     return ScoredPrompt(
         prompt=trial.text, loss=round(trial.score.loss, 4), accuracy=round(trial.score.accuracy, 2)
     )

@@ -6,13 +6,12 @@ from dataclasses import dataclass, field
 
 import dspy
 
-from ipo_dspy.errors import stop
+from ipo_dspy.errors import ArgumentError, EvaluationError, InvalidTemplateError, RefusedError, stop
 from ipo_dspy.programs.predict import ZeroShotPredict
-from ipo_dspy.prompts.rules import InstructionRules, RefusedError, Rules, TemplateRules, clean
-from ipo_dspy.prompts.template import InvalidTemplateError, Template
+from ipo_dspy.prompts.rules import InstructionRules, Rules, TemplateRules, clean
+from ipo_dspy.prompts.template import Template
 from ipo_dspy.prompts.wording import MetaPrompt
 from ipo_dspy.records import Call, Reply, Score, State, Trial
-from ipo_dspy.scoring.evaluate import EvaluationError
 from ipo_dspy.scoring.scorers import Scorer
 from ipo_dspy.search.history import History
 
@@ -112,7 +111,7 @@ def initial_text(predictor: dspy.Predict, rules: Rules, given: str | None) -> st
     """Choose the text to begin with: the one given, else the predictor's own.
 
     Raises:
-        ValueError: it is for CLIP, and breaks a rule.
+        ArgumentError: it is for CLIP, and breaks a rule.
     """
     if not isinstance(predictor, ZeroShotPredict):
         return given or str(predictor.signature.instructions)
@@ -121,4 +120,4 @@ def initial_text(predictor: dspy.Predict, rules: Rules, given: str | None) -> st
         # Unlike a proposal, it may be an ensemble of several lines.
         return "\n".join(rules.check(line) for line in Template(text).lines)
     except (RefusedError, InvalidTemplateError) as error:
-        raise ValueError(f"The initial prompt {text!r} cannot be used: {error}.") from error
+        raise ArgumentError(f"The initial prompt {text!r} cannot be used: {error}.") from error

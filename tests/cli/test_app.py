@@ -12,7 +12,7 @@ import pytest
 
 import ipo_dspy
 from ipo_dspy.cli import main
-from ipo_dspy.cli.app import SHOW_TRACEBACK
+from ipo_dspy.terminal.command import SHOW_TRACEBACK
 
 Run = Callable[..., Any]
 PATIENCE = 60.0

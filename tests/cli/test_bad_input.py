@@ -218,5 +218,17 @@ def test_a_fault_of_the_program_keeps_its_traceback(
         raise KeyError(path)
 
     monkeypatch.setattr(CLIPClassifier, "save", broken)
-    with pytest.raises(KeyError):
+    with pytest.raises(KeyError) as fault:
+        run("optimize", pictures, *QUICK)
+    assert "report" in "".join(fault.value.__notes__)
+
+
+def test_only_errors_of_the_package_are_taken_for_the_users_mistake(
+    run: Run, pictures: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(self: CLIPClassifier, path: object) -> None:
+        raise ValueError(path)
+
+    monkeypatch.setattr(CLIPClassifier, "save", broken)
+    with pytest.raises(ValueError, match="program"):
         run("optimize", pictures, *QUICK)

@@ -3,8 +3,9 @@ from pathlib import Path
 
 import pytest
 
-from ipo_dspy.cli.options import EncoderOptions, ProposingOptions, RunOptions, SamplingOptions
-from ipo_dspy.cli.run_folder import default_run_folder, make_run_folder, write_whole
+from ipo_dspy.cli.run_folder import default_run_folder
+from ipo_dspy.runs.folder import make_run_folder, write_whole
+from ipo_dspy.terminal.options import EncoderOptions, ProposingOptions, RunOptions, SamplingOptions
 
 
 @pytest.mark.parametrize(

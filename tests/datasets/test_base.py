@@ -12,7 +12,7 @@ from ipo_dspy.datasets import (
     Half,
     find_benchmark,
 )
-from ipo_dspy.images import DataError
+from ipo_dspy.errors import DataError
 
 # Zero-shot accuracy of CLIP ViT-B/16 as CoCoOp's table prints it: base, novel.
 PRINTED = {

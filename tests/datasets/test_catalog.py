@@ -4,7 +4,7 @@ from typing import Any
 import pytest
 
 from ipo_dspy.datasets import BASE_TO_NOVEL, BENCHMARKS, find_benchmark, load_benchmark
-from ipo_dspy.images import DataError
+from ipo_dspy.errors import DataError
 
 
 def test_there_are_eleven_and_four_with_names_and_folders_of_their_own() -> None:

@@ -15,7 +15,7 @@ from ipo_dspy.datasets import (
     find_benchmark,
 )
 from ipo_dspy.datasets.check import fetch_command
-from ipo_dspy.images import DataError
+from ipo_dspy.errors import DataError
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ import pytest
 from torchvision import datasets
 
 from ipo_dspy.datasets import BENCHMARKS, fetch, find_benchmark
-from ipo_dspy.images import DataError
+from ipo_dspy.errors import DataError
 
 # What torchvision leaves below the root it is given, by benchmark: enough for it to be content.
 LEFT_BY_TORCHVISION = {

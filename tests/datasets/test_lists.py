@@ -11,7 +11,7 @@ from ipo_dspy.datasets.lists import (
     missing_images,
     unique_names,
 )
-from ipo_dspy.images import DataError
+from ipo_dspy.errors import DataError
 from ipo_dspy.prompts.template import Template
 
 

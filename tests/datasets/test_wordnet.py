@@ -6,7 +6,7 @@ import pytest
 
 from ipo_dspy.datasets import Benchmark, find_benchmark, write_wordnet_names
 from ipo_dspy.datasets.wordnet import NumberedFolders, WordNetFolders
-from ipo_dspy.images import DataError
+from ipo_dspy.errors import DataError
 
 
 @pytest.fixture

@@ -15,7 +15,8 @@ import torch
 from PIL import Image
 from torch.nn.functional import normalize
 
-from ipo_dspy.encoders import Encoder, EncoderError, load_encoder
+from ipo_dspy.encoders import Encoder, load_encoder
+from ipo_dspy.errors import EncoderError
 from ipo_dspy.testing import check_encoder
 
 TEXTS = ["a photo of a cat.", "cat", 'the "pug"s, chalk on a board', "", "émail 日本 {x}"]

@@ -19,7 +19,8 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 from torch.nn.functional import cosine_similarity, normalize
 
-from ipo_dspy.encoders import EncoderError, load_encoder
+from ipo_dspy.encoders import load_encoder
+from ipo_dspy.errors import EncoderError
 from ipo_dspy.testing import check_encoder
 
 TEXTS = [

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ipo_dspy import Template
-from ipo_dspy.encoders import EncoderError
+from ipo_dspy.errors import EncoderError
 from ipo_dspy.features import embedder
 from ipo_dspy.features.cache_folder import info
 from ipo_dspy.features.embedder import Embedder, class_index, class_indices, image_chunks

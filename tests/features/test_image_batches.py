@@ -8,9 +8,9 @@ import torch
 
 from ipo_dspy import load_encoder
 from ipo_dspy.encoders import parallel
+from ipo_dspy.errors import UnreadableImage
 from ipo_dspy.features import image_batches
 from ipo_dspy.features.image_batches import encode_images
-from ipo_dspy.images.errors import UnreadableImage
 from ipo_dspy.testing import ColourEncoder
 
 

@@ -12,7 +12,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from ipo_dspy.encoders import EncoderError
+from ipo_dspy.errors import EncoderError
 from ipo_dspy.features import store
 from ipo_dspy.features.cache_folder import clear, info
 from ipo_dspy.features.store import FeatureCache

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ipo_dspy.images.errors import UnreadableImage
+from ipo_dspy.errors import UnreadableImage
 from ipo_dspy.images.image import ImageFile, check_image, content_hash, image_key, open_image
 
 RED, GREEN, WHITE = (255, 0, 0), (0, 255, 0), (255, 255, 255)

@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from ipo_dspy.images.errors import DataError
+from ipo_dspy.errors import DataError
 from ipo_dspy.images.names import display_names, read_classnames
 
 

@@ -25,11 +25,10 @@ from ipo_dspy import (
     clip_prob,
     offline_lm,
 )
-from ipo_dspy.errors import SearchStoppedError
+from ipo_dspy.errors import JournalError, SearchStoppedError
 from ipo_dspy.proposing.describers import Describer
 from ipo_dspy.records import Description
 from ipo_dspy.runs.budget import estimate_tokens
-from ipo_dspy.runs.journal import JournalError
 from ipo_dspy.testing import COLOURS, ColourEncoder, ScriptedEngine, colour_examples, scripted_lm
 
 Examples = list[dspy.Example]

@@ -8,7 +8,7 @@ import PIL.Image
 import pytest
 
 from ipo_dspy import CLIPClassifier, read_folder
-from ipo_dspy.images import DataError
+from ipo_dspy.errors import DataError
 from ipo_dspy.testing import COLOURS, ColourEncoder, colour_examples
 
 GOOD = "a crisp flat <CLASS>"

@@ -4,7 +4,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from ipo_dspy.prompts.template import DEFAULT_TEMPLATE, SLOT, InvalidTemplateError, Template
+from ipo_dspy.errors import InvalidTemplateError
+from ipo_dspy.prompts.template import DEFAULT_TEMPLATE, SLOT, Template
 
 SPELLINGS = ["{}", "{c}", "{class}", "{label}", "[CLASS]", "<class>", "<CLASS>", "{Class}"]
 # Texts rich in what slots and lines are made of; plain text would hardly ever have one.

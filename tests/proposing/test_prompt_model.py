@@ -10,11 +10,11 @@ import dspy
 import pytest
 from dspy.utils import DummyLM
 
-from ipo_dspy.errors import SearchStoppedError
+from ipo_dspy.errors import JournalError, SearchStoppedError
 from ipo_dspy.proposing.prompt_model import PromptModel
 from ipo_dspy.proposing.proposer import Proposer, rollout_id
 from ipo_dspy.records import Reply
-from ipo_dspy.runs.journal import Journal, JournalError, NoJournal
+from ipo_dspy.runs.journal import Journal, NoJournal
 from ipo_dspy.testing import ScriptedEngine, scripted_lm
 
 ServeLM = Callable[..., AbstractContextManager[dspy.LM]]

@@ -6,8 +6,9 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from ipo_dspy.errors import RefusedError
 from ipo_dspy.features.embedder import Embedder
-from ipo_dspy.prompts.rules import InstructionRules, RefusedError, TemplateRules, clean
+from ipo_dspy.prompts.rules import InstructionRules, TemplateRules, clean
 from ipo_dspy.prompts.wording import MetaPrompt, ProposePrompt
 from ipo_dspy.proposing.proposer import Proposer, rollout_id
 from ipo_dspy.records import ScoredPrompt

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ipo_dspy.runs.journal import Journal, JournalError, NoJournal, records
+from ipo_dspy.runs.journal import Journal, NoJournal, records
+from ipo_dspy.errors import JournalError
 
 HEADER = {"seed": 1, "prompt_model": "a/b"}
 values = st.recursive(

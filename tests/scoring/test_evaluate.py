@@ -11,14 +11,10 @@ import pytest
 import torch
 
 from ipo_dspy import CLIPClassifier, CLIPPredict, clip_acc
+from ipo_dspy.errors import EvaluationError
 from ipo_dspy.images import labeled_image
 from ipo_dspy.images.image import ImageFile
-from ipo_dspy.scoring.evaluate import (
-    BatchEvaluate,
-    EvaluationError,
-    KnownEvaluate,
-    has_batched_forward,
-)
+from ipo_dspy.scoring.evaluate import BatchEvaluate, KnownEvaluate, has_batched_forward
 from ipo_dspy.testing import COLOURS, ColourEncoder, colour_examples
 
 

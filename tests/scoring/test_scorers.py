@@ -18,12 +18,10 @@ from ipo_dspy import (
     clip_prob,
     load_encoder,
 )
-from ipo_dspy.encoders import EncoderError
+from ipo_dspy.errors import EncoderError, EvaluationError, InvalidTemplateError
 from ipo_dspy.features import embedder
 from ipo_dspy.images import labeled_image
-from ipo_dspy.prompts.template import InvalidTemplateError
 from ipo_dspy.scoring import scorers
-from ipo_dspy.scoring.evaluate import EvaluationError
 from ipo_dspy.scoring.scorers import AnnouncingScorer, ProgramScorer, TensorScorer, make_scorer
 from ipo_dspy.testing import COLOURS, ColourEncoder, colour_examples
 

@@ -7,14 +7,13 @@ from typing import Any
 import dspy
 import pytest
 
-from ipo_dspy.errors import SearchStoppedError
+from ipo_dspy.errors import JournalError, SearchStoppedError
 from ipo_dspy.prompts.rules import InstructionRules
 from ipo_dspy.prompts.wording import MetaPrompt
 from ipo_dspy.proposing.prompt_model import PromptModel
 from ipo_dspy.proposing.proposer import Proposer, rollout_id
 from ipo_dspy.records import Score, State, Trial
 from ipo_dspy.runs.budget import Budget, Spent
-from ipo_dspy.runs.journal import JournalError
 from ipo_dspy.search.engine import Search, Settings
 from ipo_dspy.search.target import Target
 from ipo_dspy.testing import ScriptedEngine, scripted_lm

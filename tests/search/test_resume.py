@@ -12,8 +12,7 @@ from hypothesis import strategies as st
 
 from ipo_dspy import Budget, CLIPClassifier, IPOOptimizer, LMDescriber, MetaPrompt, NoDescriber
 from ipo_dspy.demo.proposer.offline import OfflineProposer
-from ipo_dspy.errors import SearchStoppedError
-from ipo_dspy.runs.journal import JournalError
+from ipo_dspy.errors import JournalError, SearchStoppedError
 from ipo_dspy.testing import COLOURS, ColourEncoder, ScriptedEngine, colour_examples, scripted_lm
 
 STEPS, PROMPTS = 4, 3

@@ -3,11 +3,10 @@ from collections.abc import Sequence
 import dspy
 import pytest
 
-from ipo_dspy.errors import SearchStoppedError
+from ipo_dspy.errors import EvaluationError, SearchStoppedError
 from ipo_dspy.prompts.rules import InstructionRules
 from ipo_dspy.prompts.wording import MetaPrompt
 from ipo_dspy.records import Reply, Score, State
-from ipo_dspy.scoring.evaluate import EvaluationError
 from ipo_dspy.search.target import TRIED_BEFORE, Target
 
 

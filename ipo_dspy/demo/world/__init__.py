@@ -17,6 +17,7 @@ from PIL import Image
 from ipo_dspy.demo.world.media import MEDIA as _MEDIA
 from ipo_dspy.demo.world.objects import OBJECTS
 from ipo_dspy.demo.world.scene import SIZE, Scene, compose
+from ipo_dspy.errors import ArgumentError
 
 Split = Literal["encoder", "train", "test"]
 """What pictures are for: training the demo encoder, optimising a prompt, or testing it."""
@@ -53,12 +54,14 @@ def draw(class_name: str, medium: str, seed: int) -> Image.Image:
     """Draw one object of a class in a medium: an RGB image, SIZE x SIZE pixels.
 
     Raises:
-        ValueError: The class or the medium is not of this world.
+        ArgumentError: The class or the medium is not of this world.
     """
     if class_name not in OBJECTS:
-        raise ValueError(f"No class {class_name!r} in the demo world; choose from {list(CLASSES)}.")
+        raise ArgumentError(
+            f"No class {class_name!r} in the demo world; choose from {list(CLASSES)}."
+        )
     if medium not in _MEDIA:
-        raise ValueError(f"No medium {medium!r} in the demo world; choose from {list(MEDIA)}.")
+        raise ArgumentError(f"No medium {medium!r} in the demo world; choose from {list(MEDIA)}.")
     chance = np.random.default_rng(_digest("strokes", class_name, medium, seed))
     return _MEDIA[medium].render(lay_out(class_name, medium, seed), chance)
 

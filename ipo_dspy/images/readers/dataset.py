@@ -9,7 +9,7 @@ from uuid import uuid4
 import dspy
 from PIL import Image
 
-from ipo_dspy.images.errors import DataError
+from ipo_dspy.errors import DataError
 from ipo_dspy.images.image import DatasetImage, ImageFile
 from ipo_dspy.images.labeled import LabeledImages, labeled_image
 from ipo_dspy.images.names import Names, display_names

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from ipo_dspy.images.errors import DataError, UnreadableImage
+from ipo_dspy.errors import DataError, UnreadableImage
 from ipo_dspy.images.image import ImageFile, check_image
 from ipo_dspy.images.labeled import LabeledImages, labeled_image
 from ipo_dspy.images.names import Names, display_names

@@ -6,7 +6,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from ipo_dspy.images.errors import DataError
+from ipo_dspy.errors import DataError
 from ipo_dspy.images.labeled import LabeledImages
 from ipo_dspy.images.names import Names
 from ipo_dspy.images.readers.files import label_files

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, TextIO
 
-from ipo_dspy.images.errors import DataError
+from ipo_dspy.errors import DataError
 from ipo_dspy.images.labeled import LabeledImages
 from ipo_dspy.images.names import Names
 from ipo_dspy.images.readers.files import label_files

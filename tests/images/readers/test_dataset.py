@@ -8,7 +8,7 @@ import dspy
 import pytest
 from PIL import Image
 
-from ipo_dspy.images.errors import DataError, UnreadableImage
+from ipo_dspy.errors import DataError, UnreadableImage
 from ipo_dspy.images.image import content_hash, image_key, open_image
 from ipo_dspy.images.readers.dataset import read_dataset
 

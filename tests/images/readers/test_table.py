@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from ipo_dspy.images.errors import DataError, UnreadableImage
+from ipo_dspy.errors import DataError, UnreadableImage
 from ipo_dspy.images.readers.table import read_table
 
 

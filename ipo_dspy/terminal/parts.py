@@ -8,26 +8,27 @@ from typing import TYPE_CHECKING
 
 import dspy
 
-from ipo_dspy.cli.options import DescribingOptions, EncoderOptions, RunOptions
+from ipo_dspy.errors import ArgumentError
 from ipo_dspy.optimizers.ipo import IPOOptimizer
 from ipo_dspy.proposing import describer_spec
 from ipo_dspy.proposing.describers import Describer
 from ipo_dspy.proposing.models import Connection, language_model
 from ipo_dspy.records import Trial
 from ipo_dspy.runs.budget import Budget, Spent
+from ipo_dspy.terminal.options import DescribingOptions, EncoderOptions, RunOptions
 
 if TYPE_CHECKING:
-    from ipo_dspy.encoders.dual_encoder import DualEncoder
+    from ipo_dspy.encoders.base import Encoder
 
 LOCAL_MODELS = ("offline", "hf:")
 """Beginnings of the specs of models that run on this machine."""
 
 
-def make_encoder(options: EncoderOptions) -> DualEncoder:
+def make_encoder(options: EncoderOptions) -> Encoder:
     """Load the encoder.
 
     Raises:
-        ValueError: the spec, device or precision is none there is.
+        ArgumentError: the spec, device or precision is none there is.
         EncoderError: weights are missing, unreadable or do not fit.
     """
     from ipo_dspy.encoders import load_encoder
@@ -39,7 +40,7 @@ def make_prompt_model(options: RunOptions) -> dspy.LM:
     """Make the language model that proposes.
 
     Raises:
-        ValueError: the spec names no model.
+        ArgumentError: the spec names no model.
     """
     return language_model(
         options.proposing.prompt_model,
@@ -52,7 +53,7 @@ def make_describer(options: DescribingOptions) -> Describer | None:
     """Make what describes the images; None lets the encoder rank a vocabulary.
 
     Raises:
-        ValueError: the spec names no model or no file.
+        ArgumentError: the spec names no model or no file.
     """
     return describer_spec.make_describer(
         options.image_model,
@@ -70,7 +71,7 @@ def make_optimizer(
     """Put the optimizer together.
 
     Raises:
-        ValueError: a setting is out of its range.
+        ArgumentError: a setting is out of its range.
     """
     search, bounds = options.search, options.bounds
     return IPOOptimizer(
@@ -97,7 +98,7 @@ def make_optimizer(
 
 def _connection(options: DescribingOptions) -> Connection:
     if options.timeout <= 0:
-        raise ValueError(f"--timeout must be above 0 seconds, got {options.timeout:g}.")
+        raise ArgumentError(f"--timeout must be above 0 seconds, got {options.timeout:g}.")
     if options.num_threads < 1:
-        raise ValueError(f"--num-threads must be at least 1, got {options.num_threads}.")
+        raise ArgumentError(f"--num-threads must be at least 1, got {options.num_threads}.")
     return Connection(timeout=options.timeout, api_base=options.api_base)

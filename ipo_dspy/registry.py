@@ -1,0 +1,74 @@
+"""Names of what can be plugged in, and where it is: ours here, third parties' by entry points.
+
+An installed distribution registers its own in `pyproject.toml`, under `ipo_dspy.` and the kind:
+
+    [project.entry-points."ipo_dspy.exports"]
+    my_tool = "my_package.my_module:MyExporter"
+
+What a name stands for is imported when it is asked for, and no sooner.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from difflib import get_close_matches
+from importlib import import_module
+from importlib.metadata import EntryPoint, entry_points
+from types import MappingProxyType
+from typing import Any
+
+from ipo_dspy.errors import UnknownNameError
+
+_OURS: Mapping[str, Mapping[str, str]] = {
+    "encoders": {
+        "demo": "ipo_dspy.demo.encoder:load_demo_encoder",
+        "open_clip": "ipo_dspy.encoders.open_clip:load_open_clip_encoder",
+        "hf": "ipo_dspy.encoders.transformers:load_transformers_encoder",
+    },
+}
+KINDS = tuple(_OURS)
+"""What can be plugged in; entry points of a kind are in the group `ipo_dspy.` and the kind."""
+
+
+def names(kind: str) -> Mapping[str, str]:
+    """Give the names of a kind, each with `module:object`; ours come first and are not replaced.
+
+    Raises:
+        UnknownNameError: there is no such kind.
+    """
+    if kind not in _OURS:
+        raise UnknownNameError(f"{kind!r} is no kind of plug-in; expected {_listed(KINDS)}.")
+    found = dict(_OURS[kind])
+    for point in entry_points(group=f"ipo_dspy.{kind}"):
+        found.setdefault(point.name, point.value)
+    return MappingProxyType(found)
+
+
+def find(kind: str, name: str) -> Any:
+    """Import what a name stands for.
+
+    Raises:
+        UnknownNameError: there is no such kind or name; the message has near matches, or says why
+            the plug-in of that name cannot be imported.
+    """
+    known = names(kind)
+    if name not in known:
+        near = get_close_matches(name, known)
+        hint = f"did you mean {near[0]!r}? " if near else ""
+        raise UnknownNameError(
+            f"{name!r} is none of the {kind} there are; {hint}expected {_listed(known)}."
+        )
+    if name in _OURS[kind]:
+        module, _, attribute = known[name].partition(":")
+        return getattr(import_module(module), attribute)
+    try:
+        return EntryPoint(name, known[name], f"ipo_dspy.{kind}").load()
+    except (ImportError, AttributeError) as error:
+        raise UnknownNameError(
+            f"The plug-in {name!r} of {kind}, {known[name]}, cannot be imported: {error}. "
+            "Reinstall the distribution that registers it, or remove it."
+        ) from error
+
+
+def _listed(known: Mapping[str, str] | tuple[str, ...]) -> str:
+    return ", ".join(repr(name) for name in known)

@@ -1,0 +1,1 @@
+"""What commands share, those of benchmarks too: options, progress, errors as sentences."""

@@ -1,0 +1,84 @@
+"""One command on the terminal: errors as sentences, warnings, Ctrl-C."""
+
+from __future__ import annotations
+
+import errno
+import logging
+import os
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from types import FrameType
+
+from ipo_dspy.errors import IPOError, SearchStoppedError
+from ipo_dspy.terminal.output import stop_moving
+
+SHOW_TRACEBACK = "IPO_DSPY_TRACEBACK"
+"""Set in the environment, it shows where an expected error came from."""
+_INTERRUPTED = 130
+_OUTPUT_ENDED = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EPIPE)
+_BUG = (
+    "This is a fault of ipo-dspy, not of yours. Please report it, with the command, these lines "
+    "and `ipo-dspy --version`, where you got ipo-dspy from."
+)
+
+
+@contextmanager
+def as_command(name: str) -> Iterator[None]:
+    """Tell errors as one sentence, show warnings, and leave at once after Ctrl-C.
+
+    Any error but an `IPOError` is a fault of the program: its traceback is shown, with a line on
+    how to report it.
+
+    Args:
+        name: of the command, which sentences begin with.
+    """
+    interrupt = signal.signal(signal.SIGINT, partial(_leave, name))
+    warnings = _show_warnings()
+    try:
+        yield
+    except IPOError as error:
+        if os.environ.get(SHOW_TRACEBACK):
+            raise
+        sys.stderr.write(f"{name}: {_sentence(error)}\n")
+        sys.exit(1)
+    except OSError as error:
+        if error.errno not in _OUTPUT_ENDED:
+            error.add_note(_BUG)
+            raise
+        sys.stderr.write(f"{name}: The output cannot be written: {error.strerror}.\n")
+        sys.exit(1)
+    except Exception as error:
+        error.add_note(_BUG)
+        raise
+    finally:
+        logging.getLogger("ipo_dspy").removeHandler(warnings)
+        signal.signal(signal.SIGINT, interrupt)
+
+
+def _sentence(error: IPOError) -> str:
+    text = " ".join(str(error).split())
+    if isinstance(error, SearchStoppedError) and "timed out" in text.lower():
+        text += " --timeout SECONDS waits longer."
+    return text if text.endswith((".", "!", "?")) else f"{text}."
+
+
+def _leave(name: str, signal_number: int, frame: FrameType | None) -> None:
+    """Leave at once: all that counts is on disk, and calls in flight may take minutes."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    stop_moving()
+    sys.stderr.write(f"{name}: stopped; the same command goes on where it was.\n")
+    sys.stderr.flush()
+    os._exit(_INTERRUPTED)
+
+
+def _show_warnings() -> logging.Handler:
+    """Show the library's warnings, and spare the reader those about price lists."""
+    for name in ("dspy.clients.model_metadata", "LiteLLM"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+    handler = logging.StreamHandler()
+    handler.setFormatter(logging.Formatter("%(message)s"))
+    logging.getLogger("ipo_dspy").addHandler(handler)
+    return handler
