@@ -10,11 +10,8 @@ import numpy.typing as npt
 
 from benchmarks.tasks import Task
 from ipo_dspy.features.embedder import Embedder
-from ipo_dspy.programs.classifier import CLIPPredict
-from ipo_dspy.programs.metrics import clip_acc
 from ipo_dspy.prompts.template import Template
-from ipo_dspy.scoring.comparison import harmonic_mean
-from ipo_dspy.scoring.scorers import TensorScorer
+from ipo_dspy.scoring.comparison import Evaluator, harmonic_mean
 
 Hits: TypeAlias = npt.NDArray[np.bool_]
 """For each test image, whether it was classified rightly."""
@@ -35,19 +32,13 @@ class Verdict:
 
 
 class Judge:
-    """Judges templates on the test images of one task, which it encodes once.
-
-    Memory is bounded whatever the number of images.
-    """
+    """Judges templates on the test images of one task, which it encodes once."""
 
     def __init__(self, task: Task, embedder: Embedder) -> None:
-        self._parts = [
-            TensorScorer(CLIPPredict(part.classnames, embedder), part.examples, clip_acc)
-            for part in (task.base, task.novel)
-        ]
+        self._parts = [Evaluator(embedder, part) for part in (task.base, task.novel)]
 
     def judge(self, *texts: str) -> Verdict:
         """Judge a template; several are one ensemble."""
         template = Template("\n".join(texts))
-        base, novel = (part.hits(template).numpy() for part in self._parts)
+        base, novel = (np.array(part.evaluate([template])[0].hits) for part in self._parts)
         return Verdict(base, novel)

@@ -14,8 +14,7 @@ from ipo_dspy.cli.tasks import read_images
 from ipo_dspy.errors import ArgumentError, StorageError
 from ipo_dspy.features.embedder import Embedder
 from ipo_dspy.prompts.template import DEFAULT_TEMPLATE, SLOT, Template
-from ipo_dspy.scoring.comparison import Evaluation, check_fit
-from ipo_dspy.scoring.comparison import evaluate as evaluate_templates
+from ipo_dspy.scoring.comparison import Evaluation, Evaluator, check_fit
 from ipo_dspy.terminal.options import EncoderOptions, Flag, ReadingOptions, SavedEncoderOptions
 from ipo_dspy.terminal.output import remark, results, stage
 from ipo_dspy.terminal.parts import make_encoder
@@ -67,7 +66,7 @@ def evaluate(
     for each in prompts:
         check_fit(embedder, each.template, images.classnames)
     with stage("Evaluating"):
-        evaluations = evaluate_templates(embedder, images, [p.template for p in prompts])
+        evaluations = Evaluator(embedder, images).evaluate([p.template for p in prompts])
 
     names = [each.name for each in prompts]
     results.print(f"{len(images)} images of {len(images.classnames)} classes, encoder {clip}")

@@ -50,30 +50,43 @@ class Comparison:
         return mcnemar(self.gained, self.lost)
 
 
-def evaluate(
-    embedder: Embedder, images: LabeledImages, templates: Sequence[Template]
-) -> list[Evaluation]:
-    """Evaluate templates on images, which are told apart among `images.classnames`.
+class Evaluator:
+    """Evaluates templates on one set of images, which it encodes once.
+
+    Memory is bounded whatever the number of images.
+
+    Args:
+        embedder: encodes images and templates.
+        images: told apart among `images.classnames`.
 
     Raises:
-        ArgumentError: there are no images, or a text is too long for the encoder.
+        ArgumentError: there are no images.
     """
-    if not images.examples:
-        raise ArgumentError("Expected at least one image to evaluate on, got none.")
-    predictor = CLIPClassifier(images.classnames, embedder).predict
-    scorer = TensorScorer(predictor, images.examples, clip_acc)
-    scores = scorer.score([template.text for template in templates])
-    return [
-        Evaluation(template, score, tuple(scorer.hits(template).tolist()))
-        for template, score in zip(templates, scores, strict=True)
-    ]
+
+    def __init__(self, embedder: Embedder, images: LabeledImages) -> None:
+        if not images.examples:
+            raise ArgumentError("Expected at least one image to evaluate on, got none.")
+        predictor = CLIPClassifier(images.classnames, embedder).predict
+        self._scorer = TensorScorer(predictor, images.examples, clip_acc)
+
+    def evaluate(self, templates: Sequence[Template]) -> list[Evaluation]:
+        """Evaluate templates, several at once.
+
+        Raises:
+            ArgumentError: a text is too long for the encoder.
+        """
+        scores = self._scorer.score([template.text for template in templates])
+        return [
+            Evaluation(template, score, tuple(self._scorer.hits(template).tolist()))
+            for template, score in zip(templates, scores, strict=True)
+        ]
 
 
 def compare(
     part: str, embedder: Embedder, images: LabeledImages, before: Template, after: Template
 ) -> Comparison:
-    """Evaluate two templates on the same images; see `evaluate`."""
-    return Comparison(part, *evaluate(embedder, images, [before, after]))
+    """Evaluate two templates on the same images; see `Evaluator`."""
+    return Comparison(part, *Evaluator(embedder, images).evaluate([before, after]))
 
 
 def check_fit(embedder: Embedder, template: Template, classnames: Sequence[str]) -> None:

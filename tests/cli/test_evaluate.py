@@ -5,7 +5,7 @@ from typing import Any
 
 from ipo_dspy import CLIPClassifier, read_folder
 from ipo_dspy.prompts.template import Template
-from ipo_dspy.scoring.comparison import evaluate
+from ipo_dspy.scoring.comparison import Evaluator
 
 Run = Callable[..., Any]
 
@@ -22,7 +22,7 @@ def test_prompts_are_shown_side_by_side_as_they_evaluate(run: Run, pictures: Pat
     outcome = run("evaluate", templates[0], pictures, "--against", templates[1])
 
     embedder = CLIPClassifier(("a", "b")).embedder
-    expected = evaluate(embedder, read_folder(pictures), [Template(t) for t in templates])
+    expected = Evaluator(embedder, read_folder(pictures)).evaluate([Template(t) for t in templates])
     assert accuracies(outcome.out) == [round(e.score.accuracy, 2) for e in expected]
     for name in read_folder(pictures).classnames:
         assert re.search(rf"^ +{name} +\d+\.\d +\d+\.\d *$", outcome.out, re.M)

@@ -10,9 +10,9 @@ from ipo_dspy.features.embedder import Embedder
 from ipo_dspy.scoring.comparison import (
     Comparison,
     Evaluation,
+    Evaluator,
     check_fit,
     compare,
-    evaluate,
     h_of,
     harmonic_mean,
     mcnemar,
@@ -31,7 +31,9 @@ def images() -> LabeledImages:
 
 
 def test_hits_and_accuracy_tell_the_same(embedder: Embedder, images: LabeledImages) -> None:
-    bad, good = evaluate(embedder, images, [Template("<CLASS>"), Template("crisp flat <CLASS>")])
+    bad, good = Evaluator(embedder, images).evaluate(
+        [Template("<CLASS>"), Template("crisp flat <CLASS>")]
+    )
 
     assert good.hits == (True,) * 12
     assert good.score.accuracy == 100.0
@@ -45,8 +47,8 @@ def test_an_evaluation_does_not_depend_on_what_is_evaluated_with_it(
     templates = [Template("<CLASS>"), Template("crisp <CLASS>")]
 
     assert (
-        evaluate(embedder, images, templates)[1]
-        == (evaluate(Embedder(ColourEncoder()), images, templates[1:])[0])
+        Evaluator(embedder, images).evaluate(templates)[1]
+        == (Evaluator(Embedder(ColourEncoder()), images).evaluate(templates[1:])[0])
     )
 
 
@@ -61,16 +63,16 @@ def test_images_beyond_memory_are_encoded_once_for_all_templates(
             return super().encode_images(images)
 
     templates = [Template("<CLASS>"), Template("crisp <CLASS>"), Template("a dull <CLASS>")]
-    expected = evaluate(Embedder(ColourEncoder()), images, templates)
+    expected = Evaluator(Embedder(ColourEncoder()), images).evaluate(templates)
     monkeypatch.setattr(embedder_module, "IMAGE_MEMORY", 5)
     encoder = Counting()
-    assert evaluate(Embedder(encoder), images, templates) == expected
+    assert Evaluator(Embedder(encoder), images).evaluate(templates) == expected
     assert encoder.encoded == len(images)
 
 
 def test_no_images_is_an_error(embedder: Embedder) -> None:
     with pytest.raises(ValueError, match="at least one image"):
-        evaluate(embedder, LabeledImages((), ("red", "blue")), [Template("<CLASS>")])
+        Evaluator(embedder, LabeledImages((), ("red", "blue")))
 
 
 def test_a_comparison_counts_what_was_gained_and_lost() -> None:
