@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from statistics import fmean
 from typing import Any
 
+from ipo_dspy.errors import ArgumentError
 from ipo_dspy.scoring.comparison import harmonic_mean
 
 NONE = "–"
@@ -39,11 +40,11 @@ def average(figures: Iterable[Figures]) -> Figures:
     """Average base and novel; H is then that of the averages, and no average of H.
 
     Raises:
-        ValueError: there are no figures.
+        ArgumentError: there are no figures.
     """
     listed = list(figures)
     if not listed:
-        raise ValueError("Expected figures to average, got none.")
+        raise ArgumentError("Expected figures to average, got none.")
     return Figures(fmean(f.base for f in listed), fmean(f.novel for f in listed))
 
 

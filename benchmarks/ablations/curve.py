@@ -20,6 +20,7 @@ from benchmarks.base_to_novel.table import origin
 from benchmarks.figures import NONE, aligned
 from benchmarks.poster import POSTER
 from benchmarks.provenance import provenance
+from ipo_dspy.errors import ArgumentError
 from ipo_dspy.runs.folder import write_whole
 from ipo_dspy.terminal.output import remark
 
@@ -82,7 +83,7 @@ def draw_curve(run: BenchmarkOptions) -> None:
         found.append(bench.search(make_task(seed), method))
     course = Course.of(found)
     if not course.steps:
-        raise ValueError(f"No prompt that was proposed for {dataset.name} could be scored.")
+        raise ArgumentError(f"No prompt that was proposed for {dataset.name} could be scored.")
     picture = run.file("curve", ".svg")
     written = {
         "provenance": provenance(COMMAND),

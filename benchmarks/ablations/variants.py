@@ -9,6 +9,7 @@ from typing import Literal
 from benchmarks.base_to_novel.options import BenchmarkOptions
 from benchmarks.figures import NONE
 from benchmarks.poster import POSTER, Printed
+from ipo_dspy.errors import ArgumentError
 from ipo_dspy.proposing.models import PRESETS, Preset
 
 HISTORY_LENGTHS = (0, 1, 5, 10, 20, 50, 100)
@@ -63,11 +64,11 @@ def descriptions(run: BenchmarkOptions) -> list[Variant]:
     """Compare searches without descriptions of the images and with them.
 
     Raises:
-        ValueError: there is nothing that describes.
+        ArgumentError: there is nothing that describes.
     """
     described_by = run.describing.image_model
     if described_by == "none":
-        raise ValueError(
+        raise ArgumentError(
             "Expected something that describes images to compare with none; give a vision model or "
             "'vocabulary' as --image-model."
         )

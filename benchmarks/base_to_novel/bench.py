@@ -18,6 +18,7 @@ from benchmarks.judging import Judge
 from benchmarks.provenance import provenance
 from benchmarks.tasks import Task
 from ipo_dspy import CLIPClassifier, IPOOptimizer, __version__
+from ipo_dspy.errors import ArgumentError
 from ipo_dspy.features.embedder import Embedder
 from ipo_dspy.features.store import CacheableEncoder
 from ipo_dspy.images import LabeledImages
@@ -67,11 +68,11 @@ def make_method(options: BenchmarkOptions) -> Method:
     """Make the models that the options name.
 
     Raises:
-        ValueError: a name is none of a model.
+        ArgumentError: a name is none of a model.
     """
     describing, search = options.describing, options.search
     if describing.image_model.startswith("file:"):
-        raise ValueError(
+        raise ArgumentError(
             "A file of descriptions belongs to the images of one search; give a vision model, "
             "'vocabulary' or 'none' as --image-model."
         )
@@ -91,7 +92,7 @@ def load_embedder(options: EncoderOptions) -> Embedder:
     Published counts of rightly classified images come out in float32.
 
     Raises:
-        ValueError: the spec, device or precision is none there is.
+        ArgumentError: the spec, device or precision is none there is.
         EncoderError: weights are missing, unreadable or do not fit.
     """
     exact = EncoderOptions(options.clip, options.device, options.precision or "float32")
@@ -182,7 +183,7 @@ class Bench:
         results: IPOResults = program.detailed_results
         passed_over, best = self._best_that_fits(results.ranked, task)
         if best.score is None:
-            raise ValueError(f"Expected a prompt with a score, got {best!r}.")
+            raise ArgumentError(f"Expected a prompt with a score, got {best!r}.")
         return Found(
             text=best.text,
             accuracy=best.score.accuracy,
@@ -202,7 +203,7 @@ class Bench:
         for passed_over, trial in enumerate(ranked):
             if self._fits(trial.text, task):
                 return passed_over, trial
-        raise ValueError(
+        raise ArgumentError(
             f"No prompt fits the encoder with the novel class names of {task.name}; it takes at "
             f"most {self._embedder.encoder.context_length} tokens."
         )

@@ -17,7 +17,7 @@ from ipo_dspy.datasets import (
     find_benchmark,
 )
 from ipo_dspy.datasets.lists import missing_images
-from ipo_dspy.errors import DataError
+from ipo_dspy.errors import ArgumentError, DataError
 from ipo_dspy.prompts.template import Template
 from ipo_dspy.terminal.output import remark, stage
 
@@ -51,14 +51,14 @@ def find_datasets(options: DataOptions, runs: Path) -> list[Dataset]:
 
     Raises:
         DataError: there is none, or one that is asked for is not complete.
-        ValueError: the options do not fit together.
+        ArgumentError: the options do not fit together.
     """
     if not options.seeds:
-        raise ValueError("Expected at least one seed, got none; give --seeds 1 2 3.")
+        raise ArgumentError("Expected at least one seed, got none; give --seeds 1 2 3.")
     if options.shots < 1:
-        raise ValueError(f"--shots must be at least 1, got {options.shots}.")
+        raise ArgumentError(f"--shots must be at least 1, got {options.shots}.")
     if options.demo == (options.root is not None) or (options.demo and options.datasets):
-        raise ValueError(
+        raise ArgumentError(
             "Give either --root with the folder of the benchmark datasets, or --demo for the demo "
             "world, which needs no data."
         )
