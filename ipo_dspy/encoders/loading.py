@@ -62,7 +62,7 @@ def _scheme(spec: str) -> str:
     """Name the plug-in of a spec: what stands before the colon, or all of it."""
     known = registry.names("encoders")
     scheme, colon, rest = spec.partition(":")
-    if scheme in known and bool(colon) == bool(rest) and (rest or scheme not in _NAME_A_MODEL):
+    if scheme in known and (colon if scheme in _NAME_A_MODEL else bool(colon) == bool(rest)):
         return scheme
     forms = [f"{name}:" if name in _NAME_A_MODEL else name for name in known]
     begun = scheme.lower()
