@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,8 @@ from typing import Any
 import dspy
 from dspy.teleprompt import Teleprompter
 
-from ipo_dspy.errors import NO_LANGUAGE_MODEL, ArgumentError, SearchStoppedError
+from ipo_dspy.errors import NO_LANGUAGE_MODEL, ArgumentError
+from ipo_dspy.optimizers.base import copy_to_optimize, open_run, training_examples
 from ipo_dspy.programs.metrics import Metric, clip_acc
 from ipo_dspy.programs.predict import ZeroShotPredict, zero_shot_predictors
 from ipo_dspy.prompts.wording import INSTRUCTION_META_PROMPT, MetaPrompt
@@ -27,7 +28,7 @@ from ipo_dspy.runs.journal import Journal, NoJournal
 from ipo_dspy.scoring.evaluate import CANDIDATE
 from ipo_dspy.scoring.scorers import Scorer, make_scorer
 from ipo_dspy.search.engine import Search, Settings
-from ipo_dspy.search.results import IPOResults, attach_results, detach_results
+from ipo_dspy.search.results import IPOResults, attach_results
 from ipo_dspy.search.target import Target, initial_text, rules_for
 
 logger = logging.getLogger(__name__)
@@ -170,15 +171,13 @@ class IPOOptimizer(Teleprompter):
             SearchStoppedError: the prompt model cannot be used, or gave useless answers in a row.
             JournalError: the run folder belongs to another search or cannot be written.
         """
-        examples = _training_examples(student, trainset)
+        examples = training_examples(student, trainset)
         lm = self._language_model()
-        program = student.deepcopy()
-        detach_results(program)
+        program = copy_to_optimize(student)
         describer = self._describer(program)
         spent = Spent()
         with (
             self._open_journal(program, examples, valset, lm, describer) as journal,
-            _with_resume_hint(journal),
             dspy.context(trace=None),
         ):
             targets = self._targets(program, examples, valset)
@@ -213,7 +212,7 @@ class IPOOptimizer(Teleprompter):
 
     def plan(self, student: dspy.Module, *, trainset: Sequence[dspy.Example] | None = None) -> Plan:
         """Work out how many calls and about how many tokens `compile` takes, making none."""
-        examples = _training_examples(student, trainset)
+        examples = training_examples(student, trainset)
         meta_prompt = self._meta_prompt(student)
         calls = self.budget.steps * self.prompts_per_step
         if self.budget.calls is not None:
@@ -310,15 +309,14 @@ class IPOOptimizer(Teleprompter):
         valset: Sequence[dspy.Example] | None,
         lm: dspy.BaseLM,
         describer: Describer,
-    ) -> Journal | NoJournal:
+    ) -> AbstractContextManager[Journal | NoJournal]:
         if self.run_dir is None:
-            return NoJournal()
+            return open_run(None, {})
         clip = zero_shot_predictors(program)
         proposer = (self.proposer or Proposer()).dump_state()
-        return Journal(
+        return open_run(
             self.run_dir,
             {
-                "version": _version(),
                 "seed": self.seed,
                 "prompt_model": lm.model,
                 "describer": describer.spec,
@@ -364,34 +362,6 @@ class IPOOptimizer(Teleprompter):
             )
         if self.on_trial is not None:
             self.on_trial(trial, spent)
-
-
-@contextmanager
-def _with_resume_hint(journal: Journal | NoJournal) -> Iterator[None]:
-    """Add to the sentence of a stopped search what was kept."""
-    try:
-        yield
-    except SearchStoppedError as error:
-        raise SearchStoppedError(f"{error} {journal.resume_hint}") from error.__cause__
-
-
-def _version() -> str:
-    from ipo_dspy import __version__
-
-    return __version__
-
-
-def _training_examples(
-    student: dspy.Module, trainset: Sequence[dspy.Example] | None
-) -> Sequence[dspy.Example]:
-    examples = getattr(student, "trainset", None) if trainset is None else trainset
-    if not examples:
-        raise ArgumentError(
-            "There is no training set. Pass compile(program, trainset=[dspy.Example(image=..., "
-            "label=...).with_inputs('image'), ...]) or make the program with "
-            "CLIPClassifier.from_folder(...), which brings its own."
-        )
-    return list(examples)
 
 
 def _fingerprint(predictor: ZeroShotPredict) -> str:

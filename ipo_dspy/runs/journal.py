@@ -11,7 +11,7 @@ from typing import Any, Protocol, Self
 
 import orjson
 
-from ipo_dspy.errors import JournalError, ArgumentError
+from ipo_dspy.errors import ArgumentError, JournalError
 
 FORMAT = 1
 """Version of the journal's layout."""

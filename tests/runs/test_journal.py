@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ipo_dspy.runs.journal import Journal, NoJournal, records
 from ipo_dspy.errors import JournalError
+from ipo_dspy.runs.journal import Journal, NoJournal, records
 
 HEADER = {"seed": 1, "prompt_model": "a/b"}
 values = st.recursive(
@@ -97,7 +97,8 @@ def test_a_damaged_line_in_the_middle_is_refused(tmp_path: Path, damage: bytes) 
 
 def test_a_second_process_is_refused_while_the_first_one_works(tmp_path: Path) -> None:
     other = (
-        "import sys; from pathlib import Path; from ipo_dspy.runs.journal import Journal, JournalError\n"
+        "import sys; from pathlib import Path; from ipo_dspy.errors import JournalError\n"
+        "from ipo_dspy.runs.journal import Journal\n"
         "try: Journal(Path(sys.argv[1]), {'seed': 1, 'prompt_model': 'a/b'})\n"
         "except JournalError as error: print(error)\n"
         "else: print('opened')"

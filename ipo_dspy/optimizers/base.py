@@ -1,0 +1,68 @@
+"""What every optimizer does before and after its own work: examples, a copy, a run folder."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import dspy
+
+from ipo_dspy.errors import ArgumentError, SearchStoppedError
+from ipo_dspy.runs.journal import Journal, NoJournal
+from ipo_dspy.search.results import detach_results
+
+
+def training_examples(
+    student: dspy.Module, trainset: Sequence[dspy.Example] | None
+) -> list[dspy.Example]:
+    """Take the examples given, else those that came with the program.
+
+    Raises:
+        ArgumentError: there are none.
+    """
+    examples = getattr(student, "trainset", None) if trainset is None else trainset
+    if not examples:
+        raise ArgumentError(
+            "There is no training set. Pass compile(program, trainset=[dspy.Example(image=..., "
+            "label=...).with_inputs('image'), ...]) or make the program with "
+            "CLIPClassifier.from_folder(...), which brings its own."
+        )
+    return list(examples)
+
+
+def copy_to_optimize(student: dspy.Module) -> dspy.Module:
+    """Copy a program, sharing its encoder, without what an earlier optimizer attached to it."""
+    program = student.deepcopy()
+    detach_results(program)
+    return program
+
+
+@contextmanager
+def open_run(run_dir: Path | None, header: Mapping[str, Any]) -> Iterator[Journal | NoJournal]:
+    """Hold the run folder, or keep nothing where there is none.
+
+    A `SearchStoppedError` from within gains a sentence on what was kept.
+
+    Args:
+        run_dir: the folder of the journal; None keeps nothing.
+        header: what the run is made of, without the version.
+
+    Raises:
+        JournalError: the run folder belongs to another search or cannot be written.
+    """
+    journal = (
+        NoJournal() if run_dir is None else Journal(run_dir, {"version": _version(), **header})
+    )
+    with journal:
+        try:
+            yield journal
+        except SearchStoppedError as error:
+            raise SearchStoppedError(f"{error} {journal.resume_hint}") from error.__cause__
+
+
+def _version() -> str:
+    from ipo_dspy import __version__
+
+    return __version__
