@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -78,7 +78,7 @@ class Torchvision:
     """
 
     dataset: str
-    calls: tuple[Mapping[str, str | bool], ...] = ({"download": True},)
+    calls: Sequence[Mapping[str, str | bool]] = ({"download": True},)
     root: str = ""
     moved: str = ""
 

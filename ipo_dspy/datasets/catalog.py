@@ -1,52 +1,57 @@
-"""Every benchmark, and loading one by its name."""
+"""Every benchmark, read from `catalog.toml`, and loading one by its name."""
 
 from __future__ import annotations
 
 import os
+import tomllib
+from collections.abc import Mapping
+from importlib.resources import files
 from pathlib import Path
+from typing import Any
 
-from ipo_dspy.datasets.benchmark import Benchmark, BenchmarkImages
-from ipo_dspy.datasets.caltech101 import CALTECH101
-from ipo_dspy.datasets.dtd import DTD
-from ipo_dspy.datasets.eurosat import EUROSAT
-from ipo_dspy.datasets.fgvc_aircraft import FGVC_AIRCRAFT
-from ipo_dspy.datasets.flowers102 import FLOWERS102
-from ipo_dspy.datasets.food101 import FOOD101
-from ipo_dspy.datasets.imagenet import IMAGENET
-from ipo_dspy.datasets.imagenet_a import IMAGENET_A
-from ipo_dspy.datasets.imagenet_r import IMAGENET_R
-from ipo_dspy.datasets.imagenet_sketch import IMAGENET_SKETCH
-from ipo_dspy.datasets.imagenet_v2 import IMAGENET_V2
-from ipo_dspy.datasets.oxford_pets import OXFORD_PETS
-from ipo_dspy.datasets.stanford_cars import STANFORD_CARS
-from ipo_dspy.datasets.sun397 import SUN397
-from ipo_dspy.datasets.ucf101 import UCF101
+from ipo_dspy.datasets.benchmark import Benchmark, BenchmarkImages, Counts, Half, Part, Torchvision
+from ipo_dspy.datasets.lists import Lists, SplitFile, VariantLists
+from ipo_dspy.datasets.wordnet import NumberedFolders, WordNetFolders
 from ipo_dspy.errors import DataError
+from ipo_dspy.prompts.template import Template
 
-BASE_TO_NOVEL: tuple[Benchmark, ...] = (
-    IMAGENET,
-    CALTECH101,
-    OXFORD_PETS,
-    STANFORD_CARS,
-    FLOWERS102,
-    FOOD101,
-    FGVC_AIRCRAFT,
-    SUN397,
-    DTD,
-    EUROSAT,
-    UCF101,
-)
+_COOP_PAGE = "https://github.com/KaiyangZhou/CoOp/blob/main/DATASETS.md"
+_LISTS: Mapping[str, type[Lists]] = {
+    "split": SplitFile,
+    "variants": VariantLists,
+    "wordnet": WordNetFolders,
+    "numbered": NumberedFolders,
+}
+
+
+def _benchmark(row: Mapping[str, Any]) -> Benchmark:
+    lists = _LISTS[row["lists"].pop("form")](**row["lists"])
+    parts = [
+        Part(path, of_parts["source"].replace("{coop}", _COOP_PAGE), of_parts.get("by_hand", False))
+        for of_parts in row["parts"]
+        for path in of_parts["paths"]
+    ]
+    if isinstance(lists, SplitFile):
+        source = f"a file on Google Drive, linked in {_COOP_PAGE}"
+        parts.append(Part(lists.name, source, by_hand=True))
+    kinds = {"counts": Counts, "base": Half, "novel": Half, "torchvision": Torchvision}
+    records = {name: kind(**row[name]) for name, kind in kinds.items() if name in row}
+    template = Template(row["template"])
+    return Benchmark(
+        **{**row, **records, "lists": lists, "parts": tuple(parts), "template": template}
+    )
+
+
+_TABLE = tomllib.loads(files(__package__).joinpath("catalog.toml").read_text(encoding="utf-8"))
+
+BENCHMARKS = tuple(_benchmark(row) for row in _TABLE["benchmarks"])
+"""All fifteen, in the order of publications."""
+
+BASE_TO_NOVEL = tuple(benchmark for benchmark in BENCHMARKS if benchmark.base)
 """The eleven datasets of the base-to-novel protocol, in the order of publications."""
 
-IMAGENET_VARIANTS: tuple[Benchmark, ...] = (
-    IMAGENET_V2,
-    IMAGENET_SKETCH,
-    IMAGENET_A,
-    IMAGENET_R,
-)
+IMAGENET_VARIANTS = tuple(benchmark for benchmark in BENCHMARKS if not benchmark.base)
 """The four test sets of domain generalization."""
-
-BENCHMARKS = BASE_TO_NOVEL + IMAGENET_VARIANTS
 
 
 def find_benchmark(name: str) -> Benchmark:
