@@ -1,96 +1,13 @@
 """Interpretable prompt optimization for CLIP, as a DSPy optimizer.
 
-torch, open_clip and transformers load on first use, not on import.
+`__init__.pyi` lists the public names and where they are; each loads on first use, and so do torch,
+open_clip and transformers.
 """
-
-from __future__ import annotations
 
 from importlib.metadata import version
 
+import lazy_loader
+
 __version__ = version("ipo-dspy")
-
-from ipo_dspy.demo.proposer.offline import offline_lm
-from ipo_dspy.encoders import Encoder, load_encoder
-from ipo_dspy.errors import (
-    ArgumentError,
-    DataError,
-    EncoderError,
-    EvaluationError,
-    InvalidTemplateError,
-    IPOError,
-    JournalError,
-    RefusedError,
-    SearchStoppedError,
-    StorageError,
-    UnknownNameError,
-    UnreadableImage,
-)
-from ipo_dspy.images import LabeledImages, read_dataset, read_folder, read_table
-from ipo_dspy.optimizers.ipo import IPOOptimizer
-from ipo_dspy.programs.classifier import CLIPClassifier, CLIPPredict
-from ipo_dspy.programs.metrics import clip_acc, clip_prob
-from ipo_dspy.programs.other_optimizers import MIPROV2_SETTINGS, TemplateProposer
-from ipo_dspy.programs.prompt_ensemble import prompt_ensemble
-from ipo_dspy.programs.tip_adapter import ImageVectorizer, TipAdapter
-from ipo_dspy.prompts.template import Template
-from ipo_dspy.prompts.wording import MetaPrompt, ProposePrompt
-from ipo_dspy.proposing.describers import (
-    FileDescriber,
-    LMDescriber,
-    NoDescriber,
-    VocabularyDescriber,
-)
-from ipo_dspy.proposing.proposer import Proposer
-from ipo_dspy.records import Score, ScoredPrompt, Trial
-from ipo_dspy.runs.budget import Budget
-from ipo_dspy.scoring.evaluate import BatchEvaluate
-
-DemoCache = TipAdapter
-"""What `TipAdapter` was called in 0.1."""
-
-__all__ = [
-    "MIPROV2_SETTINGS",
-    "ArgumentError",
-    "BatchEvaluate",
-    "Budget",
-    "CLIPClassifier",
-    "CLIPPredict",
-    "DataError",
-    "DemoCache",
-    "Encoder",
-    "EncoderError",
-    "EvaluationError",
-    "FileDescriber",
-    "IPOError",
-    "IPOOptimizer",
-    "ImageVectorizer",
-    "InvalidTemplateError",
-    "JournalError",
-    "LMDescriber",
-    "LabeledImages",
-    "MetaPrompt",
-    "NoDescriber",
-    "ProposePrompt",
-    "Proposer",
-    "RefusedError",
-    "Score",
-    "ScoredPrompt",
-    "SearchStoppedError",
-    "StorageError",
-    "Template",
-    "TemplateProposer",
-    "TipAdapter",
-    "Trial",
-    "UnknownNameError",
-    "UnreadableImage",
-    "VocabularyDescriber",
-    "__version__",
-    "clip_acc",
-    "clip_prob",
-    "load_encoder",
-    "offline_lm",
-    "prompt_ensemble",
-    "read_dataset",
-    "read_folder",
-    "read_table",
-]
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
+__all__ += ["__version__"]

@@ -5,7 +5,7 @@ import sys
 
 import ipo_dspy
 
-SLOW = ("torch", "open_clip", "transformers", "torchvision")
+SLOW = ("dspy", "torch", "open_clip", "transformers", "torchvision")
 
 
 def test_importing_the_package_loads_no_model_library() -> None:

@@ -188,3 +188,7 @@ class ImageVectorizer:
                 )
         features: np.ndarray[Any, Any] = self.embedder.image_features(images).cpu().numpy()
         return features
+
+
+DemoCache = TipAdapter
+"""What `TipAdapter` was called in 0.1."""
