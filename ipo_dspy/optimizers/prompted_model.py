@@ -1,0 +1,193 @@
+"""An encoder with learned vectors in it: what all prompt learners train."""
+
+from __future__ import annotations
+
+import copy
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar, Literal, Self
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from ipo_dspy.encoders.prompted_towers import Towers
+from ipo_dspy.optimizers.context import Context
+
+Teacher = Literal["none", "same view", "second view"]
+"""Which pixels the frozen encoder sees in training."""
+
+_LEARNER = "prompt_learner."
+_IGNORED = (
+    "token_prefix",
+    "token_suffix",
+    "image_encoder.",
+    "text_encoder.",
+    "logit_scale",
+    "ZS_image_encoder.",
+    "model_distill.",
+)
+
+
+class PromptedModel(nn.Module, ABC):
+    """The towers of an encoder and the tensors that are learned, which alone have gradients.
+
+    Args:
+        towers: of the encoder, which is shared and not changed.
+        words: the text around the class names.
+        classnames: C names.
+        generator: of what starts at random.
+
+    Raises:
+        ValueError: a class name does not fit into the text.
+        EncoderError: the encoder's image tower takes no prompts, and the model needs some.
+    """
+
+    image_tower_is_plain: ClassVar[bool] = True
+    """Whether image features do not depend on what is learned."""
+    teacher: ClassVar[Teacher] = "none"
+    """Which pixels `frozen_features` takes."""
+
+    def __init__(
+        self,
+        towers: Towers,
+        words: Context,
+        classnames: Sequence[str],
+        generator: torch.Generator,
+    ) -> None:
+        super().__init__()
+        self.towers = towers
+        self.words = words
+        self.context = nn.Parameter(words.initial(towers, generator).to(towers.device))
+        self._read(classnames)
+
+    def _read(self, classnames: Sequence[str]) -> None:
+        self.classnames = tuple(classnames)
+        self.texts = self.words.place(self.towers, self.classnames)
+
+    def for_classes(self, classnames: Sequence[str]) -> Self:
+        """The same learned tensors with other class names.
+
+        Raises:
+            ValueError: a class name does not fit into the text.
+        """
+        other = copy.copy(self)
+        other._read(classnames)
+        return other
+
+    def class_features(self) -> Tensor:
+        """Encode the classes: [C, D] unit length."""
+        return unit_length(self.towers.text.features(self.texts, self.context))
+
+    def image_features(self, pixels: Tensor) -> Tensor:
+        """Encode [B, 3, S, S] pixels, normalised as the encoder does: [B, D] unit length."""
+        return self.plain_image_features(pixels)
+
+    def plain_image_features(self, pixels: Tensor) -> Tensor:
+        """Encode pixels by the frozen tower: [B, D] unit length, without gradients."""
+        with torch.no_grad():
+            return unit_length(self.towers.image.features(pixels))
+
+    def frozen_features(self, pixels: Tensor, second_view: Tensor | None = None) -> Tensor | None:
+        """What the frozen encoder sees in training; None where the loss needs none."""
+        return None
+
+    def compare(self, image_features: Tensor) -> Tensor:
+        """Classify images by their features [B, D]: [B, C] logits."""
+        return self.towers.logits(image_features, self.class_features())
+
+    def outcome(
+        self, image_features: Tensor, labels: Tensor, teacher: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """What training minimises, mean over the batch, and the [B, C] logits.
+
+        Args:
+            image_features: [B, D] as `image_features` gives them.
+            labels: [B] class indices.
+            teacher: [B, D] as `frozen_features` gives them.
+        """
+        logits = self.compare(image_features)
+        return functional.cross_entropy(logits, labels), logits
+
+    def logits(self, pixels: Tensor) -> Tensor:
+        """Classify [B, 3, S, S] pixels, normalised as the encoder does: [B, C]."""
+        return self.compare(self.image_features(pixels))
+
+    def loss(self, pixels: Tensor, labels: Tensor, second_view: Tensor | None = None) -> Tensor:
+        """What training minimises, mean over the batch.
+
+        Args:
+            pixels: [B, 3, S, S], normalised as the encoder does.
+            labels: [B] class indices.
+            second_view: other views of the same images, where the learner compares two.
+        """
+        teacher = self.frozen_features(pixels, second_view)
+        return self.outcome(self.image_features(pixels), labels, teacher)[0]
+
+    @abstractmethod
+    def official_names(self) -> Mapping[str, str]:
+        """From the names of the learned tensors to those in the authors' checkpoints."""
+
+    def load_official(self, state_dict: Mapping[str, Any]) -> None:
+        """Take over the learned tensors of one of the authors' checkpoints.
+
+        Args:
+            state_dict: what the checkpoint holds under `state_dict`, or the whole of it.
+
+        Raises:
+            ValueError: tensors are missing, of another shape, or left over.
+        """
+        given = official_tensors(state_dict)
+        names = {own: name.removeprefix(_LEARNER) for own, name in self.official_names().items()}
+        learned = dict(self.named_parameters())
+        wrong = [f"{name} is missing" for name in names.values() if name not in given]
+        wrong += [f"{name} is left over" for name in given if name not in names.values()]
+        wrong += [
+            f"{name} is {list(given[name].shape)}, expected {list(learned[own].shape)}"
+            for own, name in names.items()
+            if name in given and given[name].shape != learned[own].shape
+        ]
+        if wrong:
+            raise ValueError(
+                f"The checkpoint does not fit {type(self).__name__}: {'; '.join(wrong[:4])}. Give "
+                "the method, n_ctx and depth it was trained with, and the same CLIP."
+            )
+        with torch.no_grad():
+            for own, name in names.items():
+                learned[own].copy_(given[name])
+
+    def learned(self) -> dict[str, Tensor]:
+        """Copies of the learned tensors, on the CPU."""
+        return {name: p.detach().cpu().clone() for name, p in self.named_parameters()}
+
+    def learn(self, tensors: Mapping[str, Tensor]) -> None:
+        """Take over learned tensors.
+
+        Raises:
+            ValueError: they are other tensors than the model learns.
+        """
+        learned = dict(self.named_parameters())
+        shapes = {name: list(tensor.shape) for name, tensor in tensors.items()}
+        expected = {name: list(tensor.shape) for name, tensor in learned.items()}
+        if shapes != expected:
+            raise ValueError(
+                f"These tensors do not fit this encoder: expected {expected}, got {shapes}."
+            )
+        with torch.no_grad():
+            for name, tensor in tensors.items():
+                learned[name].copy_(tensor)
+
+
+def official_tensors(state_dict: Mapping[str, Any]) -> dict[str, Tensor]:
+    """Pick the learned tensors of an authors' checkpoint, names without their common prefix."""
+    state = state_dict.get("state_dict", state_dict)
+    named = {str(name).removeprefix(_LEARNER): tensor for name, tensor in state.items()}
+    return {
+        name: tensor
+        for name, tensor in named.items()
+        if isinstance(tensor, Tensor) and ("VPT" in name or not name.startswith(_IGNORED))
+    }
+
+
+def unit_length(features: Tensor) -> Tensor:
+    return functional.normalize(features.float(), dim=-1)
