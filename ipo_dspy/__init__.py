@@ -6,6 +6,7 @@ torch, open_clip and transformers load on first use, not on import.
 from __future__ import annotations
 
 from importlib.metadata import version
+from typing import TYPE_CHECKING, Any
 
 __version__ = version("ipo-dspy")
 
@@ -42,8 +43,16 @@ from ipo_dspy.proposing.describers import (
 )
 from ipo_dspy.proposing.proposer import Proposer
 from ipo_dspy.records import Score, ScoredPrompt, Trial
+from ipo_dspy.registry import find
 from ipo_dspy.runs.budget import Budget
 from ipo_dspy.scoring.evaluate import BatchEvaluate
+
+if TYPE_CHECKING:
+    from ipo_dspy.optimizers.cocoop import CoCoOp
+    from ipo_dspy.optimizers.coop import CoOp
+    from ipo_dspy.optimizers.coprompt import CoPrompt
+    from ipo_dspy.optimizers.maple import MaPLe
+    from ipo_dspy.optimizers.promptsrc import PromptSRC
 
 DemoCache = TipAdapter
 """What `TipAdapter` was called in 0.1."""
@@ -55,6 +64,9 @@ __all__ = [
     "Budget",
     "CLIPClassifier",
     "CLIPPredict",
+    "CoCoOp",
+    "CoOp",
+    "CoPrompt",
     "DataError",
     "DemoCache",
     "Encoder",
@@ -68,8 +80,10 @@ __all__ = [
     "JournalError",
     "LMDescriber",
     "LabeledImages",
+    "MaPLe",
     "MetaPrompt",
     "NoDescriber",
+    "PromptSRC",
     "ProposePrompt",
     "Proposer",
     "RefusedError",
@@ -94,3 +108,11 @@ __all__ = [
     "read_folder",
     "read_table",
 ]
+
+_LEARNERS = ("CoCoOp", "CoOp", "CoPrompt", "MaPLe", "PromptSRC")
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LEARNERS:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return find("optimizers", name.lower())

@@ -14,6 +14,7 @@ from open_clip.modified_resnet import ModifiedResNet
 from open_clip.transformer import TextTransformer, VisionTransformer
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.nn.utils.rnn import pad_sequence
 
 from ipo_dspy.encoders.base import Encoder, EncoderError
 from ipo_dspy.encoders.open_clip import OpenCLIPEncoder
@@ -38,6 +39,19 @@ class PlacedTexts:
         return PlacedTexts(
             self.tokens.repeat(times, 1), self.ends.repeat(times), self.slots.repeat(times, 1)
         )
+
+
+def placed_texts(
+    tokens: Sequence[Sequence[int]], slots: Sequence[Sequence[int]], device: torch.device
+) -> PlacedTexts:
+    """Join texts of different lengths, each with its token ids and slots."""
+    return PlacedTexts(
+        pad_sequence([torch.tensor(row) for row in tokens], batch_first=True).to(device),
+        torch.tensor([len(row) - 1 for row in tokens], device=device),
+        pad_sequence([torch.tensor(row) for row in slots], batch_first=True, padding_value=-1).to(
+            device
+        ),
+    )
 
 
 class TextTower:
@@ -227,12 +241,26 @@ class Towers:
         rows = self.encoder._tokenize(texts).tolist()
         return [row[:count] for row, count in zip(rows, counts, strict=True)]
 
+    def plain_text_features(self, texts: Sequence[str]) -> Tensor:
+        """Encode texts as the encoder itself does: [T, D], any length, without gradients.
+
+        Raises:
+            ValueError: a text is longer than the tower takes.
+        """
+        rows = self.tokenize(texts)
+        placed = placed_texts(rows, [[-1] * len(row) for row in rows], self.device)
+        with torch.no_grad():
+            return self.text.features(placed, self.text.embedding[:1])
+
     def logits(self, image_features: Tensor, class_features: Tensor) -> Tensor:
         """Compare unit-length features, [B, D] with [C, D] or [B, C, D]: [B, C] logits."""
         scale, bias = self.encoder._scale_and_bias()
-        cosines = (class_features @ image_features[..., None]).squeeze(-1)
-        if class_features.ndim == 2:
-            cosines = image_features @ class_features.T
+        # Half a precision would be a tenth of a logit, or more.
+        with torch.autocast(self.device.type, enabled=False):
+            if class_features.ndim == 2:
+                cosines = image_features @ class_features.T
+            else:
+                cosines = (class_features @ image_features[..., None]).squeeze(-1)
         logits = scale.detach() * cosines
         return logits if bias is None else logits + bias.detach()
 
@@ -291,7 +319,9 @@ def _dim(text: Any) -> int:
     projection = text.text_projection
     if projection is None:
         return int(text.positional_embedding.shape[1])
-    return int(projection.out_features if isinstance(projection, nn.Linear) else projection.shape[1])
+    return int(
+        projection.out_features if isinstance(projection, nn.Linear) else projection.shape[1]
+    )
 
 
 @contextmanager

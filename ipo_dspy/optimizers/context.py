@@ -9,8 +9,8 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from ipo_dspy.encoders.prompted_towers import PlacedTexts, Towers
-from ipo_dspy.template import SLOT, InvalidTemplateError, Template
+from ipo_dspy.encoders.prompted_towers import PlacedTexts, Towers, placed_texts
+from ipo_dspy.prompts.template import SLOT, InvalidTemplateError, Template
 
 Position = Literal["end", "middle", "front"]
 """Where the class name stands: behind the vectors, between two halves of them, or before them."""
@@ -104,20 +104,11 @@ class Context:
             ValueError: a text is too long for the tower.
         """
         vectors = " ".join([_PLACEHOLDER] * self.n)
-        rows = towers.tokenize(
-            [f"{vectors} {self.text.fill(name)[0]}" for name in classnames]
-        )
-        length = max(len(row) for row in rows)
-        tokens = torch.zeros(len(rows), length, dtype=torch.long)
-        slots = torch.full((len(rows), length), -1)
-        for index, row in enumerate(rows):
-            order = self._order(len(row))
-            tokens[index, : len(row)] = torch.tensor([row[place] for place in order])
-            slots[index, : len(row)] = torch.tensor(
-                [place - 1 if 1 <= place <= self.n else -1 for place in order]
-            )
-        ends = torch.tensor([len(row) - 1 for row in rows])
-        return PlacedTexts(*(each.to(towers.device) for each in (tokens, ends, slots)))
+        rows = towers.tokenize([f"{vectors} {self.text.fill(name)[0]}" for name in classnames])
+        orders = [self._order(len(row)) for row in rows]
+        tokens = [[row[place] for place in order] for row, order in zip(rows, orders, strict=True)]
+        slots = [[place - 1 if 1 <= place <= self.n else -1 for place in order] for order in orders]
+        return placed_texts(tokens, slots, towers.device)
 
     def initial(self, towers: Towers, generator: torch.Generator) -> Tensor:
         """The vectors at the start: [n, W] float32."""

@@ -11,12 +11,15 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from ipo_dspy.encoders.base import EncoderError
 from ipo_dspy.encoders.prompted_towers import Towers
-from ipo_dspy.optimizers.context import Context
+from ipo_dspy.optimizers.context import SPREAD, Context
 
 Teacher = Literal["none", "same view", "second view"]
 """Which pixels the frozen encoder sees in training."""
 
+DEPTH = 9
+"""In how many layers MaPLe and its kin put prompts."""
 _LEARNER = "prompt_learner."
 _IGNORED = (
     "token_prefix",
@@ -32,9 +35,11 @@ _IGNORED = (
 class PromptedModel(nn.Module, ABC):
     """The towers of an encoder and the tensors that are learned, which alone have gradients.
 
+    `step` is the number of the training's step, for learners that draw in each.
+
     Args:
         towers: of the encoder, which is shared and not changed.
-        words: the text around the class names.
+        context: how many vectors are learned, and the text behind them.
         classnames: C names.
         generator: of what starts at random.
 
@@ -46,24 +51,25 @@ class PromptedModel(nn.Module, ABC):
     image_tower_is_plain: ClassVar[bool] = True
     """Whether image features do not depend on what is learned."""
     teacher: ClassVar[Teacher] = "none"
-    """Which pixels `frozen_features` takes."""
+    """Which pixels the frozen tower sees in training, for the loss to compare with."""
 
     def __init__(
         self,
         towers: Towers,
-        words: Context,
+        context: Context,
         classnames: Sequence[str],
         generator: torch.Generator,
     ) -> None:
         super().__init__()
+        self.step = 0
         self.towers = towers
-        self.words = words
-        self.context = nn.Parameter(words.initial(towers, generator).to(towers.device))
+        self.context = context
+        self.vectors = nn.Parameter(context.initial(towers, generator).to(towers.device))
         self._read(classnames)
 
     def _read(self, classnames: Sequence[str]) -> None:
         self.classnames = tuple(classnames)
-        self.texts = self.words.place(self.towers, self.classnames)
+        self.texts = self.context.place(self.towers, self.classnames)
 
     def for_classes(self, classnames: Sequence[str]) -> Self:
         """The same learned tensors with other class names.
@@ -77,7 +83,7 @@ class PromptedModel(nn.Module, ABC):
 
     def class_features(self) -> Tensor:
         """Encode the classes: [C, D] unit length."""
-        return unit_length(self.towers.text.features(self.texts, self.context))
+        return unit_length(self.towers.text.features(self.texts, self.vectors))
 
     def image_features(self, pixels: Tensor) -> Tensor:
         """Encode [B, 3, S, S] pixels, normalised as the encoder does: [B, D] unit length."""
@@ -88,23 +94,19 @@ class PromptedModel(nn.Module, ABC):
         with torch.no_grad():
             return unit_length(self.towers.image.features(pixels))
 
-    def frozen_features(self, pixels: Tensor, second_view: Tensor | None = None) -> Tensor | None:
-        """What the frozen encoder sees in training; None where the loss needs none."""
-        return None
-
     def compare(self, image_features: Tensor) -> Tensor:
         """Classify images by their features [B, D]: [B, C] logits."""
         return self.towers.logits(image_features, self.class_features())
 
     def outcome(
-        self, image_features: Tensor, labels: Tensor, teacher: Tensor | None = None
+        self, image_features: Tensor, labels: Tensor, teacher_features: Tensor | None = None
     ) -> tuple[Tensor, Tensor]:
         """What training minimises, mean over the batch, and the [B, C] logits.
 
         Args:
             image_features: [B, D] as `image_features` gives them.
             labels: [B] class indices.
-            teacher: [B, D] as `frozen_features` gives them.
+            teacher_features: [B, D] features of the frozen tower, of the pixels that `teacher` names.
         """
         logits = self.compare(image_features)
         return functional.cross_entropy(logits, labels), logits
@@ -120,8 +122,14 @@ class PromptedModel(nn.Module, ABC):
             pixels: [B, 3, S, S], normalised as the encoder does.
             labels: [B] class indices.
             second_view: other views of the same images, where the learner compares two.
+
+        Raises:
+            ValueError: the learner compares two views and got one.
         """
-        teacher = self.frozen_features(pixels, second_view)
+        shown = {"none": None, "same view": pixels, "second view": second_view}[self.teacher]
+        if shown is None and self.teacher != "none":
+            raise ValueError(f"{type(self).__name__}.loss compares two views; pass second_view=...")
+        teacher = None if shown is None else self.plain_image_features(shown)
         return self.outcome(self.image_features(pixels), labels, teacher)[0]
 
     @abstractmethod
@@ -187,6 +195,53 @@ def official_tensors(state_dict: Mapping[str, Any]) -> dict[str, Tensor]:
         for name, tensor in named.items()
         if isinstance(tensor, Tensor) and ("VPT" in name or not name.startswith(_IGNORED))
     }
+
+
+def linear(
+    inputs: int, outputs: int, generator: torch.Generator, *, bias: bool = True
+) -> nn.Linear:
+    """A layer with torch's own initialisation, drawn from a generator of its own."""
+    layer = nn.Linear(inputs, outputs, bias=bias)
+    with torch.no_grad():
+        for tensor in layer.parameters():
+            tensor.uniform_(-(inputs**-0.5), inputs**-0.5, generator=generator)
+    return layer
+
+
+def random_prompts(count: int, n: int, width: int, generator: torch.Generator) -> nn.ParameterList:
+    """Prompts of `count` layers, [n, W] each, at random."""
+    return nn.ParameterList(
+        nn.Parameter(SPREAD * torch.randn(n, width, generator=generator)) for _ in range(count)
+    )
+
+
+def depth_within(
+    asked: int | None, towers: Towers, *, of_texts: bool = True, of_images: bool = True
+) -> int:
+    """How many layers get prompts: as asked, else nine or as many as there are.
+
+    Raises:
+        EncoderError: no layer takes prompts, or fewer than asked.
+        ValueError: fewer than one was asked.
+    """
+    if asked is not None and asked < 1:
+        raise ValueError(f"depth must be at least 1, got {asked}.")
+    spec = towers.encoder.spec
+    if of_images and towers.image.depth == 0:
+        raise EncoderError(
+            f"the image tower of {spec} takes no prompts, being neither a Vision Transformer nor a "
+            "ResNet of CLIP; learn with CoOp or CoCoOp, which leave it as it is"
+        )
+    depths = [(of_texts, "text", towers.text.depth), (of_images, "image", towers.image.depth)]
+    tower, layers = min(
+        ((tower, depth) for counts, tower, depth in depths if counts), key=lambda pair: pair[1]
+    )
+    if asked is not None and asked > layers:
+        raise EncoderError(
+            f"prompts were asked for in {asked} layers, but the {tower} tower of {spec} has "
+            f"{layers} that take them; give depth={layers}"
+        )
+    return asked or min(DEPTH, layers)
 
 
 def unit_length(features: Tensor) -> Tensor:

@@ -17,14 +17,14 @@ class Recipe:
     Attributes:
         epochs: how many.
         batch_size: images of a step.
-        rate: learning rate of the second epoch, from which it falls.
+        lr: learning rate of the second epoch, from which it falls.
         momentum: of SGD.
         weight_decay: of SGD, on every learned tensor.
     """
 
     epochs: int
     batch_size: int
-    rate: float
+    lr: float
     momentum: float = 0.9
     weight_decay: float = 5e-4
 
@@ -32,10 +32,10 @@ class Recipe:
         for name in ("epochs", "batch_size"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}.")
-        if not self.rate > 0:
-            raise ValueError(f"rate must be above 0, got {self.rate}.")
+        if not self.lr > 0:
+            raise ValueError(f"lr must be above 0, got {self.lr}.")
 
-    def rate_in(self, epoch: int) -> float:
+    def lr_in(self, epoch: int) -> float:
         """The learning rate of an epoch, counted from 1: constant warm-up, then a cosine.
 
         The cosine begins in the second epoch at the full rate and has all epochs as its period,
@@ -43,7 +43,7 @@ class Recipe:
         """
         if epoch == 1:
             return WARM_UP_RATE
-        return self.rate * (1 + math.cos(math.pi * (epoch - 2) / self.epochs)) / 2
+        return self.lr * (1 + math.cos(math.pi * (epoch - 2) / self.epochs)) / 2
 
     def steps_per_epoch(self, images: int) -> int:
         """How many batches an epoch has."""
