@@ -23,6 +23,7 @@ from ipo_dspy.errors import (
     RefusedError,
     SearchStoppedError,
     StorageError,
+    TrainingError,
     UnknownNameError,
     UnreadableImage,
 )
@@ -94,6 +95,7 @@ __all__ = [
     "Template",
     "TemplateProposer",
     "TipAdapter",
+    "TrainingError",
     "Trial",
     "UnknownNameError",
     "UnreadableImage",

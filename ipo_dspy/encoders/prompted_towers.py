@@ -16,8 +16,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.utils.rnn import pad_sequence
 
-from ipo_dspy.encoders.base import Encoder, EncoderError
+from ipo_dspy.encoders.base import Encoder
 from ipo_dspy.encoders.open_clip import OpenCLIPEncoder
+from ipo_dspy.errors import ArgumentError, EncoderError
 
 
 @dataclass(frozen=True)
@@ -229,23 +230,28 @@ class Towers:
         """Give the token ids of each text, start and end included.
 
         Raises:
-            ValueError: a text is longer than the tower takes.
+            ArgumentError: a text is longer than the tower takes.
         """
         counts = self.encoder.count_tokens(texts)
         for text, count in zip(texts, counts, strict=True):
             if count > self.encoder.context_length:
-                raise ValueError(
+                raise ArgumentError(
                     f"{self.encoder.spec} takes at most {self.encoder.context_length} tokens, but "
                     f"{text!r} has {count}; shorten the class name or learn fewer vectors"
                 )
         rows = self.encoder._tokenize(texts).tolist()
         return [row[:count] for row, count in zip(rows, counts, strict=True)]
 
+    def word(self, token: int) -> str:
+        """Write a token as text."""
+        text: str = self.encoder.tokenizer.decode([token])
+        return text.strip()
+
     def plain_text_features(self, texts: Sequence[str]) -> Tensor:
         """Encode texts as the encoder itself does: [T, D], any length, without gradients.
 
         Raises:
-            ValueError: a text is longer than the tower takes.
+            ArgumentError: a text is longer than the tower takes.
         """
         rows = self.tokenize(texts)
         placed = placed_texts(rows, [[-1] * len(row) for row in rows], self.device)

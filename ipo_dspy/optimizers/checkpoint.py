@@ -13,16 +13,13 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
+from ipo_dspy.errors import TrainingError
 from ipo_dspy.optimizers.prompted_model import PromptedModel
 from ipo_dspy.optimizers.schedule import GaussianAverage, Recipe
 from ipo_dspy.records import Record
 
 _FORMAT = "ipo-dspy-training-1"
 _MOMENTUM = "momentum_buffer"
-
-
-class TrainingError(RuntimeError):
-    """A training cannot go on; the message says why and what to do."""
 
 
 class Epoch(Record):
@@ -62,9 +59,7 @@ class Progress:
     sums: dict[str, Tensor] = field(default_factory=dict)
 
     @classmethod
-    def of(
-        cls, model: PromptedModel, recipe: Recipe, average: GaussianAverage | None
-    ) -> Progress:
+    def of(cls, model: PromptedModel, recipe: Recipe, average: GaussianAverage | None) -> Progress:
         """The state before the first epoch."""
         learned = dict(model.named_parameters())
         optimizer = torch.optim.SGD(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Unpack
+from typing import Unpack
 
 import torch
 from torch import Tensor, nn
@@ -40,6 +40,8 @@ class MetaNet(nn.Module):
 
 class CoCoOpModel(PromptedModel):
     """The context, [n, W], and the network that shifts it; every image has its own classifier."""
+
+    classes_depend_on_image = True
 
     def __init__(
         self,
@@ -104,7 +106,3 @@ class CoCoOp(PromptLearner):
     def model(self, towers: Towers, context: Context, classnames: Sequence[str]) -> CoCoOpModel:
         """Put vectors into the text tower, and the network beside it."""
         return CoCoOpModel(towers, context, classnames, self.generator)
-
-    def settings(self, model: PromptedModel) -> dict[str, Any]:
-        """The arguments that rebuild a model of this shape."""
-        return {}

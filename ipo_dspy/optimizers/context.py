@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from ipo_dspy.encoders.prompted_towers import PlacedTexts, Towers, placed_texts
-from ipo_dspy.prompts.template import SLOT, InvalidTemplateError, Template
+from ipo_dspy.errors import ArgumentError, InvalidTemplateError
+from ipo_dspy.prompts.template import SLOT, Template
 
 Position = Literal["end", "middle", "front"]
 """Where the class name stands: behind the vectors, between two halves of them, or before them."""
@@ -43,14 +44,14 @@ class Context:
 
     def __post_init__(self) -> None:
         if self.n < 1:
-            raise ValueError(f"n_ctx must be at least 1, got {self.n}.")
+            raise ArgumentError(f"n_ctx must be at least 1, got {self.n}.")
         if len(self.text.lines) > 1:
-            raise ValueError(
+            raise ArgumentError(
                 f"Vectors are learned for one line, got {len(self.text.lines)}; choose one of "
                 f"{self.text.text!r}."
             )
         if self.position != "end" and self.text.text not in _ALONE:
-            raise ValueError(
+            raise ArgumentError(
                 f"With position={self.position!r} all words must be learned and stand before the "
                 f"class name, but {self.text.text!r} is left."
             )
@@ -70,7 +71,7 @@ class Context:
             position: where the class name stands.
 
         Raises:
-            ValueError: there are fewer words than vectors, no words and no number, or the last
+            ArgumentError: there are fewer words than vectors, no words and no number, or the last
                 vector would be a part of a word.
         """
         template = Template(f"{SLOT}.") if init is None else _template(init)
@@ -80,7 +81,7 @@ class Context:
         words = head.split()
         counts = _running_counts(towers, words)
         if n is None and not words:
-            raise ValueError(
+            raise ArgumentError(
                 "There are no words before the class name to start from; give n_ctx, how many "
                 "vectors to learn."
             )
@@ -88,7 +89,7 @@ class Context:
         if not words or (init == INITIAL_WORDS and n > counts[-1]):
             return cls(Template(touching + slot + tail), n, position=position)
         if n not in counts:
-            raise ValueError(
+            raise ArgumentError(
                 f"n_ctx={n} does not fit {' '.join(words)!r}, whose words end after "
                 f"{', '.join(map(str, counts))} tokens; choose one of these, or init=None to start "
                 "at random."
@@ -101,7 +102,7 @@ class Context:
         """Fill in class names.
 
         Raises:
-            ValueError: a text is too long for the tower.
+            ArgumentError: a text is too long for the tower.
         """
         vectors = " ".join([_PLACEHOLDER] * self.n)
         rows = towers.tokenize([f"{vectors} {self.text.fill(name)[0]}" for name in classnames])

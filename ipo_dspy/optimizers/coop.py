@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Unpack
+from typing import Any, ClassVar, Unpack
 
 import torch
 from torch import nn
 
 from ipo_dspy.encoders.prompted_towers import Towers
+from ipo_dspy.errors import ArgumentError
 from ipo_dspy.optimizers.context import INITIAL_WORDS, Context, Position
 from ipo_dspy.optimizers.prompt_learner import PromptLearner, TrainingOptions
 from ipo_dspy.optimizers.prompted_model import PromptedModel
@@ -36,14 +37,19 @@ class CoOpModel(PromptedModel):
         """The same vectors with other class names.
 
         Raises:
-            ValueError: every class has vectors of its own, or a class name does not fit.
+            ArgumentError: every class has vectors of its own, or a class name does not fit.
         """
         if self.vectors.ndim == 3 and tuple(classnames) != self.classnames:
-            raise ValueError(
+            raise ArgumentError(
                 "With class_specific=True every class has vectors of its own, so other class names "
                 "than those of the training cannot be used."
             )
         return super().for_classes(classnames)
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """The learner's arguments that rebuild a model of this shape."""
+        return {"class_specific": self.vectors.ndim == 3}
 
     def official_names(self) -> Mapping[str, str]:
         """The authors' names."""
@@ -68,7 +74,7 @@ class CoOp(PromptLearner):
 
     name = "coop"
     recipe = Recipe(epochs=200, batch_size=32, lr=0.002)
-    published = {"imagenet": {"epochs": 50}}
+    published: ClassVar[Mapping[str, Mapping[str, Any]]] = {"imagenet": {"epochs": 50}}
 
     def __init__(
         self,
@@ -88,7 +94,3 @@ class CoOp(PromptLearner):
         return CoOpModel(
             towers, context, classnames, self.generator, class_specific=self.class_specific
         )
-
-    def settings(self, model: PromptedModel) -> dict[str, Any]:
-        """The arguments that rebuild a model of this shape."""
-        return {"class_specific": self.class_specific}

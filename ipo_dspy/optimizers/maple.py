@@ -61,6 +61,11 @@ class MaPLeModel(PromptedModel):
         deep = [layer(prompt) for layer, prompt in pairs]
         return self.towers.image.features(pixels, self.projection(self.vectors), deep)
 
+    @property
+    def settings(self) -> dict[str, Any]:
+        """The learner's arguments that rebuild a model of this shape."""
+        return {"depth": len(self.deep) + 1}
+
     def official_names(self) -> Mapping[str, str]:
         """The authors' names."""
         named = {
@@ -111,7 +116,3 @@ class MaPLe(PromptLearner):
         """Put prompts into both towers."""
         depth = depth_within(self.depth, towers)
         return MaPLeModel(towers, context, classnames, self.generator, depth=depth)
-
-    def settings(self, model: PromptedModel) -> dict[str, Any]:
-        """The arguments that rebuild a model of this shape."""
-        return {"depth": len(model.deep) + 1}

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ipo_dspy.encoders.base import EncoderError
 from ipo_dspy.encoders.prompted_towers import Towers
+from ipo_dspy.errors import ArgumentError, EncoderError
 from ipo_dspy.optimizers.context import SPREAD, Context
 
 Teacher = Literal["none", "same view", "second view"]
@@ -44,12 +44,14 @@ class PromptedModel(nn.Module, ABC):
         generator: of what starts at random.
 
     Raises:
-        ValueError: a class name does not fit into the text.
+        ArgumentError: a class name does not fit into the text.
         EncoderError: the encoder's image tower takes no prompts, and the model needs some.
     """
 
     image_tower_is_plain: ClassVar[bool] = True
     """Whether image features do not depend on what is learned."""
+    classes_depend_on_image: ClassVar[bool] = False
+    """Whether every image has class features of its own."""
     teacher: ClassVar[Teacher] = "none"
     """Which pixels the frozen tower sees in training, for the loss to compare with."""
 
@@ -75,7 +77,7 @@ class PromptedModel(nn.Module, ABC):
         """The same learned tensors with other class names.
 
         Raises:
-            ValueError: a class name does not fit into the text.
+            ArgumentError: a class name does not fit into the text.
         """
         other = copy.copy(self)
         other._read(classnames)
@@ -106,7 +108,7 @@ class PromptedModel(nn.Module, ABC):
         Args:
             image_features: [B, D] as `image_features` gives them.
             labels: [B] class indices.
-            teacher_features: [B, D] features of the frozen tower, of the pixels that `teacher` names.
+            teacher_features: [B, D] of the frozen tower, from the pixels that `teacher` names.
         """
         logits = self.compare(image_features)
         return functional.cross_entropy(logits, labels), logits
@@ -124,13 +126,20 @@ class PromptedModel(nn.Module, ABC):
             second_view: other views of the same images, where the learner compares two.
 
         Raises:
-            ValueError: the learner compares two views and got one.
+            ArgumentError: the learner compares two views and got one.
         """
         shown = {"none": None, "same view": pixels, "second view": second_view}[self.teacher]
         if shown is None and self.teacher != "none":
-            raise ValueError(f"{type(self).__name__}.loss compares two views; pass second_view=...")
+            raise ArgumentError(
+                f"{type(self).__name__}.loss compares two views; pass second_view=..."
+            )
         teacher = None if shown is None else self.plain_image_features(shown)
         return self.outcome(self.image_features(pixels), labels, teacher)[0]
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """The learner's arguments that rebuild a model of this shape, as JSON."""
+        return {}
 
     @abstractmethod
     def official_names(self) -> Mapping[str, str]:
@@ -143,7 +152,7 @@ class PromptedModel(nn.Module, ABC):
             state_dict: what the checkpoint holds under `state_dict`, or the whole of it.
 
         Raises:
-            ValueError: tensors are missing, of another shape, or left over.
+            ArgumentError: tensors are missing, of another shape, or left over.
         """
         given = official_tensors(state_dict)
         names = {own: name.removeprefix(_LEARNER) for own, name in self.official_names().items()}
@@ -156,7 +165,7 @@ class PromptedModel(nn.Module, ABC):
             if name in given and given[name].shape != learned[own].shape
         ]
         if wrong:
-            raise ValueError(
+            raise ArgumentError(
                 f"The checkpoint does not fit {type(self).__name__}: {'; '.join(wrong[:4])}. Give "
                 "the method, n_ctx and depth it was trained with, and the same CLIP."
             )
@@ -172,13 +181,13 @@ class PromptedModel(nn.Module, ABC):
         """Take over learned tensors.
 
         Raises:
-            ValueError: they are other tensors than the model learns.
+            ArgumentError: they are other tensors than the model learns.
         """
         learned = dict(self.named_parameters())
         shapes = {name: list(tensor.shape) for name, tensor in tensors.items()}
         expected = {name: list(tensor.shape) for name, tensor in learned.items()}
         if shapes != expected:
-            raise ValueError(
+            raise ArgumentError(
                 f"These tensors do not fit this encoder: expected {expected}, got {shapes}."
             )
         with torch.no_grad():
@@ -222,10 +231,10 @@ def depth_within(
 
     Raises:
         EncoderError: no layer takes prompts, or fewer than asked.
-        ValueError: fewer than one was asked.
+        ArgumentError: fewer than one was asked.
     """
     if asked is not None and asked < 1:
-        raise ValueError(f"depth must be at least 1, got {asked}.")
+        raise ArgumentError(f"depth must be at least 1, got {asked}.")
     spec = towers.encoder.spec
     if of_images and towers.image.depth == 0:
         raise EncoderError(
@@ -245,4 +254,5 @@ def depth_within(
 
 
 def unit_length(features: Tensor) -> Tensor:
+    """Scale features [..., D] to unit length, in float32."""
     return functional.normalize(features.float(), dim=-1)

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from ipo_dspy.encoders.prompted_towers import Towers
+from ipo_dspy.errors import ArgumentError
 from ipo_dspy.optimizers.context import INITIAL_WORDS, SPREAD, Context
 from ipo_dspy.optimizers.prompt_learner import PromptLearner, TrainingOptions
 from ipo_dspy.optimizers.prompted_model import (
@@ -80,7 +81,9 @@ class PromptSRCModel(PromptedModel):
     ) -> tuple[Tensor, Tensor]:
         """Cross-entropy, and how far features and probabilities are from the frozen encoder's."""
         if teacher_features is None:
-            raise ValueError("PromptSRC compares with the frozen encoder; pass teacher_features.")
+            raise ArgumentError(
+                "PromptSRC compares with the frozen encoder; pass teacher_features."
+            )
         class_features = self.class_features()
         logits = self.towers.logits(image_features, class_features)
         teacher_classes = self.teacher_class_features
@@ -98,6 +101,11 @@ class PromptSRCModel(PromptedModel):
             + divergence / logits.numel()
         )
         return loss, logits
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """The learner's arguments that rebuild a model of this shape."""
+        return {"depth": len(self.deep) + 1 if len(self.deep) == len(self.image_deep) else None}
 
     def official_names(self) -> Mapping[str, str]:
         """The authors' names."""
@@ -163,10 +171,6 @@ class PromptSRC(PromptLearner):
             image_depth=depth_within(self.depth, towers, of_texts=False),
             teacher_templates=[Template(text) for text in templates],
         )
-
-    def settings(self, model: PromptedModel) -> dict[str, Any]:
-        """The arguments that rebuild a model of this shape."""
-        return {"depth": self.depth}
 
 
 def imagenet_templates() -> list[str]:

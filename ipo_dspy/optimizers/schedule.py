@@ -6,6 +6,8 @@ import math
 import random
 from dataclasses import dataclass
 
+from ipo_dspy.errors import ArgumentError
+
 WARM_UP_RATE = 1e-5
 """Learning rate of the first epoch."""
 
@@ -31,9 +33,9 @@ class Recipe:
     def __post_init__(self) -> None:
         for name in ("epochs", "batch_size"):
             if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}.")
+                raise ArgumentError(f"{name} must be at least 1, got {getattr(self, name)}.")
         if not self.lr > 0:
-            raise ValueError(f"lr must be above 0, got {self.lr}.")
+            raise ArgumentError(f"lr must be above 0, got {self.lr}.")
 
     def lr_in(self, epoch: int) -> float:
         """The learning rate of an epoch, counted from 1: constant warm-up, then a cosine.

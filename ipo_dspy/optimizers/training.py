@@ -15,9 +15,10 @@ from torch import Tensor
 from tqdm import tqdm
 
 from ipo_dspy.encoders.device import autocast
+from ipo_dspy.errors import TrainingError
 from ipo_dspy.features.image_batches import ahead
 from ipo_dspy.images.image import ImageSource, open_image
-from ipo_dspy.optimizers.checkpoint import Epoch, Progress, TrainingError
+from ipo_dspy.optimizers.checkpoint import Epoch, Progress
 from ipo_dspy.optimizers.prompted_model import PromptedModel
 from ipo_dspy.optimizers.schedule import GaussianAverage, Recipe
 from ipo_dspy.optimizers.views import Views
@@ -60,7 +61,7 @@ class Training:
     progress: bool | None = None
     on_epoch: Callable[[Epoch], None] | None = None
 
-    def run(self) -> tuple[Sequence[Epoch], str]:
+    def run(self) -> tuple[tuple[Epoch, ...], str]:
         """Train to the end, from the checkpoint where there is one.
 
         Returns:

@@ -12,6 +12,8 @@ import torch
 from PIL import Image, ImageDraw, ImageEnhance, ImageOps
 from torch import Tensor
 
+from ipo_dspy.errors import ArgumentError
+
 if TYPE_CHECKING:
     from ipo_dspy.encoders.prompted_towers import Towers
 
@@ -37,7 +39,7 @@ class Views:
 
     def __init__(self, towers: Towers, augmentation: Augmentation, seed: int) -> None:
         if augmentation not in ("crop", "randaugment", "none"):
-            raise ValueError(
+            raise ArgumentError(
                 f"augmentation must be 'crop', 'randaugment' or 'none', got {augmentation!r}."
             )
         self.augmentation = augmentation
@@ -148,7 +150,7 @@ _CHANGES: tuple[tuple[_Change, float, float], ...] = (
     (lambda image, _, __: ImageOps.invert(image), 0, 1),
     (_either_way(lambda image, value: image.rotate(value)), 0, 30),
     (lambda image, value, _: ImageOps.posterize(image, int(value)), 4, 8),
-    (lambda image, value, _: ImageOps.solarize(image, value), 0, 256),
+    (lambda image, value, _: ImageOps.solarize(image, int(value)), 0, 256),
     (_brightened_and_solarized, 0, 110),
     (_enhanced(ImageEnhance.Color), 0.1, 1.9),
     (_enhanced(ImageEnhance.Contrast), 0.1, 1.9),

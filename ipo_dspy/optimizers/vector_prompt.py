@@ -34,7 +34,7 @@ Build = Callable[[Towers, Context, Sequence[str]], PromptedModel]
 
 
 @dataclass(frozen=True)
-class LearnedPrompt:
+class VectorPrompt:
     """Learned tensors, the text around the class names, and how to put them into an encoder.
 
     Never changes; copies are the same object. What it computed is kept while it is in use.
@@ -57,7 +57,12 @@ class LearnedPrompt:
     def __deepcopy__(self, memo: object) -> Self:
         return self
 
-    def around(self, text: Template) -> LearnedPrompt:
+    @property
+    def text(self) -> Template:
+        """The words that stand between the vectors and the class name, and behind it."""
+        return self.context.text
+
+    def around(self, text: Template) -> VectorPrompt:
         """The same vectors with other words between them and the class name."""
         if text == self.context.text:
             return self
@@ -67,7 +72,7 @@ class LearnedPrompt:
         """Encode the classes: [C, D] unit length, on the CPU.
 
         Raises:
-            ValueError: a class name does not fit, or the tensors do not fit the encoder.
+            ArgumentError: a class name does not fit, or the tensors do not fit the encoder.
             EncoderError: the encoder does not take learned vectors.
         """
         with self._memory.lock, torch.inference_mode():
@@ -84,7 +89,7 @@ class LearnedPrompt:
         Raises:
             UnreadableImage: an image cannot be read.
         """
-        model = self._any_model(embedder)
+        model = self._model_of(embedder)
         if model.image_tower_is_plain:
             return embedder.image_features(images)
         with self._memory.lock, torch.inference_mode():
@@ -101,7 +106,7 @@ class LearnedPrompt:
         self, embedder: Embedder, image_features: Tensor, classnames: Sequence[str]
     ) -> Tensor:
         """Classify images by their features [N, D]: [N, C] on the CPU."""
-        model = self._any_model(embedder)
+        model = self._model_of(embedder)
         if not model.classes_depend_on_image:
             return embedder.logits(image_features, self.class_features(embedder, classnames))
         with torch.inference_mode():
@@ -110,11 +115,15 @@ class LearnedPrompt:
             # One by one, so that an image gets the same beside others.
             return torch.cat(parallel_map([partial(model.compare, row) for row in rows])).cpu()
 
+    def _model_of(self, embedder: Embedder) -> PromptedModel:
+        """A model for the images, whatever the classes."""
+        return self._memory.model_of(embedder.encoder.spec, lambda: self.model(embedder, ["X"]))
+
     def model(self, embedder: Embedder, classnames: Sequence[str]) -> PromptedModel:
         """Put the tensors into an encoder.
 
         Raises:
-            ValueError: a class name does not fit, or the tensors do not fit the encoder.
+            ArgumentError: a class name does not fit, or the tensors do not fit the encoder.
             EncoderError: the encoder does not take learned vectors.
         """
         towers = towers_of(embedder.encoder)
@@ -145,4 +154,45 @@ class _Memory:
 
     classes: dict[Hashable, Tensor] = field(default_factory=dict)
     images: dict[Hashable, Tensor] = field(default_factory=dict)
+    models: dict[str, PromptedModel] = field(default_factory=dict)
     lock: threading.RLock = field(default_factory=threading.RLock)
+
+    def model_of(self, spec: str, build: Callable[[], PromptedModel]) -> PromptedModel:
+        """The model for an encoder, made once."""
+        with self.lock:
+            if spec not in self.models:
+                self.models[spec] = build()
+            return self.models[spec]
+
+    def __reduce__(self) -> tuple[type[_Memory], tuple[()]]:
+        # What is pickled is only what was learned.
+        return (_Memory, ())
+
+
+def _encode(model: PromptedModel, images: Sequence[ImageSource]) -> Sequence[Tensor]:
+    """Encode images by towers with prompts in them: for each [D], on the CPU."""
+    if not images:
+        return ()
+    towers = model.towers
+
+    def prepare(image: ImageSource) -> Tensor:
+        return towers.encoder.prepare_image(open_image(image))
+
+    def encode(image: ImageSource) -> Tensor:
+        return model.image_features(prepare(image))[0]
+
+    if towers.device.type == "cpu":
+        # One by one, so that an image gets the same bits beside others.
+        return parallel_map([partial(encode, image) for image in images])
+    prepared = list(ahead(prepare, images, most=2 * _IMAGES_AT_ONCE_ON_GPU))
+    batches = [
+        torch.cat(prepared[start : start + _IMAGES_AT_ONCE_ON_GPU]).to(towers.device)
+        for start in range(0, len(prepared), _IMAGES_AT_ONCE_ON_GPU)
+    ]
+    return torch.cat([model.image_features(batch).cpu() for batch in batches]).unbind()
+
+
+def _bound(known: dict[Hashable, Tensor], most: int) -> None:
+    """Forget what came first, where there is too much."""
+    while len(known) >= most:
+        known.pop(next(iter(known)))
