@@ -94,7 +94,7 @@ class VectorPrompt:
             return embedder.image_features(images)
         with self._memory.lock, torch.inference_mode():
             known = self._memory.images
-            keys = [(embedder.encoder.spec, image_key(image)) for image in images]
+            keys: list[Hashable] = [(embedder.encoder.spec, image_key(image)) for image in images]
             new = {key: image for key, image in zip(keys, images, strict=True) if key not in known}
             features = dict(zip(new, _encode(model, list(new.values())), strict=True))
             found = torch.stack([known[key] if key in known else features[key] for key in keys])
