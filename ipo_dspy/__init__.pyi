@@ -40,6 +40,9 @@ from .errors import (
     StorageError as StorageError,
 )
 from .errors import (
+    TrainingError as TrainingError,
+)
+from .errors import (
     UnknownNameError as UnknownNameError,
 )
 from .errors import (
@@ -57,8 +60,23 @@ from .images import (
 from .images import (
     read_table as read_table,
 )
+from .optimizers.cocoop import (
+    CoCoOp as CoCoOp,
+)
+from .optimizers.coop import (
+    CoOp as CoOp,
+)
+from .optimizers.coprompt import (
+    CoPrompt as CoPrompt,
+)
 from .optimizers.ipo import (
     IPOOptimizer as IPOOptimizer,
+)
+from .optimizers.maple import (
+    MaPLe as MaPLe,
+)
+from .optimizers.promptsrc import (
+    PromptSRC as PromptSRC,
 )
 from .programs.classifier import (
     CLIPClassifier as CLIPClassifier,

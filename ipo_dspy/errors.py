@@ -87,6 +87,10 @@ class SearchStoppedError(IPOError, RuntimeError):
     """A search ended before its time; what was done is kept and can be resumed."""
 
 
+class TrainingError(IPOError, RuntimeError):
+    """A training cannot go on; the epochs that were finished are kept where there is a folder."""
+
+
 def brief(error: BaseException, lm: dspy.BaseLM | None = None) -> str:
     """One line about an error, without keys.
 

@@ -25,6 +25,14 @@ _OURS: Mapping[str, Mapping[str, str]] = {
         "open_clip": "ipo_dspy.encoders.open_clip:load_open_clip_encoder",
         "hf": "ipo_dspy.encoders.transformers:load_transformers_encoder",
     },
+    "optimizers": {
+        "ipo": "ipo_dspy.optimizers.ipo:IPOOptimizer",
+        "coop": "ipo_dspy.optimizers.coop:CoOp",
+        "cocoop": "ipo_dspy.optimizers.cocoop:CoCoOp",
+        "maple": "ipo_dspy.optimizers.maple:MaPLe",
+        "promptsrc": "ipo_dspy.optimizers.promptsrc:PromptSRC",
+        "coprompt": "ipo_dspy.optimizers.coprompt:CoPrompt",
+    },
 }
 KINDS = tuple(_OURS)
 """What can be plugged in; entry points of a kind are in the group `ipo_dspy.` and the kind."""

@@ -60,7 +60,7 @@ class OpenCLIPEncoder(DualEncoder):
             spec, model, context_length=context_length, device=device, precision=precision
         )
         self._preprocess = preprocess
-        self._tokenizer = tokenizer
+        self.tokenizer = tokenizer
         # The fast tokenizers of Hugging Face cannot be borrowed by two threads at once.
         self._tokenizer_lock = threading.Lock()
 
@@ -73,7 +73,7 @@ class OpenCLIPEncoder(DualEncoder):
     def count_tokens(self, texts: Sequence[str]) -> list[int]:
         """Count each text's tokens, start and end included, never truncated."""
         with self._tokenizer_lock:
-            return [_count_tokens(self._tokenizer, text) for text in texts]
+            return [_count_tokens(self.tokenizer, text) for text in texts]
 
     def prepare_image(self, image: PIL.Image.Image) -> Tensor:
         """Prepare one RGB image for `encode_prepared`: [1, 3, H, W]."""
@@ -85,7 +85,7 @@ class OpenCLIPEncoder(DualEncoder):
 
     def _tokenize(self, texts: Sequence[str]) -> Tensor:
         with self._tokenizer_lock:
-            tokens: Tensor = self._tokenizer(list(texts))
+            tokens: Tensor = self.tokenizer(list(texts))
         return tokens
 
     def _text_tower(self, tokens: Tensor) -> Tensor:

@@ -89,12 +89,12 @@ def _one_by_one(
     size: int,
 ) -> Iterator[Tensor]:
     """Encode one batch at a time, while threads prepare the next ones."""
-    ready = _ahead(prepare, images, most=2 * size)
+    ready = ahead(prepare, images, most=2 * size)
     while batch := list(islice(ready, size)):
         yield encode(batch)
 
 
-def _ahead(work: Callable[[_A], _B], items: Iterable[_A], most: int) -> Iterator[_B]:
+def ahead(work: Callable[[_A], _B], items: Iterable[_A], most: int) -> Iterator[_B]:
     """Do the work on items in order, at most `most` of them before they are asked for."""
     pool = ThreadPoolExecutor(_usable_cpus())
     waiting: deque[Future[_B]] = deque()

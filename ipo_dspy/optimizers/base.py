@@ -10,6 +10,8 @@ from typing import Any
 import dspy
 
 from ipo_dspy.errors import ArgumentError, SearchStoppedError
+from ipo_dspy.features.embedder import Embedder
+from ipo_dspy.proposing.describers import Describer, NoDescriber, VocabularyDescriber
 from ipo_dspy.runs.journal import Journal, NoJournal
 from ipo_dspy.search.results import detach_results
 
@@ -37,6 +39,25 @@ def copy_to_optimize(student: dspy.Module) -> dspy.Module:
     program = student.deepcopy()
     detach_results(program)
     return program
+
+
+def find_describer(chosen: Describer | str | None, embedder: Embedder | None) -> Describer:
+    """Find what describes images: what was chosen, else the encoder, which ranks visual words.
+
+    Args:
+        chosen: a describer, what names one, or None.
+        embedder: of the program; None for programs without one, whose images nobody describes.
+
+    Raises:
+        ArgumentError: the name is none of a describer.
+    """
+    if isinstance(chosen, str):
+        from ipo_dspy.proposing.describer_spec import make_describer
+
+        chosen = make_describer(chosen)
+    if chosen is not None:
+        return chosen
+    return NoDescriber() if embedder is None else VocabularyDescriber(embedder)
 
 
 @contextmanager

@@ -13,11 +13,16 @@ import dspy
 from dspy.teleprompt import Teleprompter
 
 from ipo_dspy.errors import NO_LANGUAGE_MODEL, ArgumentError
-from ipo_dspy.optimizers.base import copy_to_optimize, open_run, training_examples
+from ipo_dspy.optimizers.base import (
+    copy_to_optimize,
+    find_describer,
+    open_run,
+    training_examples,
+)
 from ipo_dspy.programs.metrics import Metric, clip_acc
 from ipo_dspy.programs.predict import ZeroShotPredict, zero_shot_predictors
 from ipo_dspy.prompts.wording import INSTRUCTION_META_PROMPT, MetaPrompt
-from ipo_dspy.proposing.describers import Describer, NoDescriber, VocabularyDescriber
+from ipo_dspy.proposing.describers import Describer
 from ipo_dspy.proposing.describing import describe_images, spread_images
 from ipo_dspy.proposing.prompt_model import PromptModel
 from ipo_dspy.proposing.proposer import Proposer
@@ -240,15 +245,8 @@ class IPOOptimizer(Teleprompter):
         return language_model(lm)
 
     def _describer(self, program: dspy.Module) -> Describer:
-        chosen = self.describer
-        if isinstance(chosen, str):
-            from ipo_dspy.proposing.describer_spec import make_describer
-
-            chosen = make_describer(chosen)
-        if chosen is not None:
-            return chosen
-        clip = zero_shot_predictors(program)
-        return VocabularyDescriber(next(iter(clip.values())).embedder) if clip else NoDescriber()
+        clip = list(zero_shot_predictors(program).values())
+        return find_describer(self.describer, clip[0].embedder if clip else None)
 
     def _meta_prompt(self, program: dspy.Module) -> MetaPrompt:
         if self.meta_prompt is not None:

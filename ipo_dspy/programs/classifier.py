@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import dspy
 import orjson
@@ -13,6 +13,7 @@ import orjson
 from ipo_dspy.errors import ArgumentError
 from ipo_dspy.features.embedder import Embedder
 from ipo_dspy.programs.predict import ZeroShotPredict
+from ipo_dspy.programs.tensor_file import move_to_file, read_from_file
 from ipo_dspy.programs.tip_adapter import TipAdapter
 from ipo_dspy.prompts.template import Template
 
@@ -115,7 +116,9 @@ class _ClassifierBase(dspy.Module):
         """Load a program that `save` wrote; `clip` replaces the encoder named in the file.
 
         Raises:
-            ArgumentError: the file is no saved CLIPClassifier.
+            ArgumentError: the file is no saved CLIPClassifier, or its tensors are not those it was
+                saved with.
+            StorageError: the file with its tensors cannot be read.
         """
         saved = None
         with suppress(orjson.JSONDecodeError, AttributeError):
@@ -125,10 +128,65 @@ class _ClassifierBase(dspy.Module):
             raise ArgumentError(
                 f"{path} is no saved CLIPClassifier: it names no class names and encoder."
             )
+        _read_tensors(state, Path(path))
         program = cls(saved["classnames"], clip or saved["encoder"])
         saved["encoder"] = program.embedder.encoder.spec
         program.load_state(state)
         return program
+
+    def save(
+        self,
+        path: str | Path,
+        save_program: bool = False,
+        modules_to_serialize: list[Any] | None = None,
+    ) -> None:
+        """Save as `dspy.Module.save` does; what was learned goes to a safetensors file beside."""
+        super().save(path, save_program, modules_to_serialize)
+        path = Path(path)
+        if self.predict.learned is not None and path.suffix == ".json":
+            state = orjson.loads(path.read_bytes())
+            move_to_file(state["predict"]["clip"]["learned"]["tensors"], path)
+            path.write_bytes(orjson.dumps(state, option=orjson.OPT_INDENT_2))
+
+    def load(
+        self,
+        path: str | Path,
+        allow_pickle: bool = False,
+        allow_unsafe_lm_state: bool = False,
+    ) -> None:
+        """Load what `save` wrote into this program; see `dspy.Module.load`."""
+        path = Path(path)
+        if path.suffix == ".json":
+            state = orjson.loads(path.read_bytes())
+            if _learned_in(state) is not None:
+                _read_tensors(state, path)
+                self.load_state(state)
+                return
+        super().load(path, allow_pickle, allow_unsafe_lm_state)
+
+    def for_classes(self, classnames: Sequence[str]) -> Self:
+        """The same program for other classes; learned vectors take the new names as they are.
+
+        Raises:
+            ArgumentError: there are no class names, one is empty, or one comes twice.
+        """
+        program = self.deepcopy()
+        program.predict.use_classnames(classnames)
+        program.data = None
+        return program
+
+    def nearest_words(self) -> object:
+        """Find the words nearest to each learned vector; printed, a table with distances.
+
+        Raises:
+            ArgumentError: the program was not learned: its template is words already.
+        """
+        learned = self.predict.learned
+        if learned is None:
+            raise ArgumentError(
+                f"Nothing was learned in this program; it classifies with {self.template.text!r}."
+            )
+        return learned.nearest_words(self.embedder)
 
     @property
     def trainset(self) -> list[dspy.Example] | None:
@@ -174,3 +232,18 @@ class CLIPClassifier(_ClassifierBase):
     def predict_batch(self, images: Sequence[object]) -> list[dspy.Prediction]:
         """Classify many images in one go."""
         return self.predict.predict_batch(images)
+
+
+def _learned_in(state: Mapping[str, Any]) -> dict[str, Any] | None:
+    """What was learned, in the state of a program."""
+    predict = state.get("predict")
+    clip = predict.get("clip") if isinstance(predict, dict) else None
+    learned = clip.get("learned") if isinstance(clip, dict) else None
+    return learned if isinstance(learned, dict) else None
+
+
+def _read_tensors(state: Mapping[str, Any], path: Path) -> None:
+    """Bring the tensors beside a program's file into its state."""
+    learned = _learned_in(state)
+    if learned is not None:
+        read_from_file(learned["tensors"], path)

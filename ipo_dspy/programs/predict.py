@@ -11,6 +11,8 @@ from dspy.signatures.signature import ensure_signature
 
 from ipo_dspy.errors import ArgumentError
 from ipo_dspy.features.embedder import Embedder, Probabilities
+from ipo_dspy.programs.prompt import LearnedPrompt, Prompt, TextPrompt, load_learned
+from ipo_dspy.programs.tensor_file import tensors_as_text, tensors_of
 from ipo_dspy.programs.tip_adapter import LabelledDemos, TipAdapter, loaded_demos, saved_demos
 from ipo_dspy.prompts.template import DEFAULT_TEMPLATE, Template
 from ipo_dspy.prompts.template_reader import TemplateReader, says_nothing
@@ -68,6 +70,7 @@ class ZeroShotPredict(dspy.Predict):
         super().__init__(declared.with_instructions(text))
         self.top_k = top_k
         self.demo_cache = demo_cache
+        self.learned: LearnedPrompt | None = None
         image_field(self.signature)
 
     @property
@@ -137,16 +140,39 @@ class ZeroShotPredict(dspy.Predict):
         if not images:
             return []
         signature = signature or self.signature
-        features = self.embedder.image_features(images)
-        logits = self.logits(features, self.template_of(signature))
+        template = self.template_of(signature)
+        features = self.prompt(template).image_features(self.embedder, images)
+        logits = self.logits(features, template)
         if self.demo_cache is not None:
             logits = logits + self._demo_logits(features, signature, demos)
         return self.predictions(logits, label_field(signature))
 
     def logits(self, image_features: Tensor, template: Template) -> Tensor:
         """Compare [N, D] image features with the template's classes: [N, C]."""
-        texts = self.embedder.text_features(template, self.classnames)
-        return self.embedder.logits(image_features, texts)
+        return self.prompt(template).logits(self.embedder, image_features, self.classnames)
+
+    def prompt(self, template: Template | None = None) -> Prompt:
+        """What classifies with a template: the template, or what was learned with it beside.
+
+        Args:
+            template: None takes the template in use.
+        """
+        template = template or self.template
+        return TextPrompt(template) if self.learned is None else self.learned.around(template)
+
+    def use_learned(self, prompt: LearnedPrompt) -> None:
+        """Classify with what an optimizer learned; the template becomes the words beside it."""
+        self.signature = self.signature.with_instructions(prompt.text.text)
+        self.learned = prompt
+
+    def use_classnames(self, classnames: Sequence[str]) -> None:
+        """Classify among other classes.
+
+        Raises:
+            ArgumentError: there are no class names, one is empty, or one comes twice.
+        """
+        self.classnames = _checked(classnames)
+        self._reader = TemplateReader(self.embedder, self.classnames)
 
     def _demo_logits(
         self,
@@ -161,7 +187,8 @@ class ZeroShotPredict(dspy.Predict):
             return 0.0
         import torch
 
-        demo_features = self.embedder.image_features(usable.images)
+        prompt = self.prompt(self.template_of(signature))
+        demo_features = prompt.image_features(self.embedder, usable.images)
         one_hot = torch.eye(len(self.classnames))[list(usable.classes)]
         return self.demo_cache.logits(image_features, demo_features, one_hot)
 
@@ -205,7 +232,8 @@ class ZeroShotPredict(dspy.Predict):
     def dump_state(self, json_mode: bool = True) -> dict[str, Any]:
         """Give what `load_state` needs: template, class names and encoder spec; no weights.
 
-        Demos come along where the cache makes them count: files by their path, other images whole.
+        What an optimizer learned comes along as text. Demos come along where the cache makes them
+        count: files by their path, other images whole.
         """
         cache = self.demo_cache
         image, label = image_field(self.signature), label_field(self.signature)
@@ -220,14 +248,21 @@ class ZeroShotPredict(dspy.Predict):
                 "classnames": list(self.classnames),
                 "top_k": self.top_k,
                 "demo_cache": cache and {"weight": cache.weight, "sharpness": cache.sharpness},
+                **self._learned_state(),
             },
         }
 
+    def _learned_state(self) -> dict[str, Any]:
+        if self.learned is None:
+            return {}
+        tensors = tensors_as_text(self.learned.tensors)
+        return {"learned": {**self.learned.dump_state(), "tensors": tensors}}
+
     def load_state(self, state: dict[str, Any], *, allow_unsafe_lm_state: bool = False) -> Self:
-        """Take over a saved template, its class names, its encoder and its demos.
+        """Take over a saved template, its class names, its encoder, its demos, what was learned.
 
         Raises:
-            ArgumentError: the state was not saved by a `CLIPPredict`.
+            ArgumentError: the state was not saved by a `CLIPPredict`, or its tensors are damaged.
         """
         clip = state.get("clip")
         if clip is None:
@@ -243,6 +278,8 @@ class ZeroShotPredict(dspy.Predict):
         if clip["encoder"] != self.embedder.encoder.spec:
             self.embedder = _embedder(clip["encoder"])
         self._reader = TemplateReader(self.embedder, self.classnames)
+        learned = clip.get("learned")
+        self.learned = learned and load_learned(learned, tensors_of(learned["tensors"]))
         return self
 
 

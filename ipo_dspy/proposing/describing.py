@@ -15,6 +15,9 @@ from ipo_dspy.runs.journal import EventLog, records
 
 logger = logging.getLogger(__name__)
 
+MOST_FAILURES = 10
+"""So many failures in a row say that the image model does not work."""
+
 
 def spread_images(examples: Sequence[dspy.Example], most: int) -> list[object]:
     """The images of at most `most` examples at even distances; none if one has no image."""
@@ -31,7 +34,7 @@ def describe_images(
     log: EventLog,
     most_failures: int,
 ) -> list[str]:
-    """Describe the images that the log has no description of, and tell all descriptions.
+    """Describe images as the prompt model reads them: numbered, and without class names.
 
     Args:
         describer: what describes.
@@ -42,6 +45,31 @@ def describe_images(
 
     Returns:
         One text for each image that could be described, with the image's number.
+
+    Raises:
+        See `descriptions_by_number`.
+    """
+    texts = descriptions_by_number(describer, images, log, most_failures)
+    masked = mask_class_names(list(texts.values()), classnames)
+    return [f"Image {index}: {text}" for index, text in zip(texts, masked, strict=True)]
+
+
+def descriptions_by_number(
+    describer: Describer,
+    images: Sequence[object],
+    log: EventLog,
+    most_failures: int = MOST_FAILURES,
+) -> dict[int, str]:
+    """Describe the images that the log has no description of, and give all descriptions.
+
+    Args:
+        describer: what describes.
+        images: the images, in an order that stays the same.
+        log: where descriptions are kept.
+        most_failures: so many failures in a row end the search.
+
+    Returns:
+        The texts by the images' numbers; images that could not be described are missing.
 
     Raises:
         SearchStoppedError: the image model cannot be used, or described no image at all.
@@ -67,8 +95,7 @@ def describe_images(
         )
     if len(texts) < len(known):
         logger.warning("%d of %d images have no description.", len(known) - len(texts), len(images))
-    masked = mask_class_names(list(texts.values()), classnames)
-    return [f"Image {index}: {text}" for index, text in zip(texts, masked, strict=True)]
+    return texts
 
 
 def _known(log: EventLog) -> dict[int, Description]:

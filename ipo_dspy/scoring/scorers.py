@@ -258,6 +258,7 @@ def make_scorer(
         and _is_plain(program, CLIPClassifier)
         and _is_plain(predictor, CLIPPredict)
         and predictor.demo_cache is None
+        and predictor.learned is None
     ):
         scorer = TensorScorer(predictor, examples, metric)
         return AnnouncingScorer(scorer, program, predictor_name, examples, metric, metric_key)

@@ -1,0 +1,374 @@
+"""What all gradient prompt learners share: they train vectors instead of searching for words."""
+
+from __future__ import annotations
+
+import logging
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any, ClassVar, Self, TypedDict
+
+import dspy
+import torch
+from dspy.teleprompt import Teleprompter
+
+from ipo_dspy.encoders.prompted_towers import Towers, towers_of
+from ipo_dspy.errors import ArgumentError
+from ipo_dspy.features.embedder import class_indices
+from ipo_dspy.images.examples import image_of, label_of
+from ipo_dspy.images.image import ImageSource
+from ipo_dspy.optimizers.base import copy_to_optimize, open_run, training_examples
+from ipo_dspy.optimizers.checkpoint import Epoch
+from ipo_dspy.optimizers.context import Context, Position
+from ipo_dspy.optimizers.prompted_model import PromptedModel
+from ipo_dspy.optimizers.schedule import GaussianAverage, Recipe
+from ipo_dspy.optimizers.training import Training
+from ipo_dspy.optimizers.vector_prompt import VectorPrompt
+from ipo_dspy.optimizers.views import Augmentation, Views
+from ipo_dspy.programs.metrics import Metric, clip_acc
+from ipo_dspy.programs.predict import ZeroShotPredict, label_field, zero_shot_predictors
+from ipo_dspy.prompts.template import Template
+from ipo_dspy.runs.budget import Budget
+from ipo_dspy.runs.identity import digest, fingerprint
+from ipo_dspy.runs.journal import EventLog, Journal, NoJournal
+from ipo_dspy.scoring.evaluate import BatchEvaluate
+
+logger = logging.getLogger(__name__)
+
+CHECKPOINT = "training.safetensors"
+"""File of a run folder with the training after its last finished epoch."""
+PROGRAM = "program"
+"""As `init`: start from the template of the program."""
+
+
+class TrainingOptions(TypedDict, total=False):
+    """How a learner trains; what is left out is as its authors have it.
+
+    Attributes:
+        epochs: how many.
+        batch_size: images of a step.
+        lr: the highest learning rate.
+        augmentation: what a step sees of an image: `crop`, `randaugment` or `none`.
+        precision: `float32`, or `bfloat16` as autocast over float32 weights.
+        seed: of order, views and what starts at random.
+        budget: its `seconds` end the training early, with what is learned by then.
+        run_dir: folder of the training; one that is begun again there goes on after its last
+            finished epoch.
+        progress: show a bar on the terminal; None shows it where there is one.
+        on_epoch: called with every finished epoch.
+        track_stats: attach `detailed_results`, `trial_logs` and `score`.
+        callbacks: DSPy callbacks for `on_compile_start` and `on_compile_end`.
+    """
+
+    epochs: int
+    batch_size: int
+    lr: float
+    augmentation: Augmentation
+    precision: str
+    seed: int
+    budget: Budget | None
+    run_dir: str | Path | None
+    progress: bool | None
+    on_epoch: Callable[[Epoch], None] | None
+    track_stats: bool
+    callbacks: Sequence[Any] | None
+
+
+@dataclass(frozen=True)
+class TrainingResults:
+    """How a training went; `program.detailed_results` holds one.
+
+    Attributes:
+        epochs: those that were finished, earlier runs in the same folder included.
+        ended_by: what ended it.
+        parameters: how many numbers were learned.
+    """
+
+    epochs: tuple[Epoch, ...]
+    ended_by: str
+    parameters: int
+
+
+class PromptLearner(Teleprompter, ABC):
+    """Learns vectors by gradient descent on labelled images, the encoder staying as it is.
+
+    Args:
+        metric: scores the learned program on the validation set, where there is one; what is
+            trained is the cross-entropy.
+        n_ctx: how many vectors stand in the text.
+        init: words that the vectors start as, a template, `program` for the template of the
+            program, or None to start at random.
+        options: see `TrainingOptions`.
+    """
+
+    name: ClassVar[str]
+    """What it is called in files and on the command line."""
+    recipe: ClassVar[Recipe]
+    """What its authors train with."""
+    augmentation: ClassVar[Augmentation] = "crop"
+    """What its authors let a step see."""
+    average: GaussianAverage | None = None
+    """How its authors average over epochs; None keeps the last one."""
+    published: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
+    """The authors' arguments for single datasets."""
+
+    def __init__(
+        self,
+        metric: Metric = clip_acc,
+        *,
+        n_ctx: int | None,
+        init: str | None,
+        position: Position = "end",
+        options: TrainingOptions,
+    ) -> None:
+        super().__init__()
+        self.metric = metric
+        self.n_ctx = n_ctx
+        self.init = init
+        self.position = position
+        self.training = replace(
+            self.recipe,
+            epochs=options.get("epochs", self.recipe.epochs),
+            batch_size=options.get("batch_size", self.recipe.batch_size),
+            lr=options.get("lr", self.recipe.lr),
+        )
+        self.views: Augmentation = options.get("augmentation", self.augmentation)
+        self.precision = options.get("precision", "float32")
+        self.seed = options.get("seed", 0)
+        self.budget = options.get("budget") or Budget()
+        run_dir = options.get("run_dir")
+        self.run_dir = None if run_dir is None else Path(run_dir)
+        self.progress = options.get("progress")
+        self.on_epoch = options.get("on_epoch")
+        self.track_stats = options.get("track_stats", True)
+        self.callbacks = list(options.get("callbacks") or [])
+
+    @classmethod
+    def for_dataset(cls, dataset: str, **arguments: Any) -> Self:
+        """Make one with the authors' arguments for a dataset, where they have some of its own."""
+        return cls(**{**cls.published.get(dataset, {}), **arguments})
+
+    @abstractmethod
+    def model(self, towers: Towers, context: Context, classnames: Sequence[str]) -> PromptedModel:
+        """Put vectors into the towers of an encoder.
+
+        Raises:
+            EncoderError: the towers do not take them.
+            ArgumentError: a class name does not fit.
+        """
+
+    def get_ready(
+        self,
+        model: PromptedModel,
+        program: dspy.Module,
+        examples: Sequence[dspy.Example],
+        log: EventLog,
+    ) -> None:
+        """Give the model what its loss needs beside images and labels; what is asked for is logged.
+
+        Raises:
+            SearchStoppedError: it cannot be had.
+        """
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What else than the model's settings and the recipe decides what is learned, as JSON."""
+        return {}
+
+    def get_params(self) -> dict[str, Any]:
+        """Give the settings; changing the answer changes nothing here."""
+        return dict(vars(self))
+
+    def prompted(self, program: dspy.Module) -> PromptedModel:
+        """Put vectors, as they are before training, into the encoder of a program.
+
+        Returns:
+            A `torch.nn.Module` in float32 whose parameters are what is learned.
+
+        Raises:
+            EncoderError: the encoder does not take them.
+            ArgumentError: the program has no or several zero-shot predictors, or a class name does
+                not fit.
+        """
+        predictor = only_predictor(program)
+        towers = towers_of(predictor.embedder.encoder)
+        init = predictor.template.text if self.init == PROGRAM else self.init
+        context = Context.of(towers, init, self.n_ctx, self.position)
+        return self.model(towers, context, predictor.classnames)
+
+    def compile(
+        self,
+        student: dspy.Module,
+        *,
+        trainset: Sequence[dspy.Example] | None = None,
+        teacher: dspy.Module | None = None,
+        valset: Sequence[dspy.Example] | None = None,
+    ) -> dspy.Module:
+        """Train, and give a copy of the student that classifies with what was learned.
+
+        The student is not changed, and its encoder is shared. There is no choice among epochs: as
+        with the authors, the last one counts, or the average of all.
+
+        Args:
+            student: a `CLIPClassifier`, or any program around one.
+            trainset: labelled images; None takes `student.trainset`.
+            teacher: not used; taken because other optimizers take one.
+            valset: what `score` is measured on; None takes the last epoch's own accuracy.
+
+        Raises:
+            ArgumentError: there is no training set, a label is no class name, or a class name does
+                not fit.
+            EncoderError: the encoder does not take learned vectors.
+            TrainingError: the loss is not finite, or the checkpoint cannot be used.
+            JournalError: the run folder belongs to another training or cannot be written.
+        """
+        examples = training_examples(student, trainset)
+        program = copy_to_optimize(student)
+        predictor = only_predictor(program)
+        model = self.prompted(program)
+        labels = _class_indices(predictor, examples)
+        images = [_image(example) for example in examples]
+        with self._open_journal(predictor, model, examples) as journal:
+            self.get_ready(model, program, examples, journal)
+            training = Training(
+                model=model,
+                recipe=self.training,
+                images=images,
+                labels=labels,
+                views=Views(model.towers, self.views, self.seed),
+                seed=self.seed,
+                precision=self.precision,
+                average=self.average,
+                checkpoint=self.run_dir and self.run_dir / CHECKPOINT,
+                seconds=self.budget.seconds,
+                progress=self.progress,
+                on_epoch=self.on_epoch,
+            )
+            epochs, ended_by = training.run()
+        predictor.use_learned(self._prompt(model))
+        if self.track_stats:
+            results = TrainingResults(epochs, ended_by, count_parameters(model))
+            self._attach(program, results, valset)
+        return program
+
+    def _prompt(self, model: PromptedModel) -> VectorPrompt:
+        settings = model.settings
+        return VectorPrompt(
+            self.name, settings, model.context, model.learned(), type(self)(**settings).model
+        )
+
+    @classmethod
+    def load_prompt(
+        cls, state: Mapping[str, Any], tensors: Mapping[str, torch.Tensor]
+    ) -> VectorPrompt:
+        """Rebuild what `compile` learned from its saved state and tensors.
+
+        Raises:
+            ArgumentError: the state is none of this learner's.
+        """
+        try:
+            settings = dict(state["settings"])
+            context = Context(
+                Template(state["text"]), int(state["n_ctx"]), position=state["position"]
+            )
+            learner = cls(**settings)
+        except (KeyError, TypeError, ValueError) as error:
+            raise ArgumentError(
+                f"This is no prompt that {cls.__name__} learned: {error}."
+            ) from error
+        return VectorPrompt(cls.name, settings, context, tensors, learner.model)
+
+    def load_official(self, student: dspy.Module, state_dict: Mapping[str, Any]) -> dspy.Module:
+        """Give a copy of the student that classifies with one of the authors' checkpoints.
+
+        Args:
+            student: with the CLIP that the checkpoint was trained with.
+            state_dict: what the checkpoint holds; read it with `torch.load(weights_only=True)`.
+
+        Raises:
+            ArgumentError: the checkpoint is none of this method, or of other sizes.
+        """
+        program = student.deepcopy()
+        model = self.prompted(program)
+        model.load_official(state_dict)
+        only_predictor(program).use_learned(self._prompt(model))
+        return program
+
+    @property
+    def generator(self) -> torch.Generator:
+        """Of what starts at random."""
+        return torch.Generator().manual_seed(self.seed)
+
+    def _open_journal(
+        self, predictor: ZeroShotPredict, model: PromptedModel, examples: Sequence[dspy.Example]
+    ) -> AbstractContextManager[Journal | NoJournal]:
+        encoder = predictor.embedder.encoder
+        context = model.context
+        return open_run(
+            self.run_dir,
+            {
+                "optimizer": self.name,
+                "seed": self.seed,
+                "encoder": encoder.spec,
+                "encoder_weights": digest([model.towers.encoder.image_fingerprint]),
+                "class_names": digest(list(predictor.classnames)),
+                "training_images": fingerprint(examples),
+                "initial": [context.words, context.text.text, context.n, context.position],
+                "settings": model.settings | self.facts,
+                "recipe": asdict(self.training),
+                "average": self.average and asdict(self.average),
+                "augmentation": self.views,
+                "precision": self.precision,
+            },
+        )
+
+    def _attach(
+        self,
+        program: dspy.Module,
+        results: TrainingResults,
+        valset: Sequence[dspy.Example] | None,
+    ) -> None:
+        program.detailed_results = results
+        program.trial_logs = {epoch.epoch: epoch.model_dump() for epoch in results.epochs}
+        if valset:
+            evaluate = BatchEvaluate(devset=list(valset), metric=self.metric)
+            program.score = evaluate(program).score
+        else:
+            program.score = results.epochs[-1].accuracy if results.epochs else None
+
+
+def only_predictor(program: dspy.Module) -> ZeroShotPredict:
+    """Find the zero-shot predictor of a program.
+
+    Raises:
+        ArgumentError: there is none, or more than one.
+    """
+    found = zero_shot_predictors(program)
+    if len(found) != 1:
+        raise ArgumentError(
+            f"{type(program).__name__} has {len(found)} CLIPPredicts; vectors are learned for a "
+            "CLIPClassifier or a program with exactly one CLIPPredict."
+        )
+    return next(iter(found.values()))
+
+
+def count_parameters(model: PromptedModel) -> int:
+    """How many numbers are learned."""
+    return sum(parameter.numel() for parameter in model.parameters())
+
+
+def _class_indices(predictor: ZeroShotPredict, examples: Sequence[dspy.Example]) -> list[int]:
+    field = label_field(predictor.signature)
+    return class_indices(predictor.classnames, [label_of(example, field) for example in examples])
+
+
+def _image(example: dspy.Example) -> ImageSource:
+    found = image_of(example)
+    if found is None:
+        raise ArgumentError(
+            f"A training example has no image, only {', '.join(example.keys())}; expected "
+            "dspy.Example(image=..., label=...)."
+        )
+    return found
