@@ -16,7 +16,7 @@ from ipo_dspy.features.embedder import Embedder
 from ipo_dspy.images.image import ImageFile
 from ipo_dspy.programs.classifier import CLIPClassifier
 from ipo_dspy.prompts.template import Template
-from ipo_dspy.runs.folder import make_run_folder, write_whole
+from ipo_dspy.runs.folder import hold, make_run_folder, write_whole
 from ipo_dspy.scoring.comparison import Comparison, check_fit, compare
 from ipo_dspy.terminal.options import RunOptions
 from ipo_dspy.terminal.output import SearchProgress, remark, results, stage
@@ -67,7 +67,6 @@ def optimize(
     with stage("Testing on unseen images"):
         comparisons = _test(task, embedder, before, Template(found.best.text))
 
-    write_whole(run_folder / "program.json", program.save)
     report = Report(
         title=f"A prompt for {task.name}",
         results=found,
@@ -76,7 +75,9 @@ def optimize(
         remarks=task.remarks,
         is_free=run.proposing.prompt_model.startswith(LOCAL_MODELS),
     )
-    write_whole(run_folder / "report.html", partial(write_report, report=report))
+    with hold(run_folder):
+        write_whole(run_folder / "program.json", program.save)
+        write_whole(run_folder / "report.html", partial(write_report, report=report))
     for sentence in task.remarks:
         remark(sentence)
     print_summary(results, report, before=before, run_folder=run_folder, picture=_a_picture(task))

@@ -1,11 +1,19 @@
-"""The folder of a run, and files that are whole or not there."""
+"""The folder of a run: held by one process at a time, its files whole or not there."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import os
+import secrets
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from ipo_dspy.errors import ArgumentError, StorageError
+from ipo_dspy.errors import ArgumentError, JournalError, StorageError
+
+_LOCK = "journal.lock"
+_UNFINISHED = ".part-"
+_PATIENCE = 60.0
+"""Seconds to wait for a process that is just writing its last files."""
 
 
 def make_run_folder(folder: Path, images: Path | None = None) -> None:
@@ -24,7 +32,7 @@ def make_run_folder(folder: Path, images: Path | None = None) -> None:
             f"The run folder {folder} would lie among the images of {images}; choose another "
             f"with --out, such as {images.resolve().parent / 'runs'}."
         )
-    probe = folder / ".probe"
+    probe = folder / f"{_UNFINISHED}{secrets.token_hex(4)}"
     try:
         folder.mkdir(parents=True, exist_ok=True)
         probe.touch()
@@ -35,23 +43,84 @@ def make_run_folder(folder: Path, images: Path | None = None) -> None:
         ) from error
 
 
+@contextmanager
+def hold(folder: Path, patience: float = _PATIENCE) -> Iterator[None]:
+    """Hold a run folder against other processes, and take away what killed ones left unfinished.
+
+    The process that holds a folder already may hold it again.
+
+    Args:
+        folder: the run folder.
+        patience: seconds to wait while another process holds it.
+
+    Raises:
+        JournalError: another process holds it for longer.
+        StorageError: the lock cannot be made.
+    """
+    from filelock import FileLock, Timeout
+
+    lock = FileLock(folder / _LOCK, is_singleton=True, thread_local=False)
+    try:
+        lock.acquire(timeout=patience, poll_interval=0.05)
+    except Timeout as error:
+        raise JournalError(
+            f"Another process is working in {folder}. Wait for it or choose another run folder."
+        ) from error
+    except OSError as error:
+        raise StorageError(
+            f"The run folder {folder} cannot be used: {error}. Choose another one."
+        ) from error
+    try:
+        remove_unfinished(folder)
+        yield
+    finally:
+        lock.release()
+
+
+def remove_unfinished(folder: Path) -> None:
+    """Remove what a killed process left unfinished; only for who holds the folder."""
+    for file in folder.glob(f"{_UNFINISHED}*"):
+        with suppress(OSError):
+            file.unlink()
+
+
 def write_whole(path: Path, write: Callable[[Path], object]) -> None:
-    """Write a file under another name first, so that it is never seen half-written.
+    """Write a file under a name of its own first, so that it is never seen half-written.
+
+    It is on disk when this returns, also after a power failure. Several processes may write the
+    same file at the same time; the last one stays.
 
     Args:
         path: the file.
         write: writes to the path that it is given.
 
     Raises:
-        StorageError: it cannot be written.
+        StorageError: it cannot be written; what was there before stays.
     """
     # DSPy chooses the format by the suffix.
-    unfinished = path.with_name(f".part-{path.name}")
+    unfinished = path.with_name(f"{_UNFINISHED}{secrets.token_hex(4)}-{path.name}")
     try:
         write(unfinished)
+        with unfinished.open("r+b") as file:
+            os.fsync(file.fileno())
         unfinished.replace(path)
+        flush_folder(path.parent)
     except OSError as error:
         raise StorageError(
             f"{path} cannot be written: {error.strerror or error}. What was written before is "
             "kept; make room or choose another place, and repeat the command to go on."
         ) from error
+    finally:
+        with suppress(OSError):
+            unfinished.unlink()
+
+
+def flush_folder(folder: Path) -> None:
+    """Wait until names in a folder are on disk, where the system offers that."""
+    if not hasattr(os, "O_DIRECTORY"):
+        return
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

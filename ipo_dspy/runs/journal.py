@@ -2,19 +2,29 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import threading
-from collections.abc import Mapping, Sequence
+import zlib
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Protocol, Self
 
 import orjson
 
-from ipo_dspy.errors import ArgumentError, JournalError
+from ipo_dspy.errors import JournalError
+from ipo_dspy.runs.folder import flush_folder, hold
 
-FORMAT = 1
+FORMAT = 2
 """Version of the journal's layout."""
+CHECKSUM = b',"crc32":'
+"""What stands before the checksum of a line."""
+_FORMAT_WITHOUT_CHECKSUMS = 1
+_logger = logging.getLogger(__name__)
+_opening = threading.Lock()
+_open_folders: set[Path] = set()
 
 
 class EventLog(Protocol):
@@ -34,7 +44,9 @@ class EventLog(Protocol):
 class Journal:
     """Append-only JSON lines: a header, then one event a line, each flushed to disk.
 
-    A line that a kill or a full disk cut short is dropped. One process at a time may hold it.
+    A line that a kill or a full disk cut short is dropped. Every line carries a checksum: a damaged
+    event is named in a warning and costs itself alone, for what it held is asked or scored again.
+    One search at a time may hold the journal.
 
     Args:
         folder: the run folder, made if missing.
@@ -50,46 +62,64 @@ class Journal:
     def __init__(self, folder: Path, header: Mapping[str, Any]) -> None:
         self.path = folder / "journal.jsonl"
         self._writing = threading.Lock()
-        from filelock import FileLock, Timeout
-
-        self._lock = FileLock(folder / "journal.lock")
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            self._lock.acquire(timeout=0)
-        except Timeout as error:
-            raise JournalError(
-                f"Another process is working in {folder}. Wait for it or choose another run folder."
-            ) from error
         except OSError as error:
             raise JournalError(
                 f"The run folder {folder} cannot be used: {error}. Choose another one."
             ) from error
-        try:
+        with ExitStack() as stack:
+            stack.enter_context(_alone(folder))
             self.events = self._open({"format": FORMAT, **header})
-        except BaseException:
-            self._lock.release()
-            raise
+            self._held = stack.pop_all()
 
     def _open(self, header: Mapping[str, Any]) -> list[dict[str, Any]]:
         """Read the events there are, or begin the file."""
         content = self._read()
         self._end = content.rfind(b"\n") + 1
-        lines = content[: self._end].splitlines()
-        if not lines:
+        first, *lines = content[: self._end].split(b"\n")
+        if not first and not lines:
             self.append(header)
             return []
-        try:
-            found, *events = [_json_object(line) for line in lines]
-        except ValueError as error:
-            raise JournalError(
-                f"{self.path} is damaged ({error}). Move it away to begin anew."
-            ) from error
+        found = self._header(first)
+        needs_checksum = found.get("format") != _FORMAT_WITHOUT_CHECKSUMS
+        events = [
+            event
+            for number, line in enumerate(lines[:-1], start=2)
+            if (event := self._event(number, line, needs_checksum)) is not None
+        ]
         self._compare(found, orjson.loads(orjson.dumps(dict(header))))
         return events
 
+    def _header(self, line: bytes) -> dict[str, Any]:
+        try:
+            found = _parse(line, needs_checksum=False)
+        except ValueError as error:
+            raise JournalError(
+                f"{self.path} is damaged in line 1 ({error}), which says what run it is of. Move "
+                "it away to begin anew."
+            ) from error
+        return found
+
+    def _event(self, number: int, line: bytes, needs_checksum: bool) -> dict[str, Any] | None:
+        """Read one event; a damaged one costs itself alone, for what it held is made again."""
+        try:
+            return _parse(line, needs_checksum)
+        except ValueError as error:
+            _logger.warning(
+                "%s is damaged in line %d (%s); the event is left out, and what it held is made "
+                "again.",
+                self.path,
+                number,
+                error,
+            )
+            return None
+
     def _read(self) -> bytes:
         try:
-            self.path.touch()
+            if not self.path.exists():
+                self.path.touch()
+                flush_folder(self.path.parent)
             return self.path.read_bytes()
         except OSError as error:
             raise JournalError(
@@ -112,7 +142,7 @@ class Journal:
             JournalError: it cannot be written, for example because the disk is full. What was
                 written before stays valid.
         """
-        line = orjson.dumps(dict(event)) + b"\n"
+        line = _with_checksum(orjson.dumps(dict(event))) + b"\n"
         try:
             with self._writing, self.path.open("r+b") as file:
                 # Writing where the last whole line ends keeps a line cut short from spoiling more.
@@ -137,7 +167,7 @@ class Journal:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        self._lock.release()
+        self._held.close()
 
 
 class NoJournal:
@@ -158,10 +188,49 @@ class NoJournal:
         """Nothing is held."""
 
 
-def _json_object(line: bytes) -> dict[str, Any]:
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Hold a folder for one journal: `hold` alone would let in another one of this process."""
+    with _opening:
+        key = folder.resolve()
+        if key in _open_folders:
+            raise JournalError(
+                f"Another search of this process is working in {folder}. Wait for it or choose "
+                "another run folder."
+            )
+        with ExitStack() as stack:
+            stack.enter_context(hold(folder, patience=0))
+            _open_folders.add(key)
+            held = stack.pop_all()
+    try:
+        yield
+    finally:
+        with _opening:
+            _open_folders.discard(key)
+            held.close()
+
+
+def _with_checksum(line: bytes) -> bytes:
+    """Put the CRC-32 of a JSON object behind its last member."""
+    return line[:-1] + CHECKSUM + b'"%08x"}' % zlib.crc32(line)
+
+
+def _parse(line: bytes, needs_checksum: bool) -> dict[str, Any]:
+    """Read a JSON object, and check it against its checksum.
+
+    Raises:
+        ValueError: it is none, or not what was written.
+    """
+    body, found, checksum = line.rpartition(CHECKSUM)
+    if found:
+        line = body + b"}"
+        if checksum != b'"%08x"}' % zlib.crc32(line):
+            raise ValueError("its checksum does not fit")
+    elif needs_checksum:
+        raise ValueError("its checksum is missing")
     value = orjson.loads(line)
     if not isinstance(value, dict):
-        raise ArgumentError(f"expected a JSON object, found {line[:40]!r}")
+        raise ValueError(f"expected a JSON object, found {line[:40]!r}")
     return value
 
 

@@ -4,7 +4,6 @@ from pathlib import Path
 import pytest
 
 from ipo_dspy.cli.run_folder import default_run_folder
-from ipo_dspy.runs.folder import make_run_folder, write_whole
 from ipo_dspy.terminal.options import EncoderOptions, ProposingOptions, RunOptions, SamplingOptions
 
 
@@ -38,23 +37,3 @@ def test_the_folder_of_a_path_with_dots_is_named_after_where_it_leads(
     (tmp_path / "pets").mkdir()
     monkeypatch.chdir(tmp_path / "pets")
     assert default_run_folder(Path("."), RunOptions()) == Path("runs", "pets-seed0")
-
-
-def test_making_a_folder_leaves_nothing_in_it(tmp_path: Path) -> None:
-    make_run_folder(tmp_path / "a" / "b")
-    assert list((tmp_path / "a" / "b").iterdir()) == []
-
-
-def test_a_file_that_could_not_be_written_leaves_the_old_one(tmp_path: Path) -> None:
-    path = tmp_path / "file.txt"
-    path.write_text("old")
-
-    def fail(unfinished: Path) -> None:
-        unfinished.write_text("half")
-        raise OSError("no room")
-
-    with pytest.raises(OSError, match="no room"):
-        write_whole(path, fail)
-    assert path.read_text() == "old"
-    write_whole(path, lambda unfinished: unfinished.write_text("new"))
-    assert path.read_text() == "new"

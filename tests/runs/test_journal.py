@@ -86,13 +86,54 @@ def test_another_header_is_refused_naming_what_differs(
     assert read(tmp_path) == [{"a": 1}]
 
 
-@pytest.mark.parametrize("damage", [b"{]", b"3", b"", b"\xff\xfe"])
-def test_a_damaged_line_in_the_middle_is_refused(tmp_path: Path, damage: bytes) -> None:
-    path = written(tmp_path, {"a": 1}, {"b": 2})
+@pytest.mark.parametrize(
+    "damage", [b"{]", b"3", b"", b"\xff\xfe", b'{"b":3}', b'{"b":2,"crc32":"0"}']
+)
+def test_a_damaged_event_costs_itself_alone_and_is_named(
+    tmp_path: Path, damage: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = written(tmp_path, {"a": 1}, {"b": 2}, {"c": 3})
     lines = path.read_bytes().splitlines()
-    path.write_bytes(b"\n".join([lines[0], damage, lines[2], b""]))
-    with pytest.raises(JournalError, match=r"journal.jsonl is damaged \("):
+    path.write_bytes(b"\n".join([*lines[:2], damage, lines[3], b""]))
+    assert read(tmp_path) == [{"a": 1}, {"c": 3}]
+    [warning] = caplog.messages
+    assert "journal.jsonl" in warning
+    assert "line 3" in warning
+
+
+@given(place=st.integers(0, 10_000), bit=st.integers(0, 7))
+@settings(max_examples=60)
+def test_no_flipped_bit_goes_unnoticed(
+    place: int, bit: int, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    folder = tmp_path_factory.mktemp("run")
+    made = [{"trial": {"text": "a <CLASS>", "loss": 1.25}}, {"reply": {"text": "b"}}, {"c": [1]}]
+    path = written(folder, *made)
+    content = bytearray(path.read_bytes())
+    content[place % len(content)] ^= 1 << bit
+    path.write_bytes(bytes(content))
+    if place % len(content) <= content.index(b"\n"):
+        with pytest.raises(JournalError):
+            read(folder)
+    else:
+        found = read(folder)
+        assert all(event in made for event in found)
+        assert len(found) >= len(made) - 2
+
+
+def test_a_damaged_first_line_is_refused_and_named(tmp_path: Path) -> None:
+    path = written(tmp_path, {"a": 1})
+    path.write_bytes(path.read_bytes().replace(b"a/b", b"a/c"))
+    with pytest.raises(JournalError, match="line 1"):
         Journal(tmp_path, HEADER)
+
+
+def test_a_second_search_of_the_same_process_is_refused_and_frees_nothing(tmp_path: Path) -> None:
+    with Journal(tmp_path, HEADER) as journal:
+        with pytest.raises(JournalError, match="Another search"):
+            Journal(tmp_path, HEADER)
+        journal.append({"a": 1})
+    assert read(tmp_path) == [{"a": 1}]
 
 
 def test_a_second_process_is_refused_while_the_first_one_works(tmp_path: Path) -> None:
@@ -115,7 +156,7 @@ def test_a_full_disk_is_reported_and_keeps_what_was_written(tmp_path: Path) -> N
     written(tmp_path, {"a": 1})
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     with Journal(tmp_path, HEADER) as journal:
-        room = journal.path.stat().st_size + 20
+        room = journal.path.stat().st_size + 40
         resource.setrlimit(resource.RLIMIT_FSIZE, (room, hard))
         try:
             with pytest.raises(JournalError, match="make room and repeat the command"):
@@ -160,7 +201,8 @@ def test_every_event_is_on_disk_when_append_returns(tmp_path: Path) -> None:
     with Journal(tmp_path, HEADER) as journal:
         for number in range(3):
             journal.append({"number": number})
-            assert orjson.loads(journal.path.read_bytes().splitlines()[-1]) == {"number": number}
+            last = orjson.loads(journal.path.read_bytes().splitlines()[-1])
+            assert last["number"] == number
 
 
 def test_without_a_run_folder_nothing_is_kept() -> None:
