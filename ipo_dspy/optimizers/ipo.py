@@ -12,7 +12,7 @@ from typing import Any
 import dspy
 from dspy.teleprompt import Teleprompter
 
-from ipo_dspy.errors import NO_LANGUAGE_MODEL, ArgumentError
+from ipo_dspy.errors import ArgumentError
 from ipo_dspy.optimizers.base import (
     copy_to_optimize,
     find_describer,
@@ -24,6 +24,7 @@ from ipo_dspy.programs.predict import ZeroShotPredict, zero_shot_predictors
 from ipo_dspy.prompts.wording import INSTRUCTION_META_PROMPT, MetaPrompt
 from ipo_dspy.proposing.describers import Describer
 from ipo_dspy.proposing.describing import describe_images, spread_images
+from ipo_dspy.proposing.faults import NO_LANGUAGE_MODEL, check_address
 from ipo_dspy.proposing.prompt_model import PromptModel
 from ipo_dspy.proposing.proposer import Proposer
 from ipo_dspy.records import Trial
@@ -239,6 +240,7 @@ class IPOOptimizer(Teleprompter):
         if lm is None:
             raise ArgumentError(NO_LANGUAGE_MODEL)
         if not isinstance(lm, str):
+            check_address(getattr(lm, "kwargs", {}).get("api_base"))
             return lm
         from ipo_dspy.proposing.models import language_model
 

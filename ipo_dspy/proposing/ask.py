@@ -8,7 +8,8 @@ from typing import Any, NamedTuple
 import dspy
 from dspy.utils.exceptions import AdapterParseError
 
-from ipo_dspy.errors import brief, stop_if_hopeless
+from ipo_dspy.masking import brief, mask_own
+from ipo_dspy.proposing.faults import stop_if_hopeless
 
 NO_ANSWER = "it gave no answer"
 
@@ -37,7 +38,7 @@ def ask(lm: dspy.BaseLM, module: dspy.Module, field: str, inputs: Mapping[str, A
             # The empty answer is told from others by its message alone.
             if "empty or null response" in error.message:
                 return Answer(error=NO_ANSWER)
-            return Answer(text=error.lm_response)
+            return Answer(text=mask_own(error.lm_response, lm))
         # A user's language model or proposer may raise anything; failures in a row end a search.
         except Exception as error:  # noqa: BLE001
             stop_if_hopeless(error, lm)
@@ -45,4 +46,4 @@ def ask(lm: dspy.BaseLM, module: dspy.Module, field: str, inputs: Mapping[str, A
     # Of a response without choices, DSPy makes a prediction without fields.
     is_empty = isinstance(prediction, dspy.Prediction) and not prediction.keys()
     value = None if is_empty else getattr(prediction, field)
-    return Answer(error=NO_ANSWER) if value is None else Answer(text=str(value))
+    return Answer(error=NO_ANSWER) if value is None else Answer(text=mask_own(str(value), lm))

@@ -17,6 +17,7 @@ from ipo_dspy.errors import ArgumentError
 from ipo_dspy.local_models.pretrained import PretrainedEngine
 from ipo_dspy.local_models.transformers import TransformersEngine
 from ipo_dspy.local_models.vision import VisionEngine
+from ipo_dspy.proposing.faults import check_address
 
 _logger = logging.getLogger(__name__)
 _OFFLINE = "offline"
@@ -130,6 +131,9 @@ PRESETS: tuple[Preset, ...] = (
 class Connection:
     """How models are reached over the network; models in this process have none.
 
+    Raises:
+        ArgumentError: `api_base` is no address of a server.
+
     Attributes:
         timeout: seconds to wait for one answer.
         num_retries: how often DSPy asks again after a timeout, a rate limit or a server's fault.
@@ -139,6 +143,9 @@ class Connection:
     timeout: float = 45.0
     num_retries: int = 2
     api_base: str | None = None
+
+    def __post_init__(self) -> None:
+        check_address(self.api_base or None)
 
 
 def language_model(

@@ -17,8 +17,9 @@ from dspy.evaluate.evaluate import EvaluationResult
 from dspy.utils.callback import with_callbacks
 from dspy.utils.parallelizer import ParallelExecutor
 
-from ipo_dspy.errors import ArgumentError, EvaluationError, brief
+from ipo_dspy.errors import ArgumentError, EvaluationError
 from ipo_dspy.images.examples import image_of
+from ipo_dspy.masking import brief
 from ipo_dspy.programs.metrics import TensorMetric
 from ipo_dspy.programs.predict import zero_shot_predictors
 

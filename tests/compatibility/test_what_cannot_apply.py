@@ -9,7 +9,7 @@ from dspy.teleprompt import AvatarOptimizer
 from dspy.teleprompt.reanchor import ReAnchor
 
 from ipo_dspy import CLIPClassifier, IPOOptimizer, clip_acc
-from ipo_dspy.errors import NO_LANGUAGE_MODEL
+from ipo_dspy.proposing.faults import NO_LANGUAGE_MODEL
 
 Examples = list[dspy.Example]
 

@@ -1,0 +1,74 @@
+"""Which errors of a language model pass, and which end a search at once."""
+
+from __future__ import annotations
+
+from urllib.parse import urlsplit
+
+import dspy
+from dspy.utils.exceptions import (
+    LMAuthError,
+    LMBillingError,
+    LMConfigurationError,
+    LMProviderError,
+    LMUnsupportedFeatureError,
+    LMUnsupportedModelError,
+)
+
+from ipo_dspy.errors import ArgumentError, stop
+from ipo_dspy.masking import brief, mask
+
+_HOPELESS = (
+    LMAuthError,
+    LMBillingError,
+    LMConfigurationError,
+    LMUnsupportedFeatureError,
+    LMUnsupportedModelError,
+    ImportError,
+)
+_NOT_FOUND = 404
+_UNKNOWN_PROVIDER = "LLM Provider NOT provided"
+
+NO_LANGUAGE_MODEL = (
+    "No prompt model is configured. Pass IPOOptimizer(prompt_model=dspy.LM('openai/gpt-4o-mini')) "
+    "or call dspy.configure(lm=...); without a key or a network, "
+    "dspy.configure(lm=ipo_dspy.offline_lm()) proposes prompts offline."
+)
+"""What to do where no language model is configured."""
+
+
+def stop_if_hopeless(error: BaseException, lm: dspy.BaseLM) -> None:
+    """End the search if no later call can do better.
+
+    Raises:
+        SearchStoppedError: the key, the account, the model name, the address or the settings are
+            wrong, or a package is missing.
+    """
+    missing = isinstance(error, LMProviderError) and error.status == _NOT_FOUND
+    # DSPy has no error of its own for a provider that nobody knows.
+    missing = missing or _UNKNOWN_PROVIDER in str(error)
+    if missing or isinstance(error, _HOPELESS):
+        stop(
+            f"The language model {lm.model!r} cannot be used: {brief(error, lm).rstrip('.')}. "
+            "Check its name and its key.",
+            error,
+        )
+
+
+def check_address(address: str | None) -> None:
+    """Refuse the address of a server that no request could reach, before anything is paid for.
+
+    Raises:
+        ArgumentError: it is no http or https address with a host; secrets in it are not told.
+    """
+    if address is None:
+        return
+    try:
+        parts = urlsplit(address)
+        usable = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        usable = False
+    if not usable:
+        raise ArgumentError(
+            f"The address {mask(address)!r} cannot be used; write http:// or https://, a host, and "
+            "where needed a port and a path, such as http://localhost:8000/v1."
+        )
