@@ -31,6 +31,12 @@ from .errors import (
     JournalError as JournalError,
 )
 from .errors import (
+    MetricError as MetricError,
+)
+from .errors import (
+    OutOfTimeError as OutOfTimeError,
+)
+from .errors import (
     RefusedError as RefusedError,
 )
 from .errors import (

@@ -21,7 +21,12 @@ from ipo_dspy.optimizers.base import (
 )
 from ipo_dspy.programs.metrics import Metric, clip_acc
 from ipo_dspy.programs.predict import ZeroShotPredict, zero_shot_predictors
-from ipo_dspy.prompts.wording import INSTRUCTION_META_PROMPT, MetaPrompt
+from ipo_dspy.prompts.wording import (
+    INSTRUCTION_META_PROMPT,
+    MetaPrompt,
+    ProposeInstruction,
+    ProposePrompt,
+)
 from ipo_dspy.proposing.describers import Describer
 from ipo_dspy.proposing.describing import describe_images, spread_images
 from ipo_dspy.proposing.faults import NO_LANGUAGE_MODEL, check_address
@@ -29,13 +34,15 @@ from ipo_dspy.proposing.prompt_model import PromptModel
 from ipo_dspy.proposing.proposer import Proposer
 from ipo_dspy.records import Trial
 from ipo_dspy.runs.budget import Budget, Plan, Spent
+from ipo_dspy.runs.calls import within
 from ipo_dspy.runs.identity import callable_name, digest, fingerprint
 from ipo_dspy.runs.journal import Journal, NoJournal
 from ipo_dspy.scoring.evaluate import CANDIDATE
 from ipo_dspy.scoring.scorers import Scorer, make_scorer
 from ipo_dspy.search.engine import Search, Settings
 from ipo_dspy.search.results import IPOResults, attach_results
-from ipo_dspy.search.target import Target, initial_text, rules_for
+from ipo_dspy.search.strategies import Strategy, make_strategy
+from ipo_dspy.search.target import Target, about_step, initial_text, rules_for
 
 logger = logging.getLogger(__name__)
 
@@ -64,10 +71,13 @@ class IPOOptimizer(Teleprompter):
         history_size: how many scored prompts the prompt model sees.
         images_described: most training images that are described, evenly spaced.
         initial: the first template; None takes the student's.
-        temperature: of the proposals.
-        steady: keep `prompts_per_step` calls in flight all the time, each made from the history as
-            it stands, rather than step by step; for prompt models that take long to answer. Which
-            prompts are found then depends on the order in which answers arrive.
+        temperature: of the proposals; None leaves it to the model.
+        send_seed: send each call's number as its seed, to models that take one.
+        strategy: what is tried next, a `Strategy` or the name of one: `steps`, the paper's, or
+            `steady`, which keeps `prompts_per_step` calls in flight all the time, each made from
+            the history as it stands; for prompt models that take long to answer. Which prompts are
+            found then depends on the order in which answers arrive.
+        steady: the same as `strategy="steady"`.
         budget: further bounds.
         most_failures: so many useless answers in a row end the search.
         num_threads: most calls in flight; None takes DSPy's setting.
@@ -93,7 +103,9 @@ class IPOOptimizer(Teleprompter):
         history_size: int = 20,
         images_described: int = 64,
         initial: str | None = None,
-        temperature: float = 1.0,
+        temperature: float | None = 1.0,
+        send_seed: bool = True,
+        strategy: str | Strategy | None = None,
         steady: bool = False,
         budget: Budget | None = None,
         most_failures: int = 10,
@@ -124,6 +136,8 @@ class IPOOptimizer(Teleprompter):
                 "The proposer has a language model of its own, whose calls could not be told apart "
                 "in DSPy's cache. Pass the model as prompt_model and call proposer.set_lm(None)."
             )
+        if steady and strategy not in (None, "steady"):
+            raise ArgumentError("steady=True means strategy='steady'; give one of them.")
         self.metric = metric
         self.prompt_model = prompt_model
         self.describer = describer
@@ -134,7 +148,8 @@ class IPOOptimizer(Teleprompter):
         self.images_described = images_described
         self.initial = initial
         self.temperature = temperature
-        self.steady = steady
+        self.send_seed = send_seed
+        self.strategy = strategy or ("steady" if steady else "steps")
         self.budget = budget or Budget()
         if steps is not None:
             self.budget = replace(self.budget, steps=steps)
@@ -175,6 +190,7 @@ class IPOOptimizer(Teleprompter):
             ArgumentError: there is no training set, no predictor or no prompt model, or the initial
                 prompt breaks a rule.
             SearchStoppedError: the prompt model cannot be used, or gave useless answers in a row.
+            OutOfTimeError: the time is up before the program's own texts are scored.
             JournalError: the run folder belongs to another search or cannot be written.
         """
         examples = training_examples(student, trainset)
@@ -184,7 +200,7 @@ class IPOOptimizer(Teleprompter):
         spent = Spent()
         with (
             self._open_journal(program, examples, valset, lm, describer) as journal,
-            dspy.context(trace=None),
+            within(self.budget.seconds, since=spent.started),
         ):
             targets = self._targets(program, examples, valset)
             descriptions = describe_images(
@@ -194,10 +210,14 @@ class IPOOptimizer(Teleprompter):
                 journal,
                 self.most_failures,
             )
-            proposer = self.proposer or Proposer(self._meta_prompt(program).signature())
             search = Search(
                 targets,
-                PromptModel(lm, proposer, self.temperature, self.seed),
+                PromptModel(
+                    lm, self._proposer(program), self.temperature, self.seed, self.send_seed
+                ),
+                make_strategy(
+                    self.strategy, prompts_per_step=self.prompts_per_step, seed=self.seed
+                ),
                 self._settings(descriptions),
                 journal,
                 self._listen,
@@ -229,7 +249,15 @@ class IPOOptimizer(Teleprompter):
             descriptions=len(self.images_to_describe(examples)),
             calls_per_image=self._describer(student).calls_per_image,
             history_size=self.history_size,
+            scoring_calls=self._scoring_calls(student, calls, len(examples)),
         )
+
+    def _scoring_calls(self, program: dspy.Module, proposals: int, examples: int) -> int:
+        """About how many calls the program's language models take to score all candidates."""
+        clip = zero_shot_predictors(program)
+        asking = len(program.predictors()) - len(clip)
+        targets = len(clip) or asking
+        return (targets + proposals) * examples * asking
 
     def images_to_describe(self, trainset: Sequence[dspy.Example]) -> list[object]:
         """Pick the images that are described: at most `images_described`, at even distances."""
@@ -255,13 +283,19 @@ class IPOOptimizer(Teleprompter):
             return self.meta_prompt
         return MetaPrompt() if zero_shot_predictors(program) else INSTRUCTION_META_PROMPT
 
+    def _proposer(self, program: dspy.Module) -> dspy.Module:
+        if self.proposer is not None:
+            return self.proposer
+        is_clip = bool(zero_shot_predictors(program))
+        signature = ProposePrompt if is_clip else ProposeInstruction
+        return Proposer(self._meta_prompt(program).signature(signature))
+
     def _settings(self, descriptions: Sequence[str]) -> Settings:
         return Settings(
             descriptions=descriptions,
             prompts_per_step=self.prompts_per_step,
             history_size=self.history_size,
             num_threads=self.num_threads or dspy.settings.num_threads,
-            steady=self.steady,
             budget=self.budget,
             most_failures=self.most_failures,
         )
@@ -288,6 +322,7 @@ class IPOOptimizer(Teleprompter):
                 predictor=predictor,
                 rules=rules,
                 meta_prompt=meta_prompt,
+                about=about_step(name, predictor, trainset),
                 training=self._scorer(program, name, trainset, key),
                 validation=self._scorer(program, name, valset, CANDIDATE) if valset else None,
             )
@@ -343,10 +378,18 @@ class IPOOptimizer(Teleprompter):
                 "history_size": self.history_size,
                 "images_described": self.images_described,
                 "temperature": self.temperature,
-                "steady": self.steady,
+                "steady": self.strategy == "steady",
+                **self._strategy_header(),
                 "meta_prompt": digest([repr(self._meta_prompt(program)), repr(proposer)]),
             },
         )
+
+    def _strategy_header(self) -> dict[str, str]:
+        """Name a strategy that no run of version 0.1 had."""
+        if self.strategy in ("steps", "steady"):
+            return {}
+        chosen = self.strategy
+        return {"strategy": chosen if isinstance(chosen, str) else type(chosen).__qualname__}
 
     def _listen(self, trial: Trial, spent: Spent) -> None:
         score = trial.score

@@ -30,6 +30,9 @@ class Rules(Protocol):
     def limit(self) -> str:
         """How long a text may be, in words for the prompt model; may be empty."""
 
+    def read(self, reply: str) -> str:
+        """Take the text out of a reply of the prompt model."""
+
     def check(self, text: str) -> str:
         """Give the text in its normal form.
 
@@ -51,6 +54,10 @@ class TemplateRules:
         room = self.token_counter.context_length - longest
         object.__setattr__(self, "limit", token_limit(max(room, 0)))
 
+    def read(self, reply: str) -> str:
+        """Take off what language models put around a template; see `clean`."""
+        return clean(reply)
+
     def check(self, text: str) -> str:
         """Normalise slot spellings and apply the rules; see `Rules.check`."""
         line = _one_line(text)
@@ -69,15 +76,27 @@ class TemplateRules:
 
 @dataclass(frozen=True)
 class InstructionRules:
-    """A candidate is any text that is not empty and has no left-over tags."""
+    """A candidate is any text that is not empty and keeps DSPy's own markers out.
+
+    Quotes, tags, fences and lead-ins may be meant, so nothing is taken off.
+    """
 
     limit: str = ""
 
+    def read(self, reply: str) -> str:
+        """Take the reply as it is."""
+        return reply
+
     def check(self, text: str) -> str:
         """Apply the rules; see `Rules.check`."""
-        return _without_left_overs(text)
+        if not text.strip():
+            raise RefusedError("it is empty")
+        if match := _MARKER.search(text):
+            raise RefusedError(f"it has a left-over {match[0]!r}")
+        return text
 
 
+_MARKER = re.compile(r"\[\[ ##|## \]\]")
 _FENCE = re.compile(r"\A```(?:[\w-]*\n)?(.*?)\n?```\Z", re.DOTALL)
 _TAGS = re.compile(r"\A<(INS|prompt|answer)>(.*?)</\1>\Z", re.DOTALL | re.IGNORECASE)
 _THINKING = re.compile(r"\A<think>.*?</think>", re.DOTALL | re.IGNORECASE)

@@ -62,6 +62,7 @@ class Journal:
     def __init__(self, folder: Path, header: Mapping[str, Any]) -> None:
         self.path = folder / "journal.jsonl"
         self._writing = threading.Lock()
+        self._is_closed = False
         try:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -145,6 +146,9 @@ class Journal:
         line = _with_checksum(orjson.dumps(dict(event))) + b"\n"
         try:
             with self._writing, self.path.open("r+b") as file:
+                if self._is_closed:
+                    # A call that was left behind may still answer, when the folder is another's.
+                    raise JournalError(f"{self.path} is closed; nothing is written any more.")
                 # Writing where the last whole line ends keeps a line cut short from spoiling more.
                 file.seek(self._end)
                 file.truncate()
@@ -167,6 +171,8 @@ class Journal:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
+        with self._writing:
+            self._is_closed = True
         self._held.close()
 
 

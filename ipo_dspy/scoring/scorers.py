@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 import dspy
 
@@ -26,12 +26,19 @@ if TYPE_CHECKING:
 
 TEXTS_AT_ONCE = 65_536
 """Texts whose features are in memory together."""
+_LEAST_PROBABILITY = 2.0**-149
+"""The smallest positive float32 keeps the loss finite where a probability underflows to zero."""
+_HIGHEST_LOSS = -math.log(_LEAST_PROBABILITY)
 CHUNKS_TOGETHER = 64
 """Ranges of images whose sums are in memory together."""
 
 
 class Scorer(Protocol):
     """Scores candidate texts for one predictor of a program."""
+
+    @property
+    def at_once(self) -> bool:
+        """Whether several texts are scored faster together than one after the other."""
 
     def score(self, texts: Sequence[str]) -> list[Score]:
         """Score texts, several at once; each score depends on its text alone."""
@@ -52,6 +59,8 @@ class TensorScorer:
         ArgumentError: there are no examples, or a label is no class name.
         UnreadableImage: an image cannot be read.
     """
+
+    at_once: ClassVar[bool] = True
 
     def __init__(
         self, predictor: CLIPPredict, examples: Sequence[dspy.Example], metric: TensorMetric
@@ -147,8 +156,10 @@ class ProgramScorer:
     """Scores texts by running the whole program with any DSPy metric.
 
     Programs with a `predict_batch` that belongs to their `forward` run in one batch. Examples that
-    fail are treated as `dspy.Evaluate` treats them.
+    fail count as 0, as in `dspy.Evaluate`, and with the highest loss there is.
     """
+
+    at_once: ClassVar[bool] = False
 
     def __init__(
         self,
@@ -182,13 +193,11 @@ class ProgramScorer:
         return [self._score(text) for text in texts]
 
     def _score(self, text: str) -> Score:
-        with _instructions(self._predictor, text), dspy.context(trace=None):
+        # Modules such as `dspy.BestOfN` write to the trace, so there has to be one.
+        with _instructions(self._predictor, text), dspy.context(trace=[]):
             results = self._evaluate(self._program, callback_metadata=self._metadata).results
         values = [number_of(value) for _, _, value in results]
-        losses = [
-            _loss(example, prediction, value)
-            for (example, prediction, _), value in zip(results, values, strict=True)
-        ]
+        losses = _losses(results, values)
         names = [_name(example, prediction) for example, prediction, _ in results]
         return _summary(names, values, losses)
 
@@ -204,6 +213,8 @@ class AnnouncingScorer:
         metric: what it scores with.
         metric_key: what callbacks call the score.
     """
+
+    at_once: ClassVar[bool] = True
 
     def __init__(
         self,
@@ -293,6 +304,24 @@ def _name(example: dspy.Example, prediction: dspy.Prediction) -> str:
     return "" if label is None else str(label)
 
 
+def _losses(results: Sequence[Any], values: Sequence[float]) -> list[float]:
+    """The loss of each example; those that failed have the highest there is, so that none gains."""
+    losses = [
+        None if _has_failed(prediction) else _loss(example, prediction, value)
+        for (example, prediction, _), value in zip(results, values, strict=True)
+    ]
+    has_probabilities = any(
+        probabilities_of(prediction) is not None for _, prediction, _ in results
+    )
+    known = [loss for loss in losses if loss is not None]
+    highest = max([1.0, *known, *([_HIGHEST_LOSS] if has_probabilities else [])])
+    return [highest if loss is None else loss for loss in losses]
+
+
+def _has_failed(prediction: Any) -> bool:
+    return isinstance(prediction, dspy.Prediction) and not prediction.keys()
+
+
 def _loss(example: dspy.Example, prediction: dspy.Prediction, value: float) -> float:
     probabilities = probabilities_of(prediction)
     if probabilities is None:
@@ -300,8 +329,8 @@ def _loss(example: dspy.Example, prediction: dspy.Prediction, value: float) -> f
     label = label_of(example, probabilities.label_field)
     if label not in probabilities.classnames:
         return 1.0 - value
-    # The smallest positive float32 keeps the loss finite where a probability underflows to zero.
-    return -math.log(max(probabilities.of(label), 2.0**-149))
+    probability = probabilities.of(label)
+    return -math.log(probability) if probability > _LEAST_PROBABILITY else _HIGHEST_LOSS
 
 
 def _summary(names: Sequence[str], values: Sequence[float], losses: Sequence[float]) -> Score:

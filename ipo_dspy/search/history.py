@@ -21,7 +21,7 @@ class History:
         """Remember one trial."""
         self._trials.append(trial)
         if trial.state is State.OK:
-            self._texts.add(_folded(trial.text))
+            self._texts.add(folded(trial.text))
 
     def __iter__(self) -> Iterator[Trial]:
         return iter(self._trials)
@@ -31,7 +31,7 @@ class History:
 
     def __contains__(self, text: str) -> bool:
         """Tell whether a text was scored before; letter case and outer spaces do not matter."""
-        return _folded(text) in self._texts
+        return folded(text) in self._texts
 
     @property
     def scored(self) -> list[Trial]:
@@ -60,7 +60,8 @@ class History:
         return list(latest.items())[:size]
 
 
-def _folded(text: str) -> str:
+def folded(text: str) -> str:
+    """Write a text so that two that count as one are equal."""
     # CLIP's tokenizers lower-case, so texts that differ in case alone are one prompt.
     return " ".join(text.lower().split())
 

@@ -81,6 +81,8 @@ def make_optimizer(
         prompts_per_step=search.prompts_per_step,
         history_size=search.history_size,
         initial=search.initial,
+        temperature=options.proposing.temperature,
+        send_seed=not options.proposing.no_seed,
         steady=search.steady,
         budget=Budget(
             calls=bounds.max_calls,

@@ -6,15 +6,26 @@ import dspy
 import pytest
 
 from ipo_dspy.errors import SearchStoppedError
-from ipo_dspy.proposing.ask import NO_ANSWER, Answer, ask
+from ipo_dspy.proposing.ask import NO_ANSWER, Answer, Endpoint
 from ipo_dspy.testing import ScriptedEngine, scripted_lm
 
 ServeLM = Callable[..., AbstractContextManager[dspy.LM]]
 QUESTION = {"question": "?"}
 
 
-def answer(lm: dspy.BaseLM) -> Answer:
-    return ask(lm, dspy.Predict("question -> prompt"), "prompt", QUESTION)
+def answer(lm: dspy.BaseLM, **parameters: Any) -> Answer:
+    return ask(lm, dspy.Predict("question -> prompt"), "prompt", QUESTION, **parameters)
+
+
+def ask(
+    lm: dspy.BaseLM,
+    module: dspy.Module,
+    field: str,
+    inputs: dict[str, str],
+    **parameters: Any,
+) -> Answer:
+    found = Endpoint(lm).ask(module, field, inputs, parameters)
+    return Answer(found.text, found.error)
 
 
 def test_the_asked_field_comes_back_as_text() -> None:
@@ -118,7 +129,7 @@ def test_a_failing_or_babbling_server_is_an_error_that_passes(
     serve_lm: ServeLM, status: int, body: str
 ) -> None:
     with serve_lm(status=status, body=body) as lm:
-        text, error = answer(lm)
+        text, error, *_ = answer(lm)
     assert text is None
     assert error
 
