@@ -106,8 +106,11 @@ class Endpoint:
             pause = min(_LONGEST_PAUSE, _FIRST_PAUSE * 2**retries)
             pause = pause if answer.pause is None else answer.pause
             left = seconds_left()
-            if retries >= self.lm.num_retries or (left is not None and pause >= left):
+            if retries >= self.lm.num_retries:
                 break
+            if left is not None and pause >= left:
+                waits = f"{answer.error}; there is no time to wait {pause:g} seconds and ask again"
+                return answer._replace(error=waits)
             on_retry(str(answer.error))
             time.sleep(pause)
             retries += 1
