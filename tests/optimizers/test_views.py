@@ -10,7 +10,7 @@ from PIL import Image
 from ipo_dspy import CLIPClassifier
 from ipo_dspy.encoders.prompted_towers import towers_of
 from ipo_dspy.errors import ArgumentError
-from ipo_dspy.optimizers.views import _CHANGES, Augmentation, Views, random_crop, randaugment
+from ipo_dspy.optimizers.views import _CHANGES, Augmentation, Views, randaugment, random_crop
 
 
 @pytest.fixture
