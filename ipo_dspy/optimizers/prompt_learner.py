@@ -7,6 +7,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, replace
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, ClassVar, Self, TypedDict
 
@@ -14,6 +15,7 @@ import dspy
 import torch
 from dspy.teleprompt import Teleprompter
 
+from ipo_dspy.encoders.device import PRECISIONS
 from ipo_dspy.encoders.prompted_towers import Towers, towers_of
 from ipo_dspy.errors import ArgumentError
 from ipo_dspy.features.embedder import class_indices
@@ -124,6 +126,13 @@ class PromptLearner(Teleprompter, ABC):
         options: TrainingOptions,
     ) -> None:
         super().__init__()
+        for name in options:
+            if name not in TrainingOptions.__annotations__:
+                near = get_close_matches(name, TrainingOptions.__annotations__)
+                hint = (
+                    f"did you mean {near[0]}?" if near else "see TrainingOptions for those it has."
+                )
+                raise ArgumentError(f"{type(self).__name__} has no argument {name!r}; {hint}")
         self.metric = metric
         self.n_ctx = n_ctx
         self.init = init
@@ -136,6 +145,10 @@ class PromptLearner(Teleprompter, ABC):
         )
         self.views: Augmentation = options.get("augmentation", self.augmentation)
         self.precision = options.get("precision", "float32")
+        if self.precision not in PRECISIONS:
+            raise ArgumentError(
+                f"precision must be one of {', '.join(PRECISIONS)}, got {self.precision!r}."
+            )
         self.seed = options.get("seed", 0)
         self.budget = options.get("budget") or Budget()
         run_dir = options.get("run_dir")
@@ -256,7 +269,12 @@ class PromptLearner(Teleprompter, ABC):
     def _prompt(self, model: PromptedModel) -> VectorPrompt:
         settings = model.settings
         return VectorPrompt(
-            self.name, settings, model.context, model.learned(), type(self)(**settings).model
+            self.name,
+            settings,
+            model.context,
+            model.classnames,
+            model.learned(),
+            type(self)(**settings).model,
         )
 
     @classmethod
@@ -273,12 +291,13 @@ class PromptLearner(Teleprompter, ABC):
             context = Context(
                 Template(state["text"]), int(state["n_ctx"]), position=state["position"]
             )
+            classnames = tuple(map(str, state["classnames"]))
             learner = cls(**settings)
         except (KeyError, TypeError, ValueError) as error:
             raise ArgumentError(
                 f"This is no prompt that {cls.__name__} learned: {error}."
             ) from error
-        return VectorPrompt(cls.name, settings, context, tensors, learner.model)
+        return VectorPrompt(cls.name, settings, context, classnames, tensors, learner.model)
 
     def load_official(self, student: dspy.Module, state_dict: Mapping[str, Any]) -> dspy.Module:
         """Give a copy of the student that classifies with one of the authors' checkpoints.

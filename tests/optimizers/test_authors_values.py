@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -80,7 +79,7 @@ def random_clip() -> dict[str, Tensor]:
 
 
 @pytest.fixture(scope="module")
-def program(tmp_path_factory: pytest.TempPathFactory) -> Iterator[CLIPClassifier]:
+def program(tmp_path_factory: pytest.TempPathFactory) -> CLIPClassifier:
     folder = tmp_path_factory.mktemp("random-clip")
     layers = {"layers": 3, "width": 768, "patch_size": 16, "head_width": 64, "image_size": 32}
     text = {"context_length": 77, "vocab_size": 49408, "width": 512, "heads": 8, "layers": 3}
@@ -89,7 +88,7 @@ def program(tmp_path_factory: pytest.TempPathFactory) -> Iterator[CLIPClassifier
     open_clip.add_model_config(folder)
     torch.save(random_clip(), folder / "w.pt")
     encoder = load_encoder(f"open_clip:random-authors-quickgelu/{folder / 'w.pt'}")
-    yield CLIPClassifier(CLASSNAMES, encoder)
+    return CLIPClassifier(CLASSNAMES, encoder)
 
 
 @pytest.fixture(scope="module")
