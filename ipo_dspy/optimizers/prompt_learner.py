@@ -24,7 +24,7 @@ from ipo_dspy.images.image import ImageSource
 from ipo_dspy.optimizers.base import copy_to_optimize, open_run, training_examples
 from ipo_dspy.optimizers.checkpoint import Epoch
 from ipo_dspy.optimizers.context import Context, Position
-from ipo_dspy.optimizers.prompted_model import PromptedModel
+from ipo_dspy.optimizers.prompted_model import PromptedModel, official_tensors
 from ipo_dspy.optimizers.schedule import GaussianAverage, Recipe
 from ipo_dspy.optimizers.training import Training
 from ipo_dspy.optimizers.vector_prompt import VectorPrompt
@@ -299,6 +299,31 @@ class PromptLearner(Teleprompter, ABC):
             ) from error
         return VectorPrompt(cls.name, settings, context, classnames, tensors, learner.model)
 
+    @classmethod
+    def of_official(cls, state_dict: Mapping[str, Any]) -> Self:
+        """Make one with the sizes that an authors' checkpoint has, so that it can load it.
+
+        Raises:
+            ArgumentError: the checkpoint is none of this method.
+        """
+        tensors = official_tensors(state_dict)
+        vectors = tensors.get("ctx")
+        if vectors is None:
+            raise ArgumentError(
+                f"This is no checkpoint of {cls.__name__}: it has no tensor called ctx, but "
+                f"{', '.join(list(tensors)[:4]) or 'none that is learned'}."
+            )
+        return cls(**cls.sizes_of(tensors))
+
+    @classmethod
+    def sizes_of(cls, tensors: Mapping[str, torch.Tensor]) -> dict[str, Any]:
+        """The arguments that make tensors of the sizes of an authors' checkpoint.
+
+        Args:
+            tensors: as `official_tensors` gives them; `ctx` is among them.
+        """
+        return {"n_ctx": tensors["ctx"].shape[-2]}
+
     def load_official(self, student: dspy.Module, state_dict: Mapping[str, Any]) -> dspy.Module:
         """Give a copy of the student that classifies with one of the authors' checkpoints.
 
@@ -310,10 +335,14 @@ class PromptLearner(Teleprompter, ABC):
             ArgumentError: the checkpoint is none of this method, or of other sizes.
         """
         program = student.deepcopy()
+        only_predictor(program).use_learned(self.official_prompt(program, state_dict))
+        return program
+
+    def official_prompt(self, program: dspy.Module, state_dict: Mapping[str, Any]) -> VectorPrompt:
+        """Give what one of the authors' checkpoints learned; see `load_official`."""
         model = self.prompted(program)
         model.load_official(state_dict)
-        only_predictor(program).use_learned(self._prompt(model))
-        return program
+        return self._prompt(model)
 
     @property
     def generator(self) -> torch.Generator:
