@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
+from contextlib import contextmanager
 from typing import TypeVar
 
 import torch
+
+WORTH_A_THREAD = 10**9
+"""Multiplications that are worth a thread of their own: some milliseconds."""
 
 _Result = TypeVar("_Result")
 
@@ -34,6 +38,20 @@ def parallel_map(tasks: Sequence[Callable[[], _Result]]) -> list[_Result]:
 @torch.inference_mode()
 def _run(task: Callable[[], _Result]) -> _Result:
     return task()
+
+
+@contextmanager
+def threads_for(multiplications: int) -> Iterator[None]:
+    """Let torch use as many threads as a piece of work is worth, and afterwards as many as before.
+
+    Depends on the work and on how many threads torch has, so that results are the same again.
+    """
+    before = torch.get_num_threads()
+    torch.set_num_threads(max(1, min(before, multiplications // WORTH_A_THREAD)))
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def _pool(threads: int) -> ThreadPoolExecutor:

@@ -89,6 +89,11 @@ class CoOp(PromptLearner):
         super().__init__(metric, n_ctx=n_ctx, init=init, position=position, options=options)
         self.class_specific = class_specific
 
+    @classmethod
+    def sizes_of(cls, tensors: Mapping[str, torch.Tensor]) -> dict[str, Any]:
+        """The arguments that make tensors of the sizes of an authors' checkpoint."""
+        return {**super().sizes_of(tensors), "class_specific": tensors["ctx"].ndim == 3}
+
     def model(self, towers: Towers, context: Context, classnames: Sequence[str]) -> CoOpModel:
         """Put vectors into the text tower."""
         return CoOpModel(

@@ -17,7 +17,7 @@ from ipo_dspy.errors import ArgumentError
 from ipo_dspy.images.examples import image_of, label_of
 from ipo_dspy.optimizers.base import find_describer
 from ipo_dspy.optimizers.context import INITIAL_WORDS, Context
-from ipo_dspy.optimizers.maple import MaPLeModel
+from ipo_dspy.optimizers.maple import MaPLeModel, depth_of_official
 from ipo_dspy.optimizers.prompt_learner import PromptLearner, TrainingOptions, only_predictor
 from ipo_dspy.optimizers.prompted_model import (
     PromptedModel,
@@ -215,6 +215,11 @@ class CoPrompt(PromptLearner):
         self.sentences = sentences
         self.describer = describer
         self.weight = weight
+
+    @classmethod
+    def sizes_of(cls, tensors: Mapping[str, Tensor]) -> dict[str, Any]:
+        """The arguments that make tensors of the sizes of an authors' checkpoint."""
+        return {**super().sizes_of(tensors), "depth": depth_of_official(tensors)}
 
     def model(self, towers: Towers, context: Context, classnames: Sequence[str]) -> CoPromptModel:
         """Put prompts into both towers, and adapters behind them."""

@@ -82,6 +82,11 @@ class MaPLeModel(PromptedModel):
         return names
 
 
+def depth_of_official(tensors: Mapping[str, Tensor]) -> int:
+    """In how many layers a checkpoint of MaPLe or CoPrompt has prompts."""
+    return 1 + sum(name.startswith("compound_prompts_text.") for name in tensors)
+
+
 class MaPLe(PromptLearner):
     """Multi-modal prompt learning: prompts in the first layers of both towers.
 
@@ -111,6 +116,11 @@ class MaPLe(PromptLearner):
     ) -> None:
         super().__init__(metric, n_ctx=n_ctx, init=init, options=options)
         self.depth = depth
+
+    @classmethod
+    def sizes_of(cls, tensors: Mapping[str, Tensor]) -> dict[str, Any]:
+        """The arguments that make tensors of the sizes of an authors' checkpoint."""
+        return {**super().sizes_of(tensors), "depth": depth_of_official(tensors)}
 
     def model(self, towers: Towers, context: Context, classnames: Sequence[str]) -> MaPLeModel:
         """Put prompts into both towers."""

@@ -7,6 +7,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, replace
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, ClassVar, Self, TypedDict
 
@@ -14,6 +15,7 @@ import dspy
 import torch
 from dspy.teleprompt import Teleprompter
 
+from ipo_dspy.encoders.device import PRECISIONS
 from ipo_dspy.encoders.prompted_towers import Towers, towers_of
 from ipo_dspy.errors import ArgumentError
 from ipo_dspy.features.embedder import class_indices
@@ -22,7 +24,7 @@ from ipo_dspy.images.image import ImageSource
 from ipo_dspy.optimizers.base import copy_to_optimize, open_run, training_examples
 from ipo_dspy.optimizers.checkpoint import Epoch
 from ipo_dspy.optimizers.context import Context, Position
-from ipo_dspy.optimizers.prompted_model import PromptedModel
+from ipo_dspy.optimizers.prompted_model import PromptedModel, official_tensors
 from ipo_dspy.optimizers.schedule import GaussianAverage, Recipe
 from ipo_dspy.optimizers.training import Training
 from ipo_dspy.optimizers.vector_prompt import VectorPrompt
@@ -124,6 +126,13 @@ class PromptLearner(Teleprompter, ABC):
         options: TrainingOptions,
     ) -> None:
         super().__init__()
+        for name in options:
+            if name not in TrainingOptions.__annotations__:
+                near = get_close_matches(name, TrainingOptions.__annotations__)
+                hint = (
+                    f"did you mean {near[0]}?" if near else "see TrainingOptions for those it has."
+                )
+                raise ArgumentError(f"{type(self).__name__} has no argument {name!r}; {hint}")
         self.metric = metric
         self.n_ctx = n_ctx
         self.init = init
@@ -136,6 +145,10 @@ class PromptLearner(Teleprompter, ABC):
         )
         self.views: Augmentation = options.get("augmentation", self.augmentation)
         self.precision = options.get("precision", "float32")
+        if self.precision not in PRECISIONS:
+            raise ArgumentError(
+                f"precision must be one of {', '.join(PRECISIONS)}, got {self.precision!r}."
+            )
         self.seed = options.get("seed", 0)
         self.budget = options.get("budget") or Budget()
         run_dir = options.get("run_dir")
@@ -256,7 +269,12 @@ class PromptLearner(Teleprompter, ABC):
     def _prompt(self, model: PromptedModel) -> VectorPrompt:
         settings = model.settings
         return VectorPrompt(
-            self.name, settings, model.context, model.learned(), type(self)(**settings).model
+            self.name,
+            settings,
+            model.context,
+            model.classnames,
+            model.learned(),
+            type(self)(**settings).model,
         )
 
     @classmethod
@@ -273,12 +291,38 @@ class PromptLearner(Teleprompter, ABC):
             context = Context(
                 Template(state["text"]), int(state["n_ctx"]), position=state["position"]
             )
+            classnames = tuple(map(str, state["classnames"]))
             learner = cls(**settings)
         except (KeyError, TypeError, ValueError) as error:
             raise ArgumentError(
                 f"This is no prompt that {cls.__name__} learned: {error}."
             ) from error
-        return VectorPrompt(cls.name, settings, context, tensors, learner.model)
+        return VectorPrompt(cls.name, settings, context, classnames, tensors, learner.model)
+
+    @classmethod
+    def of_official(cls, state_dict: Mapping[str, Any]) -> Self:
+        """Make one with the sizes that an authors' checkpoint has, so that it can load it.
+
+        Raises:
+            ArgumentError: the checkpoint is none of this method.
+        """
+        tensors = official_tensors(state_dict)
+        vectors = tensors.get("ctx")
+        if vectors is None:
+            raise ArgumentError(
+                f"This is no checkpoint of {cls.__name__}: it has no tensor called ctx, but "
+                f"{', '.join(list(tensors)[:4]) or 'none that is learned'}."
+            )
+        return cls(**cls.sizes_of(tensors))
+
+    @classmethod
+    def sizes_of(cls, tensors: Mapping[str, torch.Tensor]) -> dict[str, Any]:
+        """The arguments that make tensors of the sizes of an authors' checkpoint.
+
+        Args:
+            tensors: as `official_tensors` gives them; `ctx` is among them.
+        """
+        return {"n_ctx": tensors["ctx"].shape[-2]}
 
     def load_official(self, student: dspy.Module, state_dict: Mapping[str, Any]) -> dspy.Module:
         """Give a copy of the student that classifies with one of the authors' checkpoints.
@@ -291,10 +335,14 @@ class PromptLearner(Teleprompter, ABC):
             ArgumentError: the checkpoint is none of this method, or of other sizes.
         """
         program = student.deepcopy()
+        only_predictor(program).use_learned(self.official_prompt(program, state_dict))
+        return program
+
+    def official_prompt(self, program: dspy.Module, state_dict: Mapping[str, Any]) -> VectorPrompt:
+        """Give what one of the authors' checkpoints learned; see `load_official`."""
         model = self.prompted(program)
         model.load_official(state_dict)
-        only_predictor(program).use_learned(self._prompt(model))
-        return program
+        return self._prompt(model)
 
     @property
     def generator(self) -> torch.Generator:

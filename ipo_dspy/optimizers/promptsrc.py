@@ -158,6 +158,12 @@ class PromptSRC(PromptLearner):
         self.average = average
         self.teacher_templates = teacher_templates
 
+    @classmethod
+    def sizes_of(cls, tensors: Mapping[str, Tensor]) -> dict[str, Any]:
+        """The arguments that make tensors of the sizes of an authors' checkpoint."""
+        deep = sum(name.startswith("text_encoder.") for name in tensors)
+        return {**super().sizes_of(tensors), "depth": 1 + deep}
+
     def model(self, towers: Towers, context: Context, classnames: Sequence[str]) -> PromptSRCModel:
         """Put prompts into both towers."""
         given = self.teacher_templates

@@ -130,26 +130,66 @@ class TensorScorer:
         import torch
 
         images, labels = self._features[chunk], self._labels[chunk]
-        classes = len(self._classnames)
-        sums = []
-        for of_template in texts:
-            logits = self._embedder.logits(images, of_template)
-            values = self._metric.from_logits(logits, labels)
-            losses = torch.nn.functional.cross_entropy(logits, labels, reduction="none")
-            sums += [
-                torch.bincount(labels, summands.double(), minlength=classes)
-                for summands in (values, losses)
+        return torch.stack(
+            [
+                _class_sums(self._embedder.logits(images, of_template), labels, self._metric)
+                for of_template in texts
             ]
-        return torch.stack(sums).view(len(texts), 2, classes)
+        )
 
     def _summary(self, template: Template, values: list[float], losses: list[float]) -> Score:
-        n = len(self._labels)
-        accuracy, loss = 100.0 * math.fsum(values) / n, math.fsum(losses) / n
-        if math.isnan(accuracy + loss):
-            raise EncoderError(f"The metric or the loss of {template.text!r} is not a number.")
-        by_class = zip(self._classnames, values, self._counts, strict=True)
-        per_class = {name: 100.0 * value / count for name, value, count in by_class if count}
-        return Score(accuracy=accuracy, loss=loss, n=n, per_class=per_class)
+        return _score_of(template.text, self._classnames, self._counts, values, losses)
+
+
+def score_logits(
+    text: str, logits: Tensor, labels: Tensor, classnames: Sequence[str], metric: TensorMetric
+) -> Score:
+    """Score [N, C] logits against [N] class indices, however the logits were made.
+
+    Args:
+        text: names what made them, in the message of an error.
+        logits: of all classes.
+        labels: what the images show.
+        classnames: the names of the classes.
+        metric: what scores them.
+
+    Raises:
+        EncoderError: something is no number.
+    """
+    counts = labels.bincount(minlength=len(classnames)).tolist()
+    values, losses = _class_sums(logits, labels, metric).tolist()
+    return _score_of(text, classnames, counts, values, losses)
+
+
+def _class_sums(logits: Tensor, labels: Tensor, metric: TensorMetric) -> Tensor:
+    """Sums of metric and cross-entropy over the images of each class: [2, C] float64."""
+    import torch
+
+    values = metric.from_logits(logits, labels)
+    losses = torch.nn.functional.cross_entropy(logits, labels, reduction="none")
+    return torch.stack(
+        [
+            torch.bincount(labels, summands.double(), minlength=logits.shape[1])
+            for summands in (values, losses)
+        ]
+    )
+
+
+def _score_of(
+    text: str,
+    classnames: Sequence[str],
+    counts: Sequence[int],
+    values: Sequence[float],
+    losses: Sequence[float],
+) -> Score:
+    """Add up what there is of each class."""
+    n = sum(counts)
+    accuracy, loss = 100.0 * math.fsum(values) / n, math.fsum(losses) / n
+    if math.isnan(accuracy + loss):
+        raise EncoderError(f"The metric or the loss of {text!r} is not a number.")
+    by_class = zip(classnames, values, counts, strict=True)
+    per_class = {name: 100.0 * value / count for name, value, count in by_class if count}
+    return Score(accuracy=accuracy, loss=loss, n=n, per_class=per_class)
 
 
 class ProgramScorer:
