@@ -10,8 +10,8 @@ from typing import Any, TypeVar
 from benchmarks.figures import Figures
 from benchmarks.judging import Verdict
 from ipo_dspy.records import Record
+from ipo_dspy.runs.earlier import digest
 from ipo_dspy.runs.folder import make_run_folder, write_whole
-from ipo_dspy.runs.identity import digest
 
 _R = TypeVar("_R", bound=Record)
 _DIGITS = 10

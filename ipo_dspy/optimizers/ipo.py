@@ -6,6 +6,7 @@ import logging
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from operator import index
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import dspy
 from dspy.teleprompt import Teleprompter
 
 from ipo_dspy.errors import NO_LANGUAGE_MODEL, ArgumentError, SearchStoppedError
+from ipo_dspy.optimizers.parts import identity_of
 from ipo_dspy.programs.metrics import Metric, clip_acc
 from ipo_dspy.programs.predict import ZeroShotPredict, zero_shot_predictors
 from ipo_dspy.prompts.wording import INSTRUCTION_META_PROMPT, MetaPrompt
@@ -22,7 +24,6 @@ from ipo_dspy.proposing.prompt_model import PromptModel
 from ipo_dspy.proposing.proposer import Proposer
 from ipo_dspy.records import Trial
 from ipo_dspy.runs.budget import Budget, Plan, Spent
-from ipo_dspy.runs.identity import callable_name, digest, fingerprint
 from ipo_dspy.runs.journal import Journal, NoJournal
 from ipo_dspy.scoring.evaluate import CANDIDATE
 from ipo_dspy.scoring.scorers import Scorer, make_scorer
@@ -68,6 +69,8 @@ class IPOOptimizer(Teleprompter):
             takes DSPy's setting.
         seed: numbers the calls, so that a repeated search makes the same ones.
         run_dir: folder of the journal; a search that is begun again there goes on where it was.
+        identity: with a `run_dir`, stands for what cannot be told of metric, program or proposer,
+            such as a connection that they hold; to be changed whenever that changes.
         track_stats: attach `candidate_programs`, `trial_logs` and `detailed_results`.
         on_trial: called with every trial and what was spent so far.
         callbacks: DSPy callbacks for `on_compile_start` and `on_compile_end`.
@@ -94,6 +97,7 @@ class IPOOptimizer(Teleprompter):
         max_errors: int | None = None,
         seed: int = 0,
         run_dir: str | Path | None = None,
+        identity: str | None = None,
         track_stats: bool = True,
         on_trial: Callable[[Trial, Spent], None] | None = None,
         callbacks: Sequence[Any] | None = None,
@@ -122,11 +126,11 @@ class IPOOptimizer(Teleprompter):
         self.describer = describer
         self.proposer = proposer
         self.meta_prompt = meta_prompt
-        self.prompts_per_step = prompts_per_step
-        self.history_size = history_size
-        self.images_described = images_described
+        self.prompts_per_step = index(prompts_per_step)
+        self.history_size = index(history_size)
+        self.images_described = index(images_described)
         self.initial = initial
-        self.temperature = temperature
+        self.temperature = float(temperature)
         self.steady = steady
         self.budget = budget or Budget()
         if steps is not None:
@@ -134,8 +138,9 @@ class IPOOptimizer(Teleprompter):
         self.most_failures = most_failures
         self.num_threads = num_threads
         self.max_errors = max_errors
-        self.seed = seed
-        self.run_dir = None if run_dir is None else Path(run_dir)
+        self.seed = index(seed)
+        self.run_dir = None if run_dir is None else Path(run_dir).expanduser()
+        self.identity = identity
         self.track_stats = track_stats
         self.on_trial = on_trial
         self.callbacks = list(callbacks or [])
@@ -169,6 +174,8 @@ class IPOOptimizer(Teleprompter):
                 prompt breaks a rule.
             SearchStoppedError: the prompt model cannot be used, or gave useless answers in a row.
             JournalError: the run folder belongs to another search or cannot be written.
+            UnknownIdentityError: with a run folder, it cannot be told of something that decides
+                the search whether it is the same when it goes on; `identity` vouches for it.
         """
         examples = _training_examples(student, trainset)
         lm = self._language_model()
@@ -313,41 +320,9 @@ class IPOOptimizer(Teleprompter):
     ) -> Journal | NoJournal:
         if self.run_dir is None:
             return NoJournal()
-        clip = zero_shot_predictors(program)
-        proposer = (self.proposer or Proposer()).dump_state()
+        identity = identity_of(self, program, trainset, valset or [], lm, describer)
         return Journal(
-            self.run_dir,
-            {
-                "version": _version(),
-                "seed": self.seed,
-                "prompt_model": lm.model,
-                "describer": describer.spec,
-                "encoder": [predictor.embedder.encoder.spec for predictor in clip.values()],
-                # The same name may stand for other weights or another precision.
-                "encoder_weights": digest([_fingerprint(p) for p in clip.values()]),
-                "class_names": digest([repr(predictor.classnames) for predictor in clip.values()]),
-                "demo_cache": [
-                    [repr(p.demo_cache), fingerprint(p.demos)]
-                    for p in clip.values()
-                    if p.demo_cache is not None
-                ],
-                "training_images": fingerprint(trainset),
-                "validation_images": fingerprint(valset or []),
-                "initial": self.initial or [p.signature.instructions for p in program.predictors()],
-                "metric": callable_name(self.metric),
-                "program": type(program).__qualname__,
-                "language_models": [
-                    getattr(predictor.lm or dspy.settings.lm, "model", None)
-                    for predictor in program.predictors()
-                    if not isinstance(predictor, ZeroShotPredict)
-                ],
-                "prompts_per_step": self.prompts_per_step,
-                "history_size": self.history_size,
-                "images_described": self.images_described,
-                "temperature": self.temperature,
-                "steady": self.steady,
-                "meta_prompt": digest([repr(self._meta_prompt(program)), repr(proposer)]),
-            },
+            self.run_dir, {"version": _version(), **identity.record}, identity.differences
         )
 
     def _listen(self, trial: Trial, spent: Spent) -> None:
@@ -393,7 +368,3 @@ def _training_examples(
         )
     return list(examples)
 
-
-def _fingerprint(predictor: ZeroShotPredict) -> str:
-    encoder = predictor.embedder.encoder
-    return str(getattr(encoder, "image_fingerprint", encoder.spec))

@@ -1,0 +1,1 @@
+"""A run: its journal, its budget, and what makes it the same run again."""
