@@ -92,7 +92,7 @@ class Embedder:
 
     def __run_identity__(self) -> dict[str, object]:
         """Known again by its encoder; what it has in memory makes no difference."""
-        return {"encoder": self.encoder.spec, "weights": self.encoder_identity}
+        return {"encoder": self.encoder.spec, "encoder weights": self.encoder_identity}
 
     def image_features(self, images: Sequence[ImageSource]) -> Tensor:
         """Encode images, each once: [N, D] unit length, all in memory.

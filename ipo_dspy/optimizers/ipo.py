@@ -16,7 +16,7 @@ from dspy.teleprompt import Teleprompter
 from ipo_dspy.errors import NO_LANGUAGE_MODEL, ArgumentError, SearchStoppedError
 from ipo_dspy.optimizers.parts import identity_of
 from ipo_dspy.programs.metrics import Metric, clip_acc
-from ipo_dspy.programs.predict import ZeroShotPredict, zero_shot_predictors
+from ipo_dspy.programs.predict import zero_shot_predictors
 from ipo_dspy.prompts.wording import INSTRUCTION_META_PROMPT, MetaPrompt
 from ipo_dspy.proposing.describers import Describer, NoDescriber, VocabularyDescriber
 from ipo_dspy.proposing.describing import describe_images, spread_images
@@ -367,4 +367,3 @@ def _training_examples(
             "CLIPClassifier.from_folder(...), which brings its own."
         )
     return list(examples)
-

@@ -18,14 +18,15 @@ from ipo_dspy.runs.identity import Examples, Part, RunIdentity, Setting, Thing
 if TYPE_CHECKING:
     from ipo_dspy.optimizers.ipo import IPOOptimizer
 
-Example = dspy.Example
+# Of these the settings of the run tell more.
+_TOLD = ("`encoder`", "the name of the language model")
 
 
 def identity_of(
     optimizer: IPOOptimizer,
     program: dspy.Module,
-    trainset: Sequence[Example],
-    valset: Sequence[Example],
+    trainset: Sequence[dspy.Example],
+    valset: Sequence[dspy.Example],
     lm: dspy.BaseLM,
     describer: Describer,
 ) -> RunIdentity:
@@ -47,27 +48,42 @@ def identity_of(
     noun = ("image", "images") if zero_shot_predictors(program) else ("example", "examples")
     first = [optimizer.initial or p.signature.instructions for p in targets.values()]
     of_0_1 = _header_of_0_1(optimizer, program, trainset, valset, lm, describer)
+    clip = [each for each in targets.values() if isinstance(each, ZeroShotPredict)]
     parts: list[Part] = [
-        Examples("training", noun, "for training", trainset),
-        Examples("validation", noun, "for validation", valset),
-        Setting("initial", "first prompt", first),
-        Thing("metric", "metric", optimizer.metric),
-        Thing("program", "program", program),
-        Thing("prompt_model", "prompt model", lm),
-        Setting("describer", "description of the images", describer.spec),
-        Thing("meta_prompt", "meta-prompt", _own_meta_prompt(optimizer) or STANDARD),
-        Thing("proposer", "proposer", optimizer.proposer or STANDARD),
-        Setting("seed", "seed", optimizer.seed),
-        Setting("prompts_per_step", "number of prompts per step", optimizer.prompts_per_step),
-        Setting("history_size", "size of the history", optimizer.history_size),
-        Setting("images_described", "number of described images", optimizer.images_described),
-        Setting("temperature", "temperature", optimizer.temperature),
-        Setting("steady", "order of the calls (steady)", optimizer.steady),
+        Examples("training", noun, f"training {noun[1]}", trainset),
+        Examples("validation", noun, f"validation {noun[1]}", valset),
+        Setting("initial", "another first prompt", first),
+        Setting("encoder", "another encoder", [p.embedder.encoder.spec for p in clip]),
+        Thing("metric", "another metric", optimizer.metric),
+        Setting("language_models", "other language models of the program", _models(program)),
+        Thing("program", "another program", program, _TOLD),
+        Thing("prompt_model", "another prompt model", lm),
+        Setting("describer", "another description of the images", describer.spec),
+        Thing("meta_prompt", "another meta-prompt", _own_meta_prompt(optimizer) or STANDARD),
+        Thing("proposer", "another proposer", optimizer.proposer or STANDARD),
+        Setting("seed", "another seed", optimizer.seed),
+        Setting(
+            "prompts_per_step", "another number of prompts per step", optimizer.prompts_per_step
+        ),
+        Setting("history_size", "another size of the history", optimizer.history_size),
+        Setting(
+            "images_described", "another number of described images", optimizer.images_described
+        ),
+        Setting("temperature", "another temperature", optimizer.temperature),
+        Setting("steady", "another order of the calls (steady)", optimizer.steady),
     ]
     # The first texts are a part of their own. What has no model of its own and is not the program
     # is given the prompt model.
     with _without_texts(targets), dspy.context(lm=dspy.settings.lm or lm):
         return RunIdentity(parts, optimizer.identity, of_0_1)
+
+
+def _models(program: dspy.Module) -> list[str | None]:
+    return [
+        getattr(predictor.lm or dspy.settings.lm, "model", None)
+        for predictor in program.predictors()
+        if not isinstance(predictor, ZeroShotPredict)
+    ]
 
 
 @contextmanager
@@ -91,8 +107,8 @@ def _own_meta_prompt(optimizer: IPOOptimizer) -> MetaPrompt | None:
 def _header_of_0_1(
     optimizer: IPOOptimizer,
     program: dspy.Module,
-    trainset: Sequence[Example],
-    valset: Sequence[Example],
+    trainset: Sequence[dspy.Example],
+    valset: Sequence[dspy.Example],
     lm: dspy.BaseLM,
     describer: Describer,
 ) -> Any:
@@ -102,11 +118,6 @@ def _header_of_0_1(
     proposer = (optimizer.proposer or Proposer()).dump_state()
     is_standard = meta_prompt is None and optimizer.proposer is None
     initial = optimizer.initial or [p.signature.instructions for p in program.predictors()]
-    models = [
-        getattr(predictor.lm or dspy.settings.lm, "model", None)
-        for predictor in program.predictors()
-        if not isinstance(predictor, ZeroShotPredict)
-    ]
     return lambda: {
         "seed": optimizer.seed,
         "prompt_model": lm.model,
@@ -115,7 +126,10 @@ def _header_of_0_1(
         "encoder_weights": digest([p.embedder.encoder_identity for p in clip]),
         "class_names": digest([repr(predictor.classnames) for predictor in clip]),
         "demo_cache": [
-            [f"DemoCache(weight={p.demo_cache.weight}, sharpness={p.demo_cache.sharpness})", fingerprint(p.demos)]
+            [
+                f"DemoCache(weight={p.demo_cache.weight}, sharpness={p.demo_cache.sharpness})",
+                fingerprint(p.demos),
+            ]
             for p in clip
             if p.demo_cache is not None
         ],
@@ -124,7 +138,7 @@ def _header_of_0_1(
         "initial": initial,
         "metric": callable_name(optimizer.metric),
         "program": type(program).__qualname__,
-        "language_models": models,
+        "language_models": _models(program),
         "prompts_per_step": optimizer.prompts_per_step,
         "history_size": optimizer.history_size,
         "images_described": optimizer.images_described,

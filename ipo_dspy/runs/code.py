@@ -6,10 +6,10 @@ source file may have changed since it was read, and has no answer for a lambda o
 at run time. Compiled code knows nothing of comments, blank lines and places; docstrings count,
 since language models get to read them. Another minor version of Python compiles otherwise.
 
-Code of the standard library and of installed packages counts by name alone, so that an upgrade makes
-no other run of a run; unless a package is built upon DSPy or this one, and so may be the very program
-that is optimised. What code reads at run time (files, variables of the environment, names that it
-puts together) is not seen.
+Code of the standard library and of installed packages counts by name alone, so that an upgrade
+makes no other run of a run; unless a package is built upon DSPy or this one, and so may be the very
+program that is optimised. What code reads at run time (files, variables of the environment, names
+that it puts together) is not seen.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ import sys
 import sysconfig
 import types
 from collections.abc import Iterator, Mapping
-from enum import Enum, EnumMeta
+from enum import Enum
 from pathlib import Path
 from typing import Any
 
@@ -37,11 +37,33 @@ _OURS = frozenset({"dspy", "ipo_dspy"})
 _BUILT_UPON = re.compile(r"(dspy|dspy-ai|ipo-dspy|ipo_dspy)(?![\w-])(?!.*\bextra\b)", re.IGNORECASE)
 # What a class has that says nothing about it, or what Python, ABC and pydantic keep for themselves.
 _NOT_OF_CLASS = frozenset(
-    "__module__ __qualname__ __name__ __dict__ __weakref__ __firstlineno__ __static_attributes__ "
-    "__abstractmethods__ _abc_impl __annotate__ __annotate_func__ __annotations_cache__ __annotations__ "
-    "__parameters__ __orig_bases__ _member_map_ _value2member_map_ _member_names_ "
-    "__class_vars__ __private_attributes__ __signature__ __fields__ model_fields "
-    "model_computed_fields __classcell__".split()
+    [
+        "__module__",
+        "__qualname__",
+        "__name__",
+        "__dict__",
+        "__weakref__",
+        "__firstlineno__",
+        "__static_attributes__",
+        "__abstractmethods__",
+        "_abc_impl",
+        "__annotate__",
+        "__annotate_func__",
+        "__annotations_cache__",
+        "__annotations__",
+        "__parameters__",
+        "__orig_bases__",
+        "_member_map_",
+        "_value2member_map_",
+        "_member_names_",
+        "__class_vars__",
+        "__private_attributes__",
+        "__signature__",
+        "__fields__",
+        "model_fields",
+        "model_computed_fields",
+        "__classcell__",
+    ]
 )
 _LINE = "__firstlineno__"
 
@@ -302,7 +324,7 @@ def look_at_class(cls: type) -> Node:
     """A class: by name where it is a library's, else with its bases and all that it defines."""
     if not is_users(cls.__module__) and (name := import_name(cls)) is not None:
         return Node(f"import {name}")
-    if isinstance(cls, EnumMeta):
+    if issubclass(cls, Enum):
         return _look_at_enum(cls)
     parts: list[object] = [Node("bases", cls.__bases__), Node("metaclass", (type(cls),))]
     parts += [named(name, value) for name, value in sorted(_own(cls).items())]

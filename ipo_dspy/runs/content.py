@@ -138,7 +138,7 @@ _MAKERS = (copyreg.__newobj__, copyreg.__newobj_ex__)  # type: ignore[attr-defin
 
 
 def _by_name(value: Any, name: str) -> Node:
-    module = pickle.whichmodule(value, name)
+    module = pickle.whichmodule(value, name)  # type: ignore[attr-defined]
     found: Any = sys.modules.get(module)
     for part in name.split("."):
         found = getattr(found, part, None)
@@ -170,7 +170,7 @@ def _instance(value: Any, kind: str, content: object) -> Node:
 def _(value: Any) -> bytes | Node:
     if isinstance(value, Enum):
         return _member(value)
-    base = next(cls for cls in _PLAIN if isinstance(value, cls))
+    base: Any = next(cls for cls in _PLAIN if isinstance(value, cls))
     # A subclass may say something else when it is converted.
     plain = str.__str__(value) if base is str else base(value)
     if type(value).__module__ == "numpy":
@@ -451,8 +451,18 @@ def _(value: dspy.Adapter) -> Node:
 
 # How a model is reached and how patiently, which changes nothing of what it answers.
 _CONNECTION = frozenset(
-    "timeout num_retries max_retries cache headers extra_headers default_headers http_client "
-    "client callbacks".split()
+    [
+        "timeout",
+        "num_retries",
+        "max_retries",
+        "cache",
+        "headers",
+        "extra_headers",
+        "default_headers",
+        "http_client",
+        "client",
+        "callbacks",
+    ]
 )
 _SECRET = re.compile(
     r"(^|_)(key|key_id|api_?key|token|secret|password|passwd|credentials?|authorization)$",

@@ -16,8 +16,8 @@ import dspy
 import orjson
 
 from ipo_dspy.errors import UnknownIdentityError
-from ipo_dspy.runs.earlier import differences_from_0_1
 from ipo_dspy.runs.content import CannotTellError, look
+from ipo_dspy.runs.earlier import differences_from_0_1
 from ipo_dspy.runs.graph import EndlessError, Graph, Node
 
 MOST_TOLD_APART = 4096
@@ -123,7 +123,7 @@ class Setting:
 
     Attributes:
         name: its key in the record.
-        words: what a person calls it, as in "another first prompt".
+        words: what a person calls another one, such as "another first prompt".
         value: the value.
     """
 
@@ -139,8 +139,8 @@ class Setting:
         """Show both values where they are short; see `Part.difference`."""
         then, today = _shown(found), _shown(now)
         if then is None or today is None:
-            return f"another {self.words}"
-        return f"another {self.words} ({then} then, {today} now)"
+            return self.words
+        return f"{self.words} ({then} then, {today} now)"
 
 
 @dataclass(frozen=True)
@@ -149,20 +149,22 @@ class Thing:
 
     Attributes:
         name: its key in the record.
-        words: what a person calls it, as in "another metric".
+        words: what a person calls another one, such as "another metric".
         value: the thing.
+        told: beginnings of the names of its parts of which another part of the run tells more.
     """
 
     name: str
     words: str
     value: Any
+    told: tuple[str, ...] = ()
 
     def record(self, vouched: str | None) -> Any:
         """Its name, its identity and those of its parts; see `Part.record`."""
         try:
             looked = _Looked(self.value, vouched)
         except UnknownIdentityError as error:
-            raise UnknownIdentityError(f"In the {self.words}: {error}") from error
+            raise UnknownIdentityError(f"In the {self.name.replace('_', ' ')}: {error}") from error
         return {
             "name": _name(self.value),
             "identity": looked.digest.hex(),
@@ -175,12 +177,13 @@ class Thing:
         if not isinstance(found, Mapping) or found.get("name") != now["name"]:
             then = _shown(found.get("name")) if isinstance(found, Mapping) else None
             named = f" ({then} then, {_shown(now['name'])} now)" if then and now["name"] else ""
-            return f"another {self.words}{named}"
-        parts = _differing(found.get("parts", {}), now["parts"])
+            return f"{self.words}{named}"
+        differing = _differing(found.get("parts", {}), now["parts"])
+        parts = [part for part in differing if not part.startswith(self.told or "\n")]
         if not parts:
-            return f"another {self.words}"
+            return "" if differing else self.words
         more = f" and {len(parts) - _MOST_NAMED} more" if len(parts) > _MOST_NAMED else ""
-        return f"another {self.words} ({', '.join(parts[:_MOST_NAMED])}{more} changed)"
+        return f"{self.words} ({', '.join(parts[:_MOST_NAMED])}{more} changed)"
 
 
 @dataclass(frozen=True)
@@ -190,7 +193,7 @@ class Examples:
     Attributes:
         name: its key in the record.
         words: what a person calls one of them and many, as in "1 image", "8 images".
-        of: which set they are, as in "for training".
+        of: which set they are, such as "training images".
         value: the examples.
     """
 
@@ -204,7 +207,7 @@ class Examples:
         try:
             each = list(_identities(self.value, vouched))
         except UnknownIdentityError as error:
-            raise UnknownIdentityError(f"Among the {self.words[1]} {self.of}: {error}") from error
+            raise UnknownIdentityError(f"Among the {self.of}: {error}") from error
         told_apart = "".join(one[:_SHORT] for one in each) if len(each) <= MOST_TOLD_APART else None
         return {"n": len(each), "identity": identity(each), "each": told_apart}
 
@@ -214,11 +217,11 @@ class Examples:
         if then is None or today is None:
             new, gone = max(0, now["n"] - found["n"]), max(0, found["n"] - now["n"])
             if not new and not gone:
-                return f"other {self.words[1]} {self.of}"
+                return f"other {self.of}"
         else:
             new, gone = (today - then).total(), (then - today).total()
             if not new and not gone:
-                return f"the {self.words[1]} {self.of} are in another order"
+                return f"another order of the {self.of}"
         changed = min(new, gone)
         said = [
             f"{self._count(count)} {'was' if count == 1 else 'were'} {what}"
@@ -291,7 +294,7 @@ class RunIdentity:
             return differences_from_0_1(found, self._earlier(), self._vouched is not None)
         said = []
         if found.get("identity") != self._vouched:
-            words = Setting("identity", "identity=", self._vouched)
+            words = Setting("identity", "another identity=", self._vouched)
             said.append(words.difference(found.get("identity"), self._vouched))
         python = found.get("python")
         for name, part in self._parts.items():
@@ -299,7 +302,7 @@ class RunIdentity:
             then = found["run"].get(name, now)
             if not _is_same(then, now):
                 said += self._difference(part, then, now, str(python))
-        return said
+        return [difference for difference in said if difference]
 
     def _difference(self, part: Part, then: Any, now: Any, python: str) -> list[str]:
         if python == PYTHON or not (isinstance(now, Mapping) and now.get("code")):
@@ -307,7 +310,8 @@ class RunIdentity:
         if self._vouched is not None:
             return []
         return [
-            f"{part.words} of Python {python}, whose code cannot be compared with that of {PYTHON}"
+            f"{part.words}, or the same in Python {python}, whose code cannot be compared with that "
+            f"of {PYTHON}"
         ]
 
 

@@ -572,7 +572,7 @@ def test_another_encoder_of_the_same_name_is_another_run(
     made = optimizer(scripted_lm([BEST]), run_dir=tmp_path)
     made.compile(student, trainset=colour_examples())
     other = CLIPClassifier(student.classnames, Reloaded())
-    with pytest.raises(JournalError, match="weights"):
+    with pytest.raises(JournalError, match="encoder weights"):
         made.compile(other, trainset=colour_examples())
 
 
@@ -588,7 +588,7 @@ def test_another_language_model_of_the_program_is_another_run(tmp_path: Path) ->
     right.model, wrong.model = "own/right", "own/wrong"
     with dspy.context(lm=right):
         made.compile(dspy.Predict("question -> answer"), trainset=examples)
-    with dspy.context(lm=wrong), pytest.raises(JournalError, match="language model"):
+    with dspy.context(lm=wrong), pytest.raises(JournalError, match="language models"):
         made.compile(dspy.Predict("question -> answer"), trainset=examples)
 
 

@@ -1,7 +1,7 @@
 import pytest
 
-from ipo_dspy.runs.budget import Budget, Spent, estimate_tokens
 from ipo_dspy.records import Reply
+from ipo_dspy.runs.budget import Budget, Spent, estimate_tokens
 
 
 def spent(calls: int = 0, tokens: int | None = None, dollars: float | None = None) -> Spent:

@@ -4,7 +4,7 @@ import subprocess
 import sys
 from copy import deepcopy
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple, Self
 
 import dspy
 import numpy as np
@@ -14,7 +14,37 @@ from hypothesis import strategies as st
 
 from ipo_dspy.errors import IPOError, UnknownIdentityError
 from ipo_dspy.runs.identity import Examples, RunIdentity, Setting, Thing, identity
-from tests.runs.works import WORKS, Work
+
+
+class Work(NamedTuple):
+    """The text of a module that defines `thing`, and a small change that makes other work of it."""
+
+    name: str
+    source: str
+    old: str
+    new: str
+
+    @classmethod
+    def read(cls, text: str) -> Self:
+        name, _, rest = text.partition("\n")
+        source, _, change = rest.strip().partition("\n--- ")
+        old, _, new = change.partition(" => ")
+        assert old in source
+        return cls(name, source, old, new)
+
+    @property
+    def changed(self) -> str:
+        return self.source.replace(self.old, self.new) if self.old else self.source
+
+    @property
+    def elsewhere(self) -> str:
+        """The same work on other lines, with other comments."""
+        first, _, rest = self.source.partition("\n")
+        return f"# moved\n\n\n{first}  # said\n\n{rest}\n"
+
+
+DATA = Path(__file__).parent / "data"
+WORKS = [Work.read(text) for text in (DATA / "works.txt").read_text().split("=== ")[1:]]
 
 TELL = """
 import importlib, json, sys
@@ -84,9 +114,11 @@ hashable = st.recursive(
 )
 data = st.recursive(
     hashable,
-    lambda inner: st.lists(inner, max_size=3)
-    | st.sets(hashable, max_size=3)
-    | st.dictionaries(hashable, inner, max_size=3),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.sets(hashable, max_size=3)
+        | st.dictionaries(hashable, inner, max_size=3)
+    ),
     max_leaves=8,
 )
 
@@ -277,10 +309,10 @@ def run(vouched: str | None = None, **changed: Any) -> RunIdentity:
     made |= changed
     return RunIdentity(
         [
-            Examples("training", ("image", "images"), "for training", made["training"]),
-            Setting("initial", "first prompt", made["initial"]),
-            Thing("metric", "metric", made["metric"]),
-            Setting("seed", "seed", made["seed"]),
+            Examples("training", ("image", "images"), "training images", made["training"]),
+            Setting("initial", "another first prompt", made["initial"]),
+            Thing("metric", "another metric", made["metric"]),
+            Setting("seed", "another seed", made["seed"]),
         ],
         vouched,
     )
@@ -315,7 +347,9 @@ def identities(record: Any) -> list[str]:
     """The digests in a record."""
     if isinstance(record, dict):
         return [found for value in record.values() for found in identities(value)]
-    is_digest = isinstance(record, str) and len(record) >= 8 and set(record) <= set("0123456789abcdef")
+    is_digest = (
+        isinstance(record, str) and len(record) >= 8 and set(record) <= set("0123456789abcdef")
+    )
     return [record] if is_digest else []
 
 
@@ -337,7 +371,7 @@ def test_many_examples_are_compared_but_not_told_apart(monkeypatch: pytest.Monke
     [more] = run(training=examples(1, 2, 3, 4)).differences(record_of(run()))
     assert "1 image was added" in more
     [others] = run(training=examples(1, 2, 4)).differences(record_of(run()))
-    assert "other images for training" in others
+    assert "other training images" in others
 
 
 def test_a_part_of_which_an_earlier_or_later_version_knows_nothing_is_not_compared() -> None:

@@ -16,9 +16,9 @@ from typing import Any
 import pytest
 
 from ipo_dspy.cli import main
-from ipo_dspy.terminal.options import SamplingOptions
 from ipo_dspy.cli.tasks import demo_task
 from ipo_dspy.demo.world import DEMO_MEDIUM, write_folder
+from ipo_dspy.terminal.options import SamplingOptions
 
 KILLS = int(os.environ.get("KILLS", "20"))
 STEPS, PROMPTS = 20, 3
