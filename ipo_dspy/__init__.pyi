@@ -49,6 +49,9 @@ from .errors import (
     TrainingError as TrainingError,
 )
 from .errors import (
+    UnknownIdentityError as UnknownIdentityError,
+)
+from .errors import (
     UnknownNameError as UnknownNameError,
 )
 from .errors import (

@@ -49,6 +49,10 @@ class JournalError(IPOError, RuntimeError):
     """A journal cannot be read, written, or belongs to another run."""
 
 
+class UnknownIdentityError(ArgumentError):
+    """Of something that decides a run it cannot be told whether it is the same another time."""
+
+
 class StorageError(IPOError, OSError):
     """A file or a folder cannot be read or written; the message says which and why."""
 

@@ -25,7 +25,7 @@ from ipo_dspy.images import LabeledImages
 from ipo_dspy.prompts.template import Template
 from ipo_dspy.proposing.describers import Describer
 from ipo_dspy.records import Score, Trial
-from ipo_dspy.runs.identity import digest
+from ipo_dspy.runs.identity.earlier import digest
 from ipo_dspy.search.results import IPOResults
 from ipo_dspy.terminal.options import EncoderOptions, RunOptions
 from ipo_dspy.terminal.output import SearchProgress, stage

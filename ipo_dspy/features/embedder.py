@@ -85,6 +85,15 @@ class Embedder:
     def __reduce__(self) -> tuple[type[Embedder], tuple[Encoder, CacheChoice]]:
         return (Embedder, (self.encoder, self._cache))
 
+    @property
+    def encoder_identity(self) -> str:
+        """Tells encoders apart whose spec is the same: by weights, precision and preprocessing."""
+        return str(getattr(self.encoder, "image_fingerprint", self.encoder.spec))
+
+    def __run_identity__(self) -> dict[str, object]:
+        """Known again by its encoder; what it has in memory makes no difference."""
+        return {"encoder": self.encoder.spec, "encoder weights": self.encoder_identity}
+
     def image_features(self, images: Sequence[ImageSource]) -> Tensor:
         """Encode images, each once: [N, D] unit length, all in memory.
 

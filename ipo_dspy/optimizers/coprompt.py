@@ -30,7 +30,7 @@ from ipo_dspy.programs.metrics import Metric, clip_acc
 from ipo_dspy.programs.predict import ZeroShotPredict, label_field
 from ipo_dspy.proposing.describers import Describer
 from ipo_dspy.proposing.describing import descriptions_by_number
-from ipo_dspy.runs.identity import digest
+from ipo_dspy.runs.identity import identity
 from ipo_dspy.runs.journal import EventLog
 
 IMAGE_SHARE = 0.1
@@ -266,7 +266,7 @@ class CoPrompt(PromptLearner):
         describer = getattr(self.describer, "spec", self.describer)
         return {
             "weight": self.weight,
-            "sentences": texts and digest([repr(sorted(texts.items()))]),
+            "sentences": texts and identity(texts),
             "describer": describer or "vocabulary",
         }
 

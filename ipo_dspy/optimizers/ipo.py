@@ -6,6 +6,7 @@ import logging
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
+from operator import index
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +20,9 @@ from ipo_dspy.optimizers.base import (
     open_run,
     training_examples,
 )
+from ipo_dspy.optimizers.parts import identity_of
 from ipo_dspy.programs.metrics import Metric, clip_acc
-from ipo_dspy.programs.predict import ZeroShotPredict, zero_shot_predictors
+from ipo_dspy.programs.predict import zero_shot_predictors
 from ipo_dspy.prompts.wording import (
     INSTRUCTION_META_PROMPT,
     MetaPrompt,
@@ -35,7 +37,6 @@ from ipo_dspy.proposing.proposer import Proposer
 from ipo_dspy.records import Trial
 from ipo_dspy.runs.budget import Budget, Plan, Spent
 from ipo_dspy.runs.calls import within
-from ipo_dspy.runs.identity import callable_name, digest, fingerprint
 from ipo_dspy.runs.journal import Journal, NoJournal
 from ipo_dspy.scoring.evaluate import CANDIDATE
 from ipo_dspy.scoring.scorers import Scorer, make_scorer
@@ -85,6 +86,8 @@ class IPOOptimizer(Teleprompter):
             takes DSPy's setting.
         seed: numbers the calls, so that a repeated search makes the same ones.
         run_dir: folder of the journal; a search that is begun again there goes on where it was.
+        identity: with a `run_dir`, stands for what cannot be told of metric, program or proposer,
+            such as a connection that they hold; to be changed whenever that changes.
         track_stats: attach `candidate_programs`, `trial_logs` and `detailed_results`.
         on_trial: called with every trial and what was spent so far.
         callbacks: DSPy callbacks for `on_compile_start` and `on_compile_end`.
@@ -113,6 +116,7 @@ class IPOOptimizer(Teleprompter):
         max_errors: int | None = None,
         seed: int = 0,
         run_dir: str | Path | None = None,
+        identity: str | None = None,
         track_stats: bool = True,
         on_trial: Callable[[Trial, Spent], None] | None = None,
         callbacks: Sequence[Any] | None = None,
@@ -143,11 +147,11 @@ class IPOOptimizer(Teleprompter):
         self.describer = describer
         self.proposer = proposer
         self.meta_prompt = meta_prompt
-        self.prompts_per_step = prompts_per_step
-        self.history_size = history_size
-        self.images_described = images_described
+        self.prompts_per_step = index(prompts_per_step)
+        self.history_size = index(history_size)
+        self.images_described = index(images_described)
         self.initial = initial
-        self.temperature = temperature
+        self.temperature = None if temperature is None else float(temperature)
         self.send_seed = send_seed
         self.strategy = strategy or ("steady" if steady else "steps")
         self.budget = budget or Budget()
@@ -156,8 +160,9 @@ class IPOOptimizer(Teleprompter):
         self.most_failures = most_failures
         self.num_threads = num_threads
         self.max_errors = max_errors
-        self.seed = seed
-        self.run_dir = None if run_dir is None else Path(run_dir)
+        self.seed = index(seed)
+        self.run_dir = None if run_dir is None else Path(run_dir).expanduser()
+        self.identity = identity
         self.track_stats = track_stats
         self.on_trial = on_trial
         self.callbacks = list(callbacks or [])
@@ -192,6 +197,8 @@ class IPOOptimizer(Teleprompter):
             SearchStoppedError: the prompt model cannot be used, or gave useless answers in a row.
             OutOfTimeError: the time is up before the program's own texts are scored.
             JournalError: the run folder belongs to another search or cannot be written.
+            UnknownIdentityError: with a run folder, it cannot be told of something that decides
+                the search whether it is the same when it goes on; `identity` vouches for it.
         """
         examples = training_examples(student, trainset)
         lm = self._language_model()
@@ -346,50 +353,9 @@ class IPOOptimizer(Teleprompter):
         describer: Describer,
     ) -> AbstractContextManager[Journal | NoJournal]:
         if self.run_dir is None:
-            return open_run(None, {})
-        clip = zero_shot_predictors(program)
-        proposer = (self.proposer or Proposer()).dump_state()
-        return open_run(
-            self.run_dir,
-            {
-                "seed": self.seed,
-                "prompt_model": lm.model,
-                "describer": describer.spec,
-                "encoder": [predictor.embedder.encoder.spec for predictor in clip.values()],
-                # The same name may stand for other weights or another precision.
-                "encoder_weights": digest([_fingerprint(p) for p in clip.values()]),
-                "class_names": digest([repr(predictor.classnames) for predictor in clip.values()]),
-                "demo_cache": [
-                    [repr(p.demo_cache), fingerprint(p.demos)]
-                    for p in clip.values()
-                    if p.demo_cache is not None
-                ],
-                "training_images": fingerprint(trainset),
-                "validation_images": fingerprint(valset or []),
-                "initial": self.initial or [p.signature.instructions for p in program.predictors()],
-                "metric": callable_name(self.metric),
-                "program": type(program).__qualname__,
-                "language_models": [
-                    getattr(predictor.lm or dspy.settings.lm, "model", None)
-                    for predictor in program.predictors()
-                    if not isinstance(predictor, ZeroShotPredict)
-                ],
-                "prompts_per_step": self.prompts_per_step,
-                "history_size": self.history_size,
-                "images_described": self.images_described,
-                "temperature": self.temperature,
-                "steady": self.strategy == "steady",
-                **self._strategy_header(),
-                "meta_prompt": digest([repr(self._meta_prompt(program)), repr(proposer)]),
-            },
-        )
-
-    def _strategy_header(self) -> dict[str, str]:
-        """Name a strategy that no run of version 0.1 had."""
-        if self.strategy in ("steps", "steady"):
-            return {}
-        chosen = self.strategy
-        return {"strategy": chosen if isinstance(chosen, str) else type(chosen).__qualname__}
+            return open_run(None)
+        identity = identity_of(self, program, trainset, valset or [], lm, describer)
+        return open_run(self.run_dir, identity)
 
     def _listen(self, trial: Trial, spent: Spent) -> None:
         score = trial.score
@@ -405,8 +371,3 @@ class IPOOptimizer(Teleprompter):
             )
         if self.on_trial is not None:
             self.on_trial(trial, spent)
-
-
-def _fingerprint(predictor: ZeroShotPredict) -> str:
-    encoder = predictor.embedder.encoder
-    return str(getattr(encoder, "image_fingerprint", encoder.spec))

@@ -33,7 +33,7 @@ from ipo_dspy.programs.metrics import Metric, clip_acc
 from ipo_dspy.programs.predict import ZeroShotPredict, label_field, zero_shot_predictors
 from ipo_dspy.prompts.template import Template
 from ipo_dspy.runs.budget import Budget
-from ipo_dspy.runs.identity import digest, fingerprint
+from ipo_dspy.runs.identity import Examples, Part, RunIdentity, Setting, Thing
 from ipo_dspy.runs.journal import EventLog, Journal, NoJournal
 from ipo_dspy.scoring.evaluate import BatchEvaluate
 
@@ -354,23 +354,23 @@ class PromptLearner(Teleprompter, ABC):
     ) -> AbstractContextManager[Journal | NoJournal]:
         encoder = predictor.embedder.encoder
         context = model.context
-        return open_run(
-            self.run_dir,
-            {
-                "optimizer": self.name,
-                "seed": self.seed,
-                "encoder": encoder.spec,
-                "encoder_weights": digest([model.towers.encoder.image_fingerprint]),
-                "class_names": digest(list(predictor.classnames)),
-                "training_images": fingerprint(examples),
-                "initial": [context.words, context.text.text, context.n, context.position],
-                "settings": model.settings | self.facts,
-                "recipe": asdict(self.training),
-                "average": self.average and asdict(self.average),
-                "augmentation": self.views,
-                "precision": self.precision,
-            },
-        )
+        images = ("image", "images")
+        start = [context.words, context.text.text, context.n, context.position]
+        parts: list[Part] = [
+            Setting("optimizer", "another optimizer", self.name),
+            Examples("training", images, "training images", examples),
+            Setting("encoder", "another encoder", encoder.spec),
+            Thing("weights", "other weights", model.towers.encoder.image_fingerprint),
+            Setting("class_names", "other class names", predictor.classnames),
+            Setting("initial", "another beginning of the context", start),
+            Thing("settings", "other settings of the learner", model.settings | self.facts),
+            Setting("recipe", "another training", asdict(self.training)),
+            Setting("average", "another average", self.average and asdict(self.average)),
+            Setting("augmentation", "other views of the images", self.views),
+            Setting("precision", "another precision", self.precision),
+            Setting("seed", "another seed", self.seed),
+        ]
+        return open_run(self.run_dir, RunIdentity(parts) if self.run_dir else None)
 
     def _attach(
         self,

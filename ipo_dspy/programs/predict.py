@@ -229,6 +229,19 @@ class ZeroShotPredict(dspy.Predict):
         super().__setstate__(state)
         self.signature = self.signature.with_instructions(self.signature.instructions)
 
+    def __run_identity__(self) -> dict[str, object]:
+        """What decides a prediction; demos do where the cache makes them count."""
+        inputs, label = list(self.signature.input_fields), label_field(self.signature)
+        known = {"lm", "history", "callbacks", "stage", "traces", "train", "demos", "signature"}
+        own = {n: v for n, v in vars(self).items() if n not in known and n != "_reader"}
+        return {
+            **own,
+            "class": type(self),
+            "fields": [*inputs, label],
+            "instructions": self.signature.instructions,
+            "demos": None if self.demo_cache is None else list(self.demos),
+        }
+
     def dump_state(self, json_mode: bool = True) -> dict[str, Any]:
         """Give what `load_state` needs: template, class names and encoder spec; no weights.
 

@@ -6,7 +6,7 @@ import logging
 import os
 import threading
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import TracebackType
@@ -50,17 +50,24 @@ class Journal:
 
     Args:
         folder: the run folder, made if missing.
-        header: what the run is made of; a journal with another header is refused.
+        header: what the run is made of, for the first line.
+        differences: says how the run of another first line is another run; empty for the same.
 
     Raises:
-        JournalError: another process holds the journal, its header differs, it is damaged, or the
-            folder cannot be used.
+        JournalError: another process holds the journal, it is that of another run or of a later
+            version, it is damaged, or the folder cannot be used.
     """
 
     resume_hint = "Repeat the command to go on where it stopped."
 
-    def __init__(self, folder: Path, header: Mapping[str, Any]) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        header: Mapping[str, Any],
+        differences: Callable[[Mapping[str, Any]], Sequence[str]] = lambda found: (),
+    ) -> None:
         self.path = folder / "journal.jsonl"
+        self._differences = differences
         self._writing = threading.Lock()
         self._is_closed = False
         try:
@@ -89,7 +96,7 @@ class Journal:
             for number, line in enumerate(lines[:-1], start=2)
             if (event := self._event(number, line, needs_checksum)) is not None
         ]
-        self._compare(found, orjson.loads(orjson.dumps(dict(header))))
+        self._compare(found)
         return events
 
     def _header(self, line: bytes) -> dict[str, Any]:
@@ -127,14 +134,20 @@ class Journal:
                 f"{self.path} cannot be read: {error}. Choose another run folder."
             ) from error
 
-    def _compare(self, found: Mapping[str, Any], expected: Mapping[str, Any]) -> None:
-        for key in [*expected, *found]:
-            if found.get(key) != expected.get(key):
-                raise JournalError(
-                    f"{self.path} belongs to a run that differs in its {key.replace('_', ' ')}: "
-                    f"{found.get(key)!r} there, {expected.get(key)!r} here. Repeat the command it "
-                    "was begun with to go on, or choose another run folder."
-                )
+    def _compare(self, found: Mapping[str, Any]) -> None:
+        written = found.get("format")
+        if not isinstance(written, int) or written > FORMAT:
+            raise JournalError(
+                f"{self.path} was written by version {found.get('version')}, which is later than "
+                "this one. Go on with that version, or choose another run folder: --out, in Python "
+                "run_dir=."
+            )
+        if differences := self._differences(found):
+            raise JournalError(
+                f"{self.path} belongs to another run, with {'; '.join(differences)}. Repeat what "
+                "it was begun with to go on, or choose another run folder: --out, in Python "
+                "run_dir=."
+            )
 
     def append(self, event: Mapping[str, Any]) -> None:
         """Write one event and wait until it is on disk.
