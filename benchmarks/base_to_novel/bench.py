@@ -12,6 +12,13 @@ from typing import Any
 
 import dspy
 
+from benchmarks.base_to_novel.learning import (
+    Learned,
+    count_right,
+    facts_of,
+    make_learner,
+    train,
+)
 from benchmarks.base_to_novel.options import BenchmarkOptions
 from benchmarks.base_to_novel.outcomes import Counted, Fixed, Found, Step, remembered
 from benchmarks.judging import Judge
@@ -139,6 +146,38 @@ class Bench:
 
         facts = self._facts(task) | {"texts": dict(texts)}
         return self._remembered("fixed", task, facts, Fixed, make).tested
+
+    def learn(self, task: Task, method: str, **arguments: Any) -> Learned:
+        """Train a gradient learner on the few training images, and test it on unseen ones.
+
+        Args:
+            task: its name chooses the authors' settings.
+            method: one of `LEARNERS`.
+            arguments: come before the authors'.
+
+        Raises:
+            EncoderError: the encoder does not take learned vectors.
+        """
+        learner = make_learner(method, task.name, seed=task.seed, **arguments)
+        facts = self._facts(task) | facts_of(learner)
+
+        def make(folder: Path) -> Learned:
+            learner.run_dir = folder
+            with stage(f"Training {method}, {task.name}, seed {task.seed}"):
+                fields, learned = train(learner, self._embedder, task.train, task.template)
+            with stage("Testing"):
+                base, novel = (
+                    count_right(self._embedder, part, learned) for part in (task.base, task.novel)
+                )
+            tested = Counted(
+                base_images=len(task.base),
+                base_right=base,
+                novel_images=len(task.novel),
+                novel_right=novel,
+            )
+            return Learned(**fields, tested=tested)
+
+        return self._remembered(method.lower(), task, facts, Learned, make)
 
     def _remembered(self, what: str, task: Task, *rest: Any) -> Any:
         return remembered(self._runs, f"{task.name}-seed{task.seed}-{what}", *rest)

@@ -75,6 +75,7 @@ class CoOp(PromptLearner):
     name = "coop"
     recipe = Recipe(epochs=200, batch_size=32, lr=0.002)
     published: ClassVar[Mapping[str, Mapping[str, Any]]] = {"imagenet": {"epochs": 50}}
+    transferred: ClassVar[Mapping[str, Any]] = {"epochs": 50}
 
     def __init__(
         self,

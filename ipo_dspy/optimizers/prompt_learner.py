@@ -114,7 +114,9 @@ class PromptLearner(Teleprompter, ABC):
     average: GaussianAverage | None = None
     """How its authors average over epochs; None keeps the last one."""
     published: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
-    """The authors' arguments for single datasets."""
+    """The authors' arguments for single datasets, by their name without case, `-` and `_`."""
+    transferred: ClassVar[Mapping[str, Any]] = {}
+    """The authors' arguments for training on one dataset and testing on others."""
 
     def __init__(
         self,
@@ -160,8 +162,23 @@ class PromptLearner(Teleprompter, ABC):
 
     @classmethod
     def for_dataset(cls, dataset: str, **arguments: Any) -> Self:
-        """Make one with the authors' arguments for a dataset, where they have some of its own."""
-        return cls(**{**cls.published.get(dataset, {}), **arguments})
+        """Make one with the authors' arguments for a dataset, where they have some of its own.
+
+        Args:
+            dataset: its name, in which letter case, `-` and `_` do not matter.
+            arguments: come before the authors'.
+        """
+        name = dataset.lower().replace("-", "").replace("_", "")
+        return cls(**{**cls.published.get(name, {}), **arguments})
+
+    @classmethod
+    def for_transfer(cls, **arguments: Any) -> Self:
+        """Make one with the authors' arguments for training on one dataset and testing on others.
+
+        Args:
+            arguments: come before the authors'.
+        """
+        return cls(**{**cls.transferred, **arguments})
 
     @abstractmethod
     def model(self, towers: Towers, context: Context, classnames: Sequence[str]) -> PromptedModel:
