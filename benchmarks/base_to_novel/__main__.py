@@ -7,6 +7,9 @@ python -m benchmarks.base_to_novel --root DATA --clip open_clip:ViT-B-16-quickge
 their authors' settings. Runs over the datasets that are complete in DATA, or with --demo over the
 demo world. Every search and training has a folder of its own: a stopped command goes on where it
 was, and nothing is asked twice. Writes base_to_novel.json and .md, anew after each seed.
+
+--source ImageNet --targets Caltech101 ImageNetV2 ... trains on all classes of one data set and
+tests on others, in the demo on media; writes transfer_SOURCE.json and .md.
 """
 
 from __future__ import annotations
@@ -33,6 +36,7 @@ from benchmarks.base_to_novel.results import (
     as_json,
 )
 from benchmarks.base_to_novel.table import markdown
+from benchmarks.base_to_novel.transfer import transfer
 from benchmarks.poster import POSTER
 from benchmarks.provenance import provenance
 from ipo_dspy import __version__
@@ -56,6 +60,9 @@ def base_to_novel(
         published_counts: compare CLIP's counts with the published ones whatever the encoder is
             called; for OpenAI's ViT-B/16 in a file of your own.
     """
+    if run.transfer.source is not None or run.transfer.targets:
+        Console().print(transfer(run), markup=False, highlight=False, soft_wrap=True)
+        return
     methods = check_methods(run.compared.methods)
     datasets = find_datasets(run.data, run.files.runs)
     method = make_method(run) if IPO in methods else None

@@ -74,6 +74,21 @@ class MethodOptions:
     epochs: int | None = None
 
 
+@Parameter(name="*", group=DATA)
+@dataclass(frozen=True)
+class TransferOptions:
+    """Training on one data set and testing on others, in the place of base and novel classes.
+
+    Attributes:
+        source: what all methods are trained on, all its classes; in the demo a medium.
+        targets: what they are tested on: other data sets, or variants of ImageNet; in the demo
+            media.
+    """
+
+    source: str | None = None
+    targets: Names = ()
+
+
 @Parameter(name="*", group=FILES)
 @dataclass(frozen=True)
 class FileOptions:
@@ -99,6 +114,7 @@ class BenchmarkOptions:
     describing: DescribingOptions = field(default_factory=DescribingOptions)
     search: StepOptions = StepOptions()
     compared: MethodOptions = MethodOptions()
+    transfer: TransferOptions = TransferOptions()
     files: FileOptions = FileOptions()
 
     @property
@@ -111,6 +127,7 @@ class BenchmarkOptions:
             self.describing,
             self.search,
             self.compared,
+            self.transfer,
         )
         named = {name: value for group in groups for name, value in asdict(group).items()}
         left_out = {"root", "api_base"}
