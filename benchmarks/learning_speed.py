@@ -69,7 +69,8 @@ def _measure(
 ) -> dict[str, Any]:
     """Seconds an epoch, medians over rounds in which both ways take turns."""
     epochs = learner.training.epochs
-    ours, plain = [], []
+    ours: list[float] = []
+    plain: list[float] = []
     for _ in range(rounds):
         with _timed(ours):
             learner.compile(program)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -32,6 +32,7 @@ from ipo_dspy.images import LabeledImages
 from ipo_dspy.prompts.template import Template
 from ipo_dspy.proposing.describers import Describer
 from ipo_dspy.records import Score, Trial
+from ipo_dspy.runs.budget import Spent
 from ipo_dspy.runs.identity import digest
 from ipo_dspy.search.results import IPOResults
 from ipo_dspy.terminal.options import EncoderOptions, RunOptions
@@ -69,6 +70,23 @@ class Method:
             "prompts_per_step": self.prompts_per_step,
             "history_size": self.history_size,
         }
+
+    def optimizer(
+        self, seed: int, folder: Path, on_trial: Callable[[Trial, Spent], None] | None = None
+    ) -> IPOOptimizer:
+        """Make the search, which goes on in its folder where it stopped."""
+        return IPOOptimizer(
+            # A copy has a history of its own, which is let go of with the search.
+            prompt_model=self.lm.copy(),
+            describer=self.describer,
+            steps=self.steps,
+            prompts_per_step=self.prompts_per_step,
+            history_size=self.history_size,
+            num_threads=self.num_threads,
+            seed=seed,
+            run_dir=folder,
+            on_trial=on_trial,
+        )
 
 
 def make_method(options: BenchmarkOptions) -> Method:
@@ -204,18 +222,7 @@ class Bench:
 
     def _search(self, task: Task, method: Method, folder: Path) -> Found:
         progress = SearchProgress(method.steps, method.prompts_per_step)
-        optimizer = IPOOptimizer(
-            # A copy has a history of its own, which is let go of with the search.
-            prompt_model=method.lm.copy(),
-            describer=method.describer,
-            steps=method.steps,
-            prompts_per_step=method.prompts_per_step,
-            history_size=method.history_size,
-            num_threads=method.num_threads,
-            seed=task.seed,
-            run_dir=folder,
-            on_trial=progress.show,
-        )
+        optimizer = method.optimizer(task.seed, folder, progress.show)
         student = CLIPClassifier(task.train.classnames, self._embedder, task.template)
         with progress.shown():
             program = optimizer.compile(student, trainset=task.train.examples)

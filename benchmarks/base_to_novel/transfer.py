@@ -25,7 +25,7 @@ from benchmarks.base_to_novel.options import BenchmarkOptions
 from benchmarks.base_to_novel.outcomes import remembered, write_json, write_text
 from benchmarks.figures import aligned
 from benchmarks.provenance import provenance
-from ipo_dspy import CLIPClassifier, IPOOptimizer, __version__
+from ipo_dspy import CLIPClassifier, __version__
 from ipo_dspy.datasets import find_benchmark, load_benchmark
 from ipo_dspy.demo.world import CLASSES, write_folder
 from ipo_dspy.errors import ArgumentError
@@ -138,8 +138,9 @@ def transfer(run: BenchmarkOptions) -> str:
             remark(f"{found.source}, seed {seed}: {name}")
             for row, outcome in _outcomes(name, run, found, embedder, searching, images, seed):
                 outcomes.setdefault(row, []).append(outcome)
+    made = provenance("benchmarks.base_to_novel")
     written = {
-        "provenance": provenance("benchmarks.base_to_novel"),
+        "provenance": made,
         "settings": run.settings,
         "source": found.source,
         "rows": {
@@ -148,7 +149,7 @@ def transfer(run: BenchmarkOptions) -> str:
     }
     name = f"transfer_{found.source}"
     write_json(run.file(name, ".json"), written)
-    text = _markdown(found, outcomes, written["provenance"])
+    text = _markdown(found, outcomes, made)
     write_text(run.file(name, ".md"), text)
     return text
 
@@ -215,16 +216,7 @@ def _search(
     seed: int,
     folder: Path,
 ) -> Transferred:
-    optimizer = IPOOptimizer(
-        prompt_model=searching.lm.copy(),
-        describer=searching.describer,
-        steps=searching.steps,
-        prompts_per_step=searching.prompts_per_step,
-        history_size=searching.history_size,
-        num_threads=searching.num_threads,
-        seed=seed,
-        run_dir=folder,
-    )
+    optimizer = searching.optimizer(seed, folder)
     student = CLIPClassifier(images.classnames, embedder)
     with stage("Searching"):
         best: Any = optimizer.compile(student, trainset=images.examples)
