@@ -87,7 +87,7 @@ class CoOp(PromptLearner):
         position: Position = "end",
         **options: Unpack[TrainingOptions],
     ) -> None:
-        super().__init__(metric, n_ctx=n_ctx, init=init, position=position, options=options)
+        super().__init__(metric, n_ctx=n_ctx, init=init, position=position, **options)
         self.class_specific = class_specific
 
     @classmethod

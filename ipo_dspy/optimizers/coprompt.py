@@ -211,7 +211,7 @@ class CoPrompt(PromptLearner):
         weight: float = 1.0,
         **options: Unpack[TrainingOptions],
     ) -> None:
-        super().__init__(metric, n_ctx=n_ctx, init=init, options=options)
+        super().__init__(metric, n_ctx=n_ctx, init=init, **options)
         self.depth = depth
         self.sentences = sentences
         self.describer = describer

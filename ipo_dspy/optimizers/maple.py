@@ -115,7 +115,7 @@ class MaPLe(PromptLearner):
         init: str | None = INITIAL_WORDS,
         **options: Unpack[TrainingOptions],
     ) -> None:
-        super().__init__(metric, n_ctx=n_ctx, init=init, options=options)
+        super().__init__(metric, n_ctx=n_ctx, init=init, **options)
         self.depth = depth
 
     @classmethod

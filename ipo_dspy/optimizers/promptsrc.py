@@ -157,7 +157,7 @@ class PromptSRC(PromptLearner):
         average: GaussianAverage = GaussianAverage(mean=15, deviation=1),  # noqa: B008 - frozen
         **options: Unpack[TrainingOptions],
     ) -> None:
-        super().__init__(metric, n_ctx=n_ctx, init=init, options=options)
+        super().__init__(metric, n_ctx=n_ctx, init=init, **options)
         self.depth = depth
         self.average = average
         self.teacher_templates = teacher_templates
