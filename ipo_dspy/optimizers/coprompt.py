@@ -187,11 +187,12 @@ class CoPrompt(PromptLearner):
     published: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "imagenet": {"weight": 8, "n_ctx": 4, "depth": 12},
         "caltech101": {"weight": 4, "n_ctx": 4, "depth": 12},
-        "oxford_pets": {"weight": 0.1, "n_ctx": 2, "depth": 12},
-        "stanford_cars": {"weight": 4, "n_ctx": 4, "depth": 12},
+        "oxfordpets": {"weight": 0.1, "n_ctx": 2, "depth": 12},
+        "stanfordcars": {"weight": 4, "n_ctx": 4, "depth": 12},
         "flowers102": {"weight": 8, "n_ctx": 4, "depth": 9},
+        "oxfordflowers": {"weight": 8, "n_ctx": 4, "depth": 9},
         "food101": {"weight": 0.5, "n_ctx": 4, "depth": 9, "epochs": 5},
-        "fgvc_aircraft": {"weight": 2, "n_ctx": 4, "depth": 9},
+        "fgvcaircraft": {"weight": 2, "n_ctx": 4, "depth": 9},
         "sun397": {"weight": 8, "n_ctx": 4, "depth": 12},
         "dtd": {"weight": 8, "n_ctx": 2, "depth": 12},
         "eurosat": {"weight": 0.1, "n_ctx": 2, "depth": 12},
@@ -210,7 +211,7 @@ class CoPrompt(PromptLearner):
         weight: float = 1.0,
         **options: Unpack[TrainingOptions],
     ) -> None:
-        super().__init__(metric, n_ctx=n_ctx, init=init, options=options)
+        super().__init__(metric, n_ctx=n_ctx, init=init, **options)
         self.depth = depth
         self.sentences = sentences
         self.describer = describer

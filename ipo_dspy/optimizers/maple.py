@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping, Sequence
-from typing import Any, Unpack
+from typing import Any, ClassVar, Unpack
 
 import torch
 from torch import Tensor, nn
@@ -104,6 +104,7 @@ class MaPLe(PromptLearner):
 
     name = "maple"
     recipe = Recipe(epochs=5, batch_size=4, lr=0.0035)
+    transferred: ClassVar[Mapping[str, Any]] = {"depth": 3, "epochs": 2, "lr": 0.0026}
 
     def __init__(
         self,
@@ -114,7 +115,7 @@ class MaPLe(PromptLearner):
         init: str | None = INITIAL_WORDS,
         **options: Unpack[TrainingOptions],
     ) -> None:
-        super().__init__(metric, n_ctx=n_ctx, init=init, options=options)
+        super().__init__(metric, n_ctx=n_ctx, init=init, **options)
         self.depth = depth
 
     @classmethod

@@ -9,7 +9,7 @@ from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, replace
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any, ClassVar, Self, TypedDict
+from typing import Any, ClassVar, Self, TypedDict, Unpack
 
 import dspy
 import torch
@@ -23,7 +23,7 @@ from ipo_dspy.images.examples import image_of, label_of
 from ipo_dspy.images.image import ImageSource
 from ipo_dspy.optimizers.base import copy_to_optimize, open_run, training_examples
 from ipo_dspy.optimizers.checkpoint import Epoch
-from ipo_dspy.optimizers.context import Context, Position
+from ipo_dspy.optimizers.context import INITIAL_WORDS, Context, Position
 from ipo_dspy.optimizers.prompted_model import PromptedModel, official_tensors
 from ipo_dspy.optimizers.schedule import GaussianAverage, Recipe
 from ipo_dspy.optimizers.training import Training
@@ -99,9 +99,10 @@ class PromptLearner(Teleprompter, ABC):
     Args:
         metric: scores the learned program on the validation set, where there is one; what is
             trained is the cross-entropy.
-        n_ctx: how many vectors stand in the text.
+        n_ctx: how many vectors stand in the text; None takes as many as `init` has words.
         init: words that the vectors start as, a template, `program` for the template of the
             program, or None to start at random.
+        position: where the class name stands: behind the vectors, in their middle or before them.
         options: see `TrainingOptions`.
     """
 
@@ -114,16 +115,18 @@ class PromptLearner(Teleprompter, ABC):
     average: GaussianAverage | None = None
     """How its authors average over epochs; None keeps the last one."""
     published: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
-    """The authors' arguments for single datasets."""
+    """The authors' arguments for single datasets, by their name without case, `-` and `_`."""
+    transferred: ClassVar[Mapping[str, Any]] = {}
+    """The authors' arguments for training on one dataset and testing on others."""
 
     def __init__(
         self,
         metric: Metric = clip_acc,
         *,
-        n_ctx: int | None,
-        init: str | None,
+        n_ctx: int | None = None,
+        init: str | None = INITIAL_WORDS,
         position: Position = "end",
-        options: TrainingOptions,
+        **options: Unpack[TrainingOptions],
     ) -> None:
         super().__init__()
         for name in options:
@@ -160,8 +163,23 @@ class PromptLearner(Teleprompter, ABC):
 
     @classmethod
     def for_dataset(cls, dataset: str, **arguments: Any) -> Self:
-        """Make one with the authors' arguments for a dataset, where they have some of its own."""
-        return cls(**{**cls.published.get(dataset, {}), **arguments})
+        """Make one with the authors' arguments for a dataset, where they have some of its own.
+
+        Args:
+            dataset: its name, in which letter case, `-` and `_` do not matter.
+            arguments: come before the authors'.
+        """
+        name = dataset.lower().replace("-", "").replace("_", "")
+        return cls(**{**cls.published.get(name, {}), **arguments})
+
+    @classmethod
+    def for_transfer(cls, **arguments: Any) -> Self:
+        """Make one with the authors' arguments for training on one dataset and testing on others.
+
+        Args:
+            arguments: come before the authors'.
+        """
+        return cls(**{**cls.transferred, **arguments})
 
     @abstractmethod
     def model(self, towers: Towers, context: Context, classnames: Sequence[str]) -> PromptedModel:
