@@ -172,23 +172,24 @@ class DualEncoder(ABC):
                 f"groups of {sizes[0]} and of {sizes[-1]} texts"
             )
         tower = self._fast_tower()
-        with torch.inference_mode():
+        with torch.no_grad():
             encoded = [self._encode_group(group, tower) for group in groups]
             return torch.stack(encoded).cpu()
 
     def logits(self, image_features: Tensor, text_features: Tensor) -> Tensor:
-        """Compare [N, D] image features with [C, D] text features: [N, C] logits."""
-        with torch.inference_mode():
-            scale, bias = self._scale_and_bias()
-            logits = image_features @ text_features.T * scale.to(image_features.device)
-            return logits if bias is None else logits + bias.to(image_features.device)
+        """Compare [N, D] image features with [C, D] text features: [N, C] logits.
+
+        They carry a graph where the features or the model's scale do.
+        """
+        scale, bias = self._scale_and_bias()
+        logits = image_features @ text_features.T * scale.to(image_features.device)
+        return logits if bias is None else logits + bias.to(image_features.device)
 
     def _encode(self, images: Sequence[PIL.Image.Image]) -> Tensor:
         return self._encode_batch([self.prepare_image(image) for image in images])
 
     def _encode_batch(self, prepared: Sequence[Pixels]) -> Tensor:
-        # Worker threads do not inherit inference mode, so it is entered here.
-        with torch.inference_mode():
+        with torch.no_grad():
             pixels = _joined(prepared, self.device)
             with autocast(self.device, self.precision):
                 features = self._image_tower(pixels)
@@ -209,7 +210,7 @@ class DualEncoder(ABC):
         return _unit_length(self._tokens_at_once.attempt(partial(tower.encode, tokens)))
 
     def _encode_text_batch(self, texts: Sequence[str]) -> Tensor:
-        with torch.inference_mode():
+        with torch.no_grad():
             tokens = self._tokenize(texts).to(self.device)
             with autocast(self.device, self.precision):
                 features = self._text_tower(tokens)
@@ -223,7 +224,7 @@ class DualEncoder(ABC):
                 self._tower_tried = True
             return self._tower
 
-    @torch.inference_mode()
+    @torch.no_grad()
     def _try_fast_tower(self) -> CausalTextTower | None:
         tokens = self._tokenize(_TRIED_TEXTS)
         # It reads what the libraries keep to themselves, and another version may name otherwise.
