@@ -18,7 +18,6 @@ from dspy.teleprompt import Teleprompter
 from ipo_dspy.encoders.device import PRECISIONS
 from ipo_dspy.encoders.prompted_towers import Towers, towers_of
 from ipo_dspy.errors import ArgumentError
-from ipo_dspy.features.embedder import class_indices
 from ipo_dspy.images.examples import image_of, label_of
 from ipo_dspy.images.image import ImageSource
 from ipo_dspy.optimizers.base import copy_to_optimize, open_run, training_examples
@@ -31,6 +30,7 @@ from ipo_dspy.optimizers.vector_prompt import VectorPrompt
 from ipo_dspy.optimizers.views import Augmentation, Views
 from ipo_dspy.programs.metrics import Metric, clip_acc
 from ipo_dspy.programs.predict import ZeroShotPredict, label_field, zero_shot_predictors
+from ipo_dspy.programs.probabilities import class_indices
 from ipo_dspy.prompts.template import Template
 from ipo_dspy.runs.budget import Budget
 from ipo_dspy.runs.identity import Examples, Part, RunIdentity, Setting, Thing

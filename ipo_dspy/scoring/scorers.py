@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 import dspy
 
 from ipo_dspy.errors import ArgumentError, EncoderError
-from ipo_dspy.features.embedder import class_indices, image_chunks, probabilities_of
+from ipo_dspy.features.embedder import image_chunks
 from ipo_dspy.images.examples import label_of
 from ipo_dspy.programs.classifier import CLIPClassifier, CLIPPredict
 from ipo_dspy.programs.metrics import Metric, TensorMetric
 from ipo_dspy.programs.predict import label_field
+from ipo_dspy.programs.probabilities import class_indices, probabilities_of
 from ipo_dspy.prompts.template import Template
 from ipo_dspy.records import Score
 from ipo_dspy.scoring.evaluate import CANDIDATE, BatchEvaluate, KnownEvaluate, number_of

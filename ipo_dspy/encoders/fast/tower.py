@@ -46,7 +46,7 @@ class CausalTextTower:
         """The same with linear layers of another type; normalisations and sums stay float32."""
         return replace(self, blocks=tuple(block.to(dtype) for block in self.blocks))
 
-    @torch.inference_mode()
+    @torch.no_grad()
     def encode(self, tokens: Tensor, tokens_at_once: int) -> Tensor:
         """Encode texts: [T, D] of any length, on the device of the weights.
 
