@@ -25,10 +25,11 @@ from benchmarks.provenance import RESULTS, provenance
 from benchmarks.tasks import demo_tasks
 from ipo_dspy import CLIPClassifier, CoOp, MaPLe, load_encoder
 from ipo_dspy.encoders.prompted_towers import PlacedTexts
-from ipo_dspy.features.embedder import Embedder, class_indices
+from ipo_dspy.features.embedder import Embedder
 from ipo_dspy.images.image import open_image
 from ipo_dspy.optimizers.prompt_learner import PromptLearner
 from ipo_dspy.optimizers.views import Views
+from ipo_dspy.programs.probabilities import class_indices
 
 CONTEXT_LENGTH = 77
 GOALS = {"CoOp": 120, "MaPLe": 240}

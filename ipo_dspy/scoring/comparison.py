@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from ipo_dspy.errors import ArgumentError
-from ipo_dspy.features.embedder import Embedder, class_indices, image_chunks
+from ipo_dspy.features.embedder import Embedder, image_chunks
 from ipo_dspy.images import LabeledImages
 from ipo_dspy.programs.classifier import CLIPClassifier
 from ipo_dspy.programs.metrics import clip_acc
+from ipo_dspy.programs.probabilities import class_indices
 from ipo_dspy.programs.prompt import LearnedPrompt
 from ipo_dspy.prompts.template import Template
 from ipo_dspy.records import Score
