@@ -26,7 +26,7 @@ def learner(name: str, **arguments: Any) -> PromptLearner:
         "coop": CoOp,
         "cocoop": CoCoOp,
         "maple": MaPLe,
-        "promptsrc": PromptSRC,
+        "promptsrc": lambda **given: PromptSRC(teacher_templates=["a {}.", "{}"], **given),
         "coprompt": lambda **given: CoPrompt(sentences=SENTENCES, **given),
     }
     return kinds[name](**arguments)
