@@ -184,14 +184,13 @@ class Bench:
             with stage(f"Training {method}, {task.name}, seed {task.seed}"):
                 fields, learned = train(learner, self._embedder, task.train, task.template)
             with stage("Testing"):
-                base, novel = (
-                    count_right(self._embedder, part, learned) for part in (task.base, task.novel)
-                )
+                tests = task.tests
+                right = {part: count_right(self._embedder, tests[part], learned) for part in tests}
             tested = Counted(
-                base_images=len(task.base),
-                base_right=base,
-                novel_images=len(task.novel),
-                novel_right=novel,
+                base_images=len(tests["base"]),
+                base_right=right["base"],
+                novel_images=len(tests["novel"]),
+                novel_right=right["novel"],
             )
             return Learned(**fields, tested=tested)
 
