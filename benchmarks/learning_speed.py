@@ -49,7 +49,7 @@ def main() -> None:
     options = parser.parse_args()
     embedder = Embedder(load_encoder(options.clip, device=options.device, precision="float32"))
     with TemporaryDirectory() as folder:
-        images = demo_task(Path(folder), 0, options.shots).train
+        images = demo_task(Path(folder), shots=options.shots).train
         program = CLIPClassifier.from_images(images, embedder)
         rows = [
             _measure("CoOp", CoOp(epochs=50, progress=False), program, options.rounds),
