@@ -29,6 +29,11 @@ _OURS: Mapping[str, Mapping[str, str]] = {
         "open_clip": "ipo_dspy.encoders.open_clip:load_open_clip_encoder",
         "hf": "ipo_dspy.encoders.transformers:load_transformers_encoder",
     },
+    "exports": {
+        "program": "ipo_dspy.exports.program:ProgramExporter",
+        "report": "ipo_dspy.exports.report:ReportExporter",
+        "weights": "ipo_dspy.exports.weights:WeightsExporter",
+    },
     "optimizers": {
         "ipo": "ipo_dspy.optimizers.ipo:IPOOptimizer",
         "coop": "ipo_dspy.optimizers.coop:CoOp",

@@ -6,12 +6,14 @@ import json
 import threading
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import dspy
 import PIL.Image
 
 from ipo_dspy.encoders.base import Encoder
+from ipo_dspy.exports.base import Exporter, Found
 from ipo_dspy.images import labeled_image
 from ipo_dspy.programs.prompt import LearnedPrompt, Prompt, load_learned
 from ipo_dspy.programs.tensor_file import tensors_as_text, tensors_of
@@ -257,6 +259,32 @@ def check_strategy(
             f"a search that was stopped after {cut} events ends as if it never had been",
             strategy,
         )
+
+
+def check_exporter(exporter: Exporter, found: Found, folder: Path) -> None:
+    """Check that an exporter keeps the promises of its seam.
+
+    Args:
+        exporter: what is checked.
+        found: something that its format can carry.
+        folder: an empty folder to write to.
+
+    Raises:
+        AssertionError: a promise is broken; the message names it.
+    """
+    kind = "exporter"
+    suffix = exporter.suffix
+    _check(suffix.startswith(".") and "/" not in suffix, "its suffix is one of a file", kind)
+    state = repr(found.program.dump_state())
+    first, second = (folder / f"{name} ü{suffix}" for name in ("one", "two"))
+    exporter.write(first, found)
+    _check(first.is_file(), "it writes the path it is given", kind)
+    exporter.write(second, found)
+    _check(first.read_bytes() == second.read_bytes(), "equal files for equal finds", kind)
+    second.write_bytes(b"older")
+    exporter.write(second, found)
+    _check(first.read_bytes() == second.read_bytes(), "it replaces what is there", kind)
+    _check(repr(found.program.dump_state()) == state, "it leaves the program as it is", kind)
 
 
 class _Events:

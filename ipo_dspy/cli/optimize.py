@@ -7,10 +7,12 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ipo_dspy import registry
 from ipo_dspy.cli.run_folder import default_run_folder, work_of
 from ipo_dspy.cli.summary import print_summary
 from ipo_dspy.errors import SearchStoppedError
-from ipo_dspy.exports.report import Report, write_report
+from ipo_dspy.exports.base import Exporter, Found
+from ipo_dspy.exports.report import Report
 from ipo_dspy.features.embedder import Embedder
 from ipo_dspy.images.image import ImageFile
 from ipo_dspy.images.task import Task, task_name
@@ -78,8 +80,10 @@ def optimize(
         is_free=run.proposing.prompt_model.startswith(LOCAL_MODELS),
     )
     with hold(run_folder):
-        write_whole(run_folder / "program.json", program.save)
-        write_whole(run_folder / "report.html", partial(write_report, report=report))
+        for name in ("program", "report"):
+            exporter: Exporter = registry.find("exports", name)()
+            write = partial(exporter.write, found=Found(program, report))
+            write_whole(run_folder / f"{name}{exporter.suffix}", write)
     for sentence in task.remarks:
         remark(sentence)
     print_summary(results, report, before=before, run_folder=run_folder, picture=_a_picture(task))
