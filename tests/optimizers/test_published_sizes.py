@@ -17,7 +17,7 @@ def program() -> CLIPClassifier:
     name = "ViT-B-16-quickgelu"
     model, _, preprocess = open_clip.create_model_and_transforms(name, pretrained=None)
     tokenizer = open_clip.get_tokenizer(name)
-    encoder = OpenCLIPEncoder(f"open_clip:{name}/none", model, preprocess, tokenizer)
+    encoder = OpenCLIPEncoder(f"open_clip:{name}/none", model.eval(), preprocess, tokenizer)
     return CLIPClassifier(["cat", "dog"], encoder)
 
 
