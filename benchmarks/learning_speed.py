@@ -45,8 +45,11 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--clip", default="demo")
     parser.add_argument("--device")
+    parser.add_argument("--threads", type=int, help="of torch, for both; by default its own")
     parser.add_argument("--out", type=Path, default=RESULTS)
     options = parser.parse_args()
+    if options.threads:
+        torch.set_num_threads(options.threads)
     embedder = Embedder(load_encoder(options.clip, device=options.device, precision="float32"))
     with TemporaryDirectory() as folder:
         images = demo_task(Path(folder), shots=options.shots).train

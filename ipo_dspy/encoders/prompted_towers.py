@@ -86,7 +86,7 @@ class TextTower:
             deep: [n, W] each; before block i the outputs in the slots are replaced by `deep[i-1]`.
         """
         model, length = self._model, texts.tokens.shape[1]
-        with frozen(model):
+        with fixed_weights(model):
             x = _placed(model.token_embedding(texts.tokens), context, texts.slots)
             x = x + model.positional_embedding[:length]
             mask = model.attn_mask[:length, :length]
@@ -135,7 +135,7 @@ class PlainImageTower(ImageTower):
         self, pixels: Tensor, context: Tensor | None = None, deep: Sequence[Tensor] = ()
     ) -> Tensor:
         """Encode pixels: [B, D]; prompts it cannot take."""
-        with frozen(self._visual):
+        with fixed_weights(self._visual):
             features: Tensor = self._visual(pixels)
             return features
 
@@ -155,7 +155,7 @@ class TransformerImageTower(PlainImageTower):
         if context is None:
             return super().features(pixels)
         visual: Any = self._visual
-        with frozen(visual):
+        with fixed_weights(visual):
             x = visual._embeds(pixels)
             length = x.shape[1]
             # The normalisation works on each token by itself.
@@ -184,7 +184,7 @@ class ResNetImageTower(PlainImageTower):
         if context is None:
             return super().features(pixels)
         visual: Any = self._visual
-        with frozen(visual):
+        with fixed_weights(visual):
             x = visual.stem(pixels)
             for layer in (visual.layer1, visual.layer2, visual.layer3, visual.layer4):
                 x = layer(x)
@@ -337,7 +337,7 @@ def _dim(text: Any) -> int:
 
 
 @contextmanager
-def frozen(model: nn.Module) -> Iterator[None]:
+def fixed_weights(model: nn.Module) -> Iterator[None]:
     """Keep gradients out of a model's weights, and leave the model as it was."""
     trained = [weight for weight in model.parameters() if weight.requires_grad]
     for weight in trained:

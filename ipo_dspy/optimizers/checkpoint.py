@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,6 +16,7 @@ from ipo_dspy.errors import TrainingError
 from ipo_dspy.optimizers.prompted_model import PromptedModel
 from ipo_dspy.optimizers.schedule import GaussianAverage, Recipe
 from ipo_dspy.records import Record
+from ipo_dspy.runs.folder import write_whole
 
 _FORMAT = "ipo-dspy-training-1"
 _MOMENTUM = "momentum_buffer"
@@ -92,7 +92,7 @@ class Progress:
         """Write the state and wait until it is on disk; an earlier one is replaced as a whole.
 
         Raises:
-            TrainingError: the file cannot be written.
+            StorageError: the file cannot be written; the epoch before is kept.
         """
         tensors = {
             f"{kind}/{name}": tensor.detach().cpu().contiguous()
@@ -105,18 +105,7 @@ class Progress:
         }
         epochs = json.dumps([epoch.model_dump() for epoch in self.epochs])
         content = save(tensors, metadata={"format": _FORMAT, "epochs": epochs})
-        temporary = path.with_suffix(".tmp")
-        try:
-            with temporary.open("wb") as file:
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
-            temporary.replace(path)
-        except OSError as error:
-            raise TrainingError(
-                f"{path} cannot be written: {error}. The training up to the epoch before is kept; "
-                "make room and repeat the command to go on."
-            ) from error
+        write_whole(path, lambda unfinished: unfinished.write_bytes(content))
 
     def read(self, path: Path) -> None:
         """Take over a state that was written; nothing happens where there is none.

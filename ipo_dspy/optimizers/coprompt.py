@@ -145,6 +145,7 @@ def sentences_of(
             "CoPrompt compares with sentences about the classes; pass sentences={name: [...]}, or "
             "let compile make them."
         )
+    sentences = {name.replace("_", " "): texts for name, texts in sentences.items()}
     names = [name.replace("_", " ") for name in classnames]
     missing = [name for name in names if not sentences.get(name)]
     if missing:

@@ -253,7 +253,8 @@ class PromptLearner(Teleprompter, ABC):
             ArgumentError: there is no training set, a label is no class name, or a class name does
                 not fit.
             EncoderError: the encoder does not take learned vectors.
-            TrainingError: the loss is not finite, or the checkpoint cannot be used.
+            TrainingError: the loss is not finite, or the checkpoint cannot be read.
+            StorageError: the checkpoint cannot be written.
             JournalError: the run folder belongs to another training or cannot be written.
         """
         examples = training_examples(student, trainset)

@@ -69,7 +69,8 @@ class Training:
             The finished epochs, and what ended the training.
 
         Raises:
-            TrainingError: the loss is not finite, or the checkpoint cannot be used.
+            TrainingError: the loss is not finite, or the checkpoint cannot be read.
+            StorageError: the checkpoint cannot be written.
             UnreadableImage: an image cannot be read.
         """
         with threads_for(self._multiplications):

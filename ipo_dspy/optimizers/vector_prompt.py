@@ -81,7 +81,7 @@ class VectorPrompt:
             ArgumentError: a class name does not fit, or the tensors do not fit the encoder.
             EncoderError: the encoder does not take learned vectors.
         """
-        with self._memory.lock, torch.inference_mode():
+        with self._memory.lock, torch.no_grad():
             key = ("classes", self.context, embedder.encoder.spec, tuple(classnames))
             known = self._memory.classes
             if key not in known:
@@ -98,7 +98,7 @@ class VectorPrompt:
         model = self._model_of(embedder)
         if model.image_tower_is_plain:
             return embedder.image_features(images)
-        with self._memory.lock, torch.inference_mode():
+        with self._memory.lock, torch.no_grad():
             known = self._memory.images
             keys: list[Hashable] = [(embedder.encoder.spec, image_key(image)) for image in images]
             new = {key: image for key, image in zip(keys, images, strict=True) if key not in known}
@@ -115,7 +115,7 @@ class VectorPrompt:
         model = self._model_of(embedder)
         if not model.classes_depend_on_image:
             return embedder.logits(image_features, self.class_features(embedder, classnames))
-        with torch.inference_mode():
+        with torch.no_grad():
             model = self.model(embedder, classnames)
             rows = image_features.to(model.towers.device).split(1)
             # One by one, so that an image gets the same beside others.

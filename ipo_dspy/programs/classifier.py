@@ -16,6 +16,7 @@ from ipo_dspy.programs.predict import ZeroShotPredict
 from ipo_dspy.programs.tensor_file import move_to_file, read_from_file
 from ipo_dspy.programs.tip_adapter import TipAdapter
 from ipo_dspy.prompts.template import Template
+from ipo_dspy.runs.folder import write_whole
 
 if TYPE_CHECKING:
     from ipo_dspy.encoders.base import Encoder
@@ -146,7 +147,8 @@ class _ClassifierBase(dspy.Module):
         if self.predict.learned is not None and path.suffix == ".json":
             state = orjson.loads(path.read_bytes())
             move_to_file(state["predict"]["clip"]["learned"]["tensors"], path)
-            path.write_bytes(orjson.dumps(state, option=orjson.OPT_INDENT_2))
+            content = orjson.dumps(state, option=orjson.OPT_INDENT_2)
+            write_whole(path, lambda unfinished: unfinished.write_bytes(content))
 
     def load(
         self,

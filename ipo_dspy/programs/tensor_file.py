@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ipo_dspy.errors import ArgumentError, StorageError
+from ipo_dspy.runs.folder import write_whole
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -55,12 +56,7 @@ def move_to_file(stored: dict[str, Any], path: Path) -> None:
     """
     content = base64.b64decode(stored.pop(_TEXT))
     file = path.with_suffix(SUFFIX)
-    temporary = file.with_name(file.name + ".tmp")
-    try:
-        temporary.write_bytes(content)
-        temporary.replace(file)
-    except OSError as error:
-        raise StorageError(f"{file} cannot be written: {error.strerror}.") from error
+    write_whole(file, lambda unfinished: unfinished.write_bytes(content))
     stored |= {_FILE: file.name, _DIGEST: hashlib.sha256(content).hexdigest()}
 
 

@@ -29,8 +29,8 @@ from ipo_dspy import (
     offline_lm,
 )
 from ipo_dspy.errors import ArgumentError, EncoderError, StorageError
-from ipo_dspy.features.embedder import probabilities_of
 from ipo_dspy.optimizers.prompt_learner import PromptLearner
+from ipo_dspy.programs.probabilities import probabilities_of
 from ipo_dspy.testing import ColourEncoder, check_prompt
 
 QUICK: dict[str, Any] = {"epochs": 2, "batch_size": 6, "lr": 0.05, "progress": False}
