@@ -13,6 +13,7 @@ from ipo_dspy.datasets import (
     find_benchmark,
 )
 from ipo_dspy.errors import DataError
+from ipo_dspy.images import StoredImage
 
 # Zero-shot accuracy of CLIP ViT-B/16 as CoCoOp's table prints it: base, novel.
 PRINTED = {
