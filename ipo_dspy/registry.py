@@ -34,6 +34,14 @@ _OURS: Mapping[str, Mapping[str, str]] = {
         "report": "ipo_dspy.exports.report:ReportExporter",
         "weights": "ipo_dspy.exports.weights:WeightsExporter",
     },
+    # Called with what stands after the colon, and `sees_images` and `trust_remote_code` by name;
+    # `offline`, which takes nothing, with nothing. They give a `dspy.LM`.
+    "models": {
+        "offline": "ipo_dspy.demo.proposer.offline:offline_lm",
+        "hf": "ipo_dspy.local_models.models:local_model",
+    },
+    # Called with nothing; they give what became of models that publications used.
+    "presets": {"poster": "ipo_dspy.local_models.presets:read_presets"},
     "optimizers": {
         "ipo": "ipo_dspy.optimizers.ipo:IPOOptimizer",
         "coop": "ipo_dspy.optimizers.coop:CoOp",

@@ -10,7 +10,7 @@ from benchmarks.base_to_novel.options import BenchmarkOptions
 from benchmarks.figures import NONE
 from benchmarks.poster import POSTER, Printed
 from ipo_dspy.errors import ArgumentError
-from ipo_dspy.proposing.models import PRESETS, Preset
+from ipo_dspy.local_models.presets import Preset, read_presets
 
 HISTORY_LENGTHS = (0, 1, 5, 10, 20, 50, 100)
 
@@ -98,7 +98,7 @@ def history_lengths(run: BenchmarkOptions, lengths: Sequence[int]) -> list[Varia
 
 def _models(role: Literal["prompt", "image"], specs: Sequence[str]) -> list[tuple[str, str]]:
     """The poster's name and the spec of each model; other models have no such name."""
-    presets = [preset for preset in PRESETS if preset.role == role]
+    presets = [preset for preset in read_presets() if preset.role == role]
     if not specs:
         return [(preset.name, preset.use) for preset in presets]
     return [(_name(spec, presets), spec) for spec in specs]

@@ -25,7 +25,7 @@ from benchmarks.base_to_novel.datasets import Dataset, find_datasets
 from benchmarks.base_to_novel.learning import IPO, LEARNERS, check_methods
 from benchmarks.base_to_novel.options import BenchmarkOptions
 from benchmarks.base_to_novel.outcomes import write_json, write_text
-from benchmarks.base_to_novel.published_counts import check_counts
+from benchmarks.base_to_novel.published_counts import EXACT, check_counts
 from benchmarks.base_to_novel.results import (
     ENSEMBLE,
     GENERIC,
@@ -58,7 +58,7 @@ def base_to_novel(
     Args:
         run: everything that decides the figures.
         published_counts: compare CLIP's counts with the published ones whatever the encoder is
-            called; for OpenAI's ViT-B/16 in a file of your own.
+            called; for OpenAI's ViT-B/16 under another name or in a file of your own.
     """
     if run.transfer.source is not None or run.transfer.targets:
         Console().print(transfer(run), markup=False, highlight=False, soft_wrap=True)
@@ -82,9 +82,12 @@ def base_to_novel(
                 name: bench.learn(task, name, **epochs) for name in methods if name in LEARNERS
             }
             outcomes.append(SeedOutcome(seed, fixed, found, learned))
-            tested = outcomes[0].fixed[HAND_WRITTEN]
             counts = check_counts(
-                dataset.benchmark, tested, run.encoder.clip, always=published_counts
+                dataset.benchmark,
+                outcomes[0].fixed.get(HAND_WRITTEN),
+                run.encoder.clip,
+                precision=run.encoder.precision or EXACT,
+                always=published_counts,
             )
             current = [*done, DatasetOutcome(dataset, outcomes, counts)]
             complete = len(current) == len(datasets) and len(outcomes) == len(run.data.seeds)

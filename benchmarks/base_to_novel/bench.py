@@ -21,6 +21,7 @@ from benchmarks.base_to_novel.learning import (
 )
 from benchmarks.base_to_novel.options import BenchmarkOptions
 from benchmarks.base_to_novel.outcomes import Counted, Fixed, Found, Step, remembered
+from benchmarks.base_to_novel.published_counts import EXACT
 from benchmarks.judging import Judge
 from benchmarks.provenance import provenance
 from ipo_dspy import CLIPClassifier, IPOOptimizer, __version__
@@ -120,7 +121,7 @@ def load_embedder(options: EncoderOptions) -> Embedder:
         ArgumentError: the spec, device or precision is none there is.
         EncoderError: weights are missing, unreadable or do not fit.
     """
-    exact = EncoderOptions(options.clip, options.device, options.precision or "float32")
+    exact = EncoderOptions(options.clip, options.device, options.precision or EXACT)
     with stage(f"Loading the encoder {options.clip}"):
         return Embedder(make_encoder(exact))
 

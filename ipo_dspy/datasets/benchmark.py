@@ -10,7 +10,7 @@ from pathlib import Path
 
 from ipo_dspy.datasets.lists import Entry, ImageLists, Lists
 from ipo_dspy.errors import DataError
-from ipo_dspy.images.image import ImageFile
+from ipo_dspy.images.image import StoredImage
 from ipo_dspy.images.labeled import LabeledImages, labeled_image, sample_per_class
 from ipo_dspy.prompts.template import Template
 
@@ -196,7 +196,7 @@ class BenchmarkImages:
     def _labeled(self, entries: tuple[Entry, ...] | list[Entry]) -> LabeledImages:
         names = self.lists.classnames
         examples = (
-            labeled_image(ImageFile(self.image_folder / path), names[label])
+            labeled_image(StoredImage(self.image_folder / path), names[label])
             for path, label in entries
         )
         return LabeledImages(tuple(examples), names)

@@ -99,8 +99,13 @@ def open_file(path: Path) -> BufferedIOBase:
         return path.open("rb")
 
 
-def decode(file: BufferedIOBase, name: str) -> Image.Image:
+def decode(file: BufferedIOBase, name: str, *, as_stored: bool = False) -> Image.Image:
     """Decode an image as RGB, eight bits a channel, the way a person sees it; see `open_image`.
+
+    Args:
+        file: its bytes.
+        name: for the error.
+        as_stored: read it as `StoredImage` says.
 
     Raises:
         UnreadableImage: the bytes are no image in one of `formats`, or too large a one.
@@ -112,7 +117,7 @@ def decode(file: BufferedIOBase, name: str) -> Image.Image:
                 # A JPEG can be decoded at half its size.
                 image.draft("RGB", (image.width // 2, image.height // 2))
             image.load()
-            return _rgb(image)
+            return _of_bounded_size(image).convert("RGB") if as_stored else _rgb(image)
 
     with one_error(name):
         return _past_warnings(work)

@@ -66,6 +66,14 @@ class ImageFile(dspy.Image):
         return f"ImageFile({str(self.path)!r})"
 
 
+class StoredImage(ImageFile):
+    """A file that is read as CoOp's reader reads it, by a bare `convert("RGB")`.
+
+    It is not turned as its EXIF orientation says, and shows what is stored beneath transparent
+    pixels. Published figures on benchmark datasets were measured on such images.
+    """
+
+
 class DatasetImage(dspy.Image):
     """A `dspy.Image` that stands for one item of a dataset object and decodes it when used.
 
@@ -115,7 +123,7 @@ def open_image(source: ImageSource) -> Image.Image:
     eight bits; the first frame of an animation; smaller where it has more than 67 million pixels.
     CLIP's own preprocessing is a bare `convert("RGB")`: the result is the same for opaque, upright
     8-bit images, whereas that call would show what is stored beneath transparent pixels, mostly
-    black, and clip 16-bit gray.
+    black, and clip 16-bit gray. A `StoredImage` is read by that call all the same.
 
     Args:
         source: a path, a PIL image, or a `dspy.Image`; text that starts with `data:`, `http://`
@@ -129,7 +137,7 @@ def open_image(source: ImageSource) -> Image.Image:
     if isinstance(found, Image.Image):
         return to_rgb(found, "the image given")
     with _opened(found) as file:
-        return decode(file, _name(found))
+        return decode(file, _name(found), as_stored=isinstance(source, StoredImage))
 
 
 def check_image(path: str | os.PathLike[str]) -> None:
@@ -161,14 +169,14 @@ def image_key(source: ImageSource) -> str:
         return _digest(found.encode("utf-8"))
     with one_error(str(found)):
         status = found.stat()
-    return f"{found.absolute()}:{status.st_mtime_ns}:{status.st_size}"
+    return f"{_reading(source)}{found.absolute()}:{status.st_mtime_ns}:{status.st_size}"
 
 
 def content_hash(source: ImageSource) -> str:
     """A hash of what the image is, wherever it lies: 64 hexadecimal digits.
 
-    The bytes of the file, whether given as a path or encoded in a `dspy.Image`; size and RGB
-    pixels of a PIL image.
+    The bytes of the file, whether given as a path or encoded in a `dspy.Image`, and how they are
+    read where that is another way; size and RGB pixels of a PIL image.
 
     Raises:
         UnreadableImage: missing or not to be fetched.
@@ -178,7 +186,12 @@ def content_hash(source: ImageSource) -> str:
         rgb = open_image(found)
         return _digest(f"{rgb.size}".encode() + rgb.tobytes())
     with _opened(found) as file, one_error(_name(found)):
-        return hashlib.file_digest(file, _hash).hexdigest()
+        return hashlib.file_digest(file, lambda: _hash(_reading(source).encode())).hexdigest()
+
+
+def _reading(source: ImageSource) -> str:
+    """What tells apart two readings of one file."""
+    return "as stored:" if isinstance(source, StoredImage) else ""
 
 
 def _png(image: Image.Image) -> bytes:

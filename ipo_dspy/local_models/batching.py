@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from concurrent.futures import Future
 from typing import Generic, TypeVar
 
@@ -24,6 +23,7 @@ class Batcher(Generic[_Item, _Result]):
     Args:
         run: items to results, one each in the same order; never called by two threads at once.
         most: how many items a batch may have; may be changed.
+        kind: items of a batch have the same; by default all may share one.
         gather_seconds: how long the first thread waits for others.
     """
 
@@ -31,14 +31,16 @@ class Batcher(Generic[_Item, _Result]):
         self,
         run: Callable[[Sequence[_Item]], Sequence[_Result]],
         most: int,
+        kind: Callable[[_Item], Hashable] = lambda item: None,
         gather_seconds: float = 0.01,
     ) -> None:
         if most < 1:
             raise ArgumentError(f"a batch must have room for at least 1 item, got {most}")
         self._run = run
         self.most = most
+        self._kind = kind
         self._gather_seconds = gather_seconds
-        self._waiting: deque[tuple[_Item, Future[_Result]]] = deque()
+        self._waiting: list[tuple[_Item, Future[_Result]]] = []
         self._running = threading.Lock()
 
     def submit(self, item: _Item) -> _Result:
@@ -48,12 +50,16 @@ class Batcher(Generic[_Item, _Result]):
         while not future.done():
             with self._running:
                 if not future.done():
+                    time.sleep(self._gather_seconds)
                     self._run_next()
         return future.result()
 
     def _run_next(self) -> None:
-        time.sleep(self._gather_seconds)
-        batch = [self._waiting.popleft() for _ in range(min(self.most, len(self._waiting)))]
+        kind = self._kind(self._waiting[0][0])
+        alike = [pair for pair in self._waiting if self._kind(pair[0]) == kind]
+        batch = alike[: self.most]
+        for pair in batch:
+            self._waiting.remove(pair)
         try:
             results = self._run([item for item, _ in batch])
         except BaseException as error:

@@ -8,8 +8,8 @@ from typing import Any
 import torch
 
 from ipo_dspy.errors import ArgumentError
-from ipo_dspy.local_models.generation import Generated
-from ipo_dspy.local_models.pretrained import Loaded, Row
+from ipo_dspy.local_models.engine import Loaded, Row
+from ipo_dspy.local_models.generation import Generated, Sampling
 
 
 def load_own_chat(
@@ -31,7 +31,7 @@ def load_own_chat(
     return Loaded(model, None, AutoTokenizer.from_pretrained(tokenizer, **options))
 
 
-def own_answer(loaded: Loaded, row: Row) -> Generated:
+def own_answer(loaded: Loaded, row: Row, sampling: Sampling) -> Generated:
     """Ask a model's own `chat` one question.
 
     It draws from torch's global generators, which are set to the row's seed and put back after.
@@ -41,15 +41,14 @@ def own_answer(loaded: Loaded, row: Row) -> Generated:
     """
     if len(row.images) != 1:
         raise ArgumentError(f"this model takes one image with each question, got {len(row.images)}")
-    sampling = row.sampling
     samples = sampling.temperature > 0
     settings = {"temperature": sampling.temperature, "top_p": sampling.top_p} if samples else {}
     device = loaded.model.device
     with torch.random.fork_rng([device] if device.type == "cuda" else []), torch.inference_mode():
-        torch.manual_seed(sampling.seed)
+        torch.manual_seed(row.seed)
         answer = loaded.model.chat(
             image=row.images[0],
-            msgs=[{"role": "user", "content": row.asked.plain}],
+            msgs=[{"role": "user", "content": row.question}],
             context=None,
             tokenizer=loaded.tokenizer,
             sampling=samples,
@@ -57,6 +56,5 @@ def own_answer(loaded: Loaded, row: Row) -> Generated:
             **settings,
         )
     text = answer if isinstance(answer, str) else str(answer[0])
-    tokens = len(loaded.tokenizer(text).input_ids)
-    asked = len(loaded.tokenizer(row.asked.plain).input_ids)
-    return Generated(text.strip(), asked, tokens, cut_off=tokens >= sampling.max_tokens)
+    made, read = (len(loaded.tokenizer(said).input_ids) for said in (text, row.question))
+    return Generated(text.strip(), read, made, cut_off=made >= sampling.max_tokens)

@@ -52,7 +52,7 @@ def find_describer(chosen: Describer | str | None, embedder: Embedder | None) ->
         ArgumentError: the name is none of a describer.
     """
     if isinstance(chosen, str):
-        from ipo_dspy.proposing.describer_spec import make_describer
+        from ipo_dspy.proposing.describers import make_describer
 
         chosen = make_describer(chosen)
     if chosen is not None:

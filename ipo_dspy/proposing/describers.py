@@ -17,10 +17,12 @@ from ipo_dspy.features.embedder import Embedder
 from ipo_dspy.prompts.vocabulary import VOCABULARY
 from ipo_dspy.prompts.wording import DescribeImage
 from ipo_dspy.proposing.ask import NO_ANSWER, Endpoint
+from ipo_dspy.proposing.models import Connection, vision_model
 from ipo_dspy.records import Description
 from ipo_dspy.runs.calls import Calls
 
 logger = logging.getLogger(__name__)
+_FILE = "file:"
 
 MASK = "object"
 """What stands for a class name that slipped into a description."""
@@ -212,3 +214,35 @@ def _for_lm(image: object) -> Any:
     if isinstance(image, str | Path) and not str(image).startswith(("http", "data:")):
         return ImageFile(image)
     return image if isinstance(image, dspy.Image) else dspy.Image(image)
+
+
+def make_describer(
+    spec: str,
+    *,
+    num_threads: int = 8,
+    trust_remote_code: bool = False,
+    connection: Connection = Connection(),  # noqa: B008 - frozen
+) -> Describer | None:
+    """Make what describes images; None lets the encoder rank a vocabulary.
+
+    Args:
+        spec: `vocabulary`, `none`, `file:PATH` with a description a line, or a model that sees
+            images, as for `vision_model`.
+        num_threads: most calls of a model at the same time.
+        trust_remote_code: run model code that comes with the weights.
+        connection: how a model is reached over the network.
+
+    Raises:
+        ArgumentError: the spec names no model that sees images, or no file.
+    """
+    if spec == "vocabulary":
+        return None
+    if spec == "none":
+        return NoDescriber()
+    if spec.startswith(_FILE):
+        path = Path(spec.removeprefix(_FILE)).expanduser()
+        if not path.is_file():
+            raise ArgumentError(f"There is no file of descriptions {path}.")
+        return FileDescriber(path)
+    lm = vision_model(spec, trust_remote_code=trust_remote_code, connection=connection)
+    return LMDescriber(lm, num_threads)

@@ -16,7 +16,7 @@ from ipo_dspy.images import LabeledImages
 from ipo_dspy.images.readers import read_images
 from ipo_dspy.images.task import Sampling, Task, folder_task
 from ipo_dspy.optimizers.ipo import IPOOptimizer
-from ipo_dspy.proposing import describer_spec
+from ipo_dspy.proposing import describers
 from ipo_dspy.proposing.describers import Describer
 from ipo_dspy.proposing.models import Connection, language_model
 from ipo_dspy.records import Trial
@@ -111,7 +111,7 @@ def make_describer(options: DescribingOptions) -> Describer | None:
     Raises:
         ArgumentError: the spec names no model or no file.
     """
-    return describer_spec.make_describer(
+    return describers.make_describer(
         options.image_model,
         num_threads=options.num_threads,
         trust_remote_code=options.trust_remote_code,

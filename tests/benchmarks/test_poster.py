@@ -6,7 +6,7 @@ from benchmarks.ablations.variants import HISTORY_LENGTHS
 from benchmarks.poster import POSTER, Printed
 from ipo_dspy import Template
 from ipo_dspy.datasets import BASE_TO_NOVEL
-from ipo_dspy.proposing.models import PRESETS
+from ipo_dspy.local_models.presets import read_presets
 
 NAMES = [benchmark.name for benchmark in BASE_TO_NOVEL]
 
@@ -15,8 +15,8 @@ def test_every_dataset_and_model_has_its_figures() -> None:
     assert list(POSTER.datasets) == NAMES
     assert set(POSTER.generic_template) == set(POSTER.best_prompts) == set(NAMES)
     assert all(list(methods) == list(POSTER.averages) for methods in POSTER.datasets.values())
-    assert set(POSTER.prompt_models) == {p.name for p in PRESETS if p.role == "prompt"}
-    assert set(POSTER.image_models) == {p.name for p in PRESETS if p.role == "image"}
+    assert set(POSTER.prompt_models) == {p.name for p in read_presets() if p.role == "prompt"}
+    assert set(POSTER.image_models) == {p.name for p in read_presets() if p.role == "image"}
     assert tuple(POSTER.history) == HISTORY_LENGTHS
 
 

@@ -1,7 +1,7 @@
 from collections.abc import Callable
 from typing import Any
 
-from ipo_dspy.proposing.models import PRESETS
+from ipo_dspy.local_models.presets import read_presets
 
 
 def test_every_model_of_the_poster_is_listed_with_an_option_to_copy(
@@ -9,6 +9,6 @@ def test_every_model_of_the_poster_is_listed_with_an_option_to_copy(
 ) -> None:
     lines = run("presets").out.splitlines()
 
-    for preset in PRESETS:
+    for preset in read_presets():
         assert preset.name in lines
         assert f"  --{preset.role}-model {preset.use}" in lines

@@ -13,6 +13,7 @@ from ipo_dspy.datasets import (
     find_benchmark,
 )
 from ipo_dspy.errors import DataError
+from ipo_dspy.images import StoredImage
 
 # Zero-shot accuracy of CLIP ViT-B/16 as CoCoOp's table prints it: base, novel.
 PRINTED = {
@@ -55,6 +56,8 @@ def test_loads_from_its_own_layout(benchmark: Benchmark, tmp_path: Path, lay_out
     assert data.test.classnames == ("apse indoor", "Bell", "cat", "Dog", "emu")
     assert len(data.test) == 15
     assert all(example.image.path.is_file() for example in data.test.examples)
+    # As publications read them, without a turn by EXIF.
+    assert all(isinstance(example.image, StoredImage) for example in data.test.examples)
     base, novel = data.test.base_and_novel()
     assert (base.classnames, novel.classnames) == (data.test.classnames[:3], ("Dog", "emu"))
     assert (len(base), len(novel)) == (9, 6)

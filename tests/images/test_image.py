@@ -11,7 +11,14 @@ import pytest
 from PIL import Image
 
 from ipo_dspy.errors import UnreadableImage
-from ipo_dspy.images.image import ImageFile, check_image, content_hash, image_key, open_image
+from ipo_dspy.images.image import (
+    ImageFile,
+    StoredImage,
+    check_image,
+    content_hash,
+    image_key,
+    open_image,
+)
 
 RED, GREEN, WHITE = (255, 0, 0), (0, 255, 0), (255, 255, 255)
 
@@ -241,3 +248,22 @@ def test_content_hash_is_that_of_the_bytes_wherever_they_lie(tmp_path: Path, red
     assert len(same) == 1
     assert content_hash(noise()) == content_hash(noise().copy())
     assert content_hash(noise()) not in same
+
+
+def test_a_stored_image_is_neither_turned_nor_laid_on_white(tmp_path: Path) -> None:
+    turned = Image.new("RGB", (4, 2), "red")
+    exif = turned.getexif()
+    exif[0x0112] = 6
+    turned.save(tmp_path / "turned.png", exif=exif)
+    assert open_image(tmp_path / "turned.png").size == (2, 4)
+    assert open_image(StoredImage(tmp_path / "turned.png")).size == (4, 2)
+    Image.new("RGBA", (1, 1), (10, 20, 30, 0)).save(tmp_path / "clear.png")
+    assert open_image(StoredImage(tmp_path / "clear.png")).getpixel((0, 0)) == (10, 20, 30)
+
+
+def test_two_readings_of_a_file_share_no_features(tmp_path: Path) -> None:
+    Image.new("RGB", (4, 2), "red").save(tmp_path / "a.png")
+    own, stored = ImageFile(tmp_path / "a.png"), StoredImage(tmp_path / "a.png")
+    assert image_key(own) != image_key(stored)
+    assert content_hash(own) != content_hash(stored)
+    assert own != stored

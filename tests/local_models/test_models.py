@@ -2,15 +2,17 @@ import logging
 from collections.abc import Callable
 from pathlib import Path
 
+import dspy
 import pytest
 
 from ipo_dspy.demo.proposer.offline import OfflineProposer
-from ipo_dspy.local_models.transformers import TransformersEngine
-from ipo_dspy.local_models.vision import VisionEngine
+from ipo_dspy.errors import ArgumentError
+from ipo_dspy.local_models.engine import TransformersEngine, VisionEngine
+from ipo_dspy.local_models.presets import Preset, read_presets
 from ipo_dspy.optimizers.ipo import IPOOptimizer
 from ipo_dspy.programs.classifier import CLIPClassifier
 from ipo_dspy.proposing.describers import LMDescriber
-from ipo_dspy.proposing.models import PRESETS, Connection, Preset, language_model, vision_model
+from ipo_dspy.proposing.models import Connection, language_model, vision_model
 from ipo_dspy.testing import COLOURS, ColourEncoder, colour_examples
 
 POSTER = {
@@ -48,10 +50,10 @@ def test_servers_of_ones_own_share_no_answers_and_need_no_key(
 
 @pytest.mark.parametrize("role", ["prompt", "image"])
 def test_every_model_of_the_poster_has_a_row(role: str) -> None:
-    assert [preset.name for preset in PRESETS if preset.role == role] == POSTER[role]
+    assert [preset.name for preset in read_presets() if preset.role == role] == POSTER[role]
 
 
-@pytest.mark.parametrize("preset", PRESETS, ids=lambda preset: preset.name)
+@pytest.mark.parametrize("preset", read_presets(), ids=lambda preset: preset.name)
 def test_what_a_row_says_to_use_can_be_made_without_loading(preset: Preset) -> None:
     make = language_model if preset.role == "prompt" else vision_model
     lm = make(preset.use)
@@ -76,9 +78,26 @@ def test_other_models_are_left_to_dspy() -> None:
     assert (lm.model, lm.engine) == ("ollama_chat/llama3.2", "auto")
 
 
-def test_an_empty_hub_name_is_refused() -> None:
-    with pytest.raises(ValueError, match="names no model"):
-        language_model("hf:")
+@pytest.mark.parametrize("spec", ["hf:", "hf:@main", "hf:microsoft/phi-2@", "offline:now"])
+def test_a_name_that_lacks_a_part_is_refused(spec: str) -> None:
+    with pytest.raises(ArgumentError, match="names no model"):
+        language_model(spec)
+
+
+@pytest.mark.parametrize("make", [language_model, vision_model])
+def test_a_revision_is_fetched_kept_and_tells_answers_apart(make: Callable[..., dspy.LM]) -> None:
+    pinned, newest = make("hf:some/model@v1.2"), make("hf:some/model")
+    assert (pinned.engine.model, pinned.engine.revision) == ("some/model", "v1.2")
+    assert newest.engine.revision is None
+    assert pinned.model != newest.model
+    assert pinned.engine.load_state(pinned.engine.dump_state()).revision == "v1.2"
+
+
+def test_a_folder_may_have_an_at_in_its_name(tmp_path: Path) -> None:
+    folder = tmp_path / "model@home"
+    folder.mkdir()
+    lm = language_model(f"hf:{folder}")
+    assert (lm.engine.model, lm.engine.revision) == (str(folder.resolve()), None)
 
 
 def test_answers_of_a_folder_are_not_cached(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 import dspy
 import pytest
 import torch
+import transformers
 from dspy.lm15 import (
     Config,
     ContextLengthError,
@@ -16,9 +17,8 @@ from dspy.lm15 import (
     UnsupportedModelError,
 )
 
-from ipo_dspy.local_models.generation import Generated
-from ipo_dspy.local_models.pretrained import Row
-from ipo_dspy.local_models.transformers import TransformersEngine
+from ipo_dspy.local_models.engine import Row, TransformersEngine
+from ipo_dspy.local_models.generation import Generated, Sampling
 
 Save = Callable[..., Path]
 
@@ -76,10 +76,10 @@ def test_rows_of_a_batch_answer_as_if_alone(saved_model: Save) -> None:
 class SmallMemory(TransformersEngine):
     """Runs out of memory with more than two requests at once."""
 
-    def generate(self, rows: Sequence[Row]) -> list[Generated]:
+    def generate(self, rows: Sequence[Row], sampling: Sampling) -> list[Generated]:
         if len(rows) > 2:
             raise torch.OutOfMemoryError
-        return super().generate(rows)
+        return super().generate(rows, sampling)
 
 
 def test_a_batch_that_does_not_fit_in_memory_is_halved(saved_model: Save) -> None:
@@ -103,9 +103,9 @@ def test_an_answer_ends_at_max_tokens_and_says_so(saved_model: Save) -> None:
 
 def test_an_answer_ends_before_a_stop_text(saved_model: Save) -> None:
     engine = TransformersEngine(saved_model())
-    whole = ask(engine, max_tokens=30, seed=5).message.text
+    whole = ask(engine, max_tokens=30, seed=0).message.text
     stop = whole[len(whole) // 2 :][:3]
-    response = ask(engine, max_tokens=30, seed=5, stop=(stop,))
+    response = ask(engine, max_tokens=30, seed=0, stop=(stop,))
     assert response.message.text == whole[: whole.index(stop)].strip()
     assert response.finish_reason == "stop"
     assert response.usage.output_tokens < 30
@@ -160,6 +160,47 @@ def test_remote_code_needs_leave(saved_model: Save, tmp_path: Path) -> None:
     (tmp_path / "code.py").write_text("raise SystemExit('ran remote code')")
     with pytest.raises(UnsupportedModelError, match="trust_remote_code=True"):
         ask(TransformersEngine(tmp_path, tokenizer=saved_model()))
+
+
+def test_model_and_tokenizer_come_from_the_revision_that_is_asked_for(
+    saved_model: Save, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[object] = []
+    for auto in (transformers.AutoModelForCausalLM, transformers.AutoTokenizer):
+        real = auto.from_pretrained
+        monkeypatch.setattr(
+            auto,
+            "from_pretrained",
+            lambda *names, real=real, **options: (
+                asked.append(options["revision"]) or real(*names, **options)
+            ),
+        )
+    ask(TransformersEngine(saved_model(), revision="v1.2"))
+    assert asked == ["v1.2", "v1.2"]
+
+
+def test_a_model_without_a_padding_token_answers_in_batches(saved_model: Save) -> None:
+    engine = TransformersEngine(saved_model("phi"))
+    engine.loaded.tokenizer.pad_token = engine.loaded.tokenizer.eos_token
+    alone = [ask(engine, text, seed=7) for text in ("a", "a photo of a chalk drawing")]
+    with ThreadPoolExecutor(2) as pool:
+        together = list(
+            pool.map(lambda text: ask(engine, text, seed=7), ("a", "a photo of a chalk drawing"))
+        )
+    assert together == alone
+
+
+def test_requests_of_other_settings_do_not_share_a_batch(saved_model: Save) -> None:
+    engine = TransformersEngine(saved_model())
+    ask(engine)
+    with ThreadPoolExecutor(4) as pool:
+        lengths = list(
+            pool.map(
+                lambda most: ask(engine, max_tokens=most, temperature=0).usage.output_tokens,
+                (3, 5, 3, 5),
+            )
+        )
+    assert lengths == [3, 5, 3, 5]
 
 
 def test_a_closed_engine_loads_again(saved_model: Save) -> None:

@@ -7,7 +7,7 @@ import dspy
 import pytest
 from PIL import Image
 
-from ipo_dspy.local_models.vision import VisionEngine
+from ipo_dspy.local_models.engine import VisionEngine
 from ipo_dspy.prompts.wording import DescribeImage
 
 ARCHITECTURES = ["blip-2", "fuyu", "llava", "llava_next", "qwen2_vl", "qwen2_5_vl"]

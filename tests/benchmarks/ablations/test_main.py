@@ -12,7 +12,7 @@ from huggingface_hub import constants
 
 from benchmarks.ablations import __main__ as module
 from benchmarks.poster import POSTER
-from ipo_dspy.proposing.models import PRESETS
+from ipo_dspy.local_models.presets import read_presets
 
 from ..conftest import Command
 
@@ -105,6 +105,6 @@ def test_by_default_all_models_of_the_poster_are_compared(name: str) -> None:
     variants = (prompt_models if name == "llms" else image_models)(BenchmarkOptions(), ())
     role = "prompt" if name == "llms" else "image"
     assert [(v.name, v.value) for v in variants] == [
-        (preset.name, preset.use) for preset in PRESETS if preset.role == role
+        (preset.name, preset.use) for preset in read_presets() if preset.role == role
     ]
     assert all(variant.poster for variant in variants)

@@ -11,6 +11,8 @@ import pytest
 from huggingface_hub import constants
 
 from benchmarks.base_to_novel import __main__ as module
+from benchmarks.base_to_novel.__main__ import fixed_texts
+from benchmarks.base_to_novel.datasets import Dataset
 from benchmarks.poster import POSTER
 
 from ..conftest import Command
@@ -76,8 +78,22 @@ def test_counts_are_compared_for_the_published_encoder_or_when_asked(
     run(*chosen)
     assert written()["datasets"]["DTD"]["published_counts"]["state"] == "not checked"
     outcome = run(*chosen, "--published-counts")
-    assert written()["datasets"]["DTD"]["published_counts"]["state"] == "differs"
-    assert "DTD, CLIP's counts: differs (9 base images instead of 864" in outcome.err
+    assert written()["datasets"]["DTD"]["published_counts"]["state"] == "different"
+    assert "DTD, CLIP's counts: different (9 base images instead of 864" in outcome.err
+
+
+def test_a_hand_written_template_that_is_too_long_costs_its_row_and_not_the_run(
+    run: Command, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def long_ones(dataset: Dataset) -> dict[str, str]:
+        return {**fixed_texts(dataset), "CLIP, hand-written template": f"{'very ' * 99} <CLASS>."}
+
+    monkeypatch.setattr(module, "fixed_texts", long_ones)
+    outcome = run("--root", root, "--datasets", "dtd", *FEW, "--published-counts")
+    assert outcome.code == 0
+    of_dataset = written()["datasets"]["DTD"]
+    assert list(of_dataset["rows"]) == ROWS[1:]
+    assert of_dataset["published_counts"]["state"] == "not checked"
 
 
 def test_a_second_time_nothing_is_searched_or_encoded(run: Command, root: Path) -> None:

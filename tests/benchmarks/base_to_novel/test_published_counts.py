@@ -1,12 +1,18 @@
 from dataclasses import replace
 
+import open_clip
 import pytest
 
 from benchmarks.base_to_novel.outcomes import Counted
-from benchmarks.base_to_novel.published_counts import OPENAI_VIT_B_16, check_counts
+from benchmarks.base_to_novel.published_counts import (
+    OPENAI_VIT_B_16,
+    CountCheck,
+    check_counts,
+    near,
+)
 from ipo_dspy.datasets import BASE_TO_NOVEL, Benchmark, Half, find_benchmark
 
-REAL = OPENAI_VIT_B_16[0]
+REAL = OPENAI_VIT_B_16
 
 
 def as_published(benchmark: Benchmark) -> Counted:
@@ -23,26 +29,52 @@ def as_published(benchmark: Benchmark) -> Counted:
 @pytest.mark.parametrize("benchmark", BASE_TO_NOVEL, ids=lambda benchmark: benchmark.name)
 def test_published_counts_agree(benchmark: Benchmark) -> None:
     check = check_counts(benchmark, as_published(benchmark), REAL)
-    assert check.state == "agrees"
+    assert check.state == "equal"
 
 
-def test_other_counts_differ_by_so_many_images() -> None:
+def test_counts_a_few_images_off_are_near_and_more_are_different() -> None:
     benchmark = find_benchmark("DTD")
     tested = as_published(benchmark)
-    wrong = tested.model_copy(update={"base_right": tested.base_right + 3})
-    assert check_counts(benchmark, wrong, REAL).state == "differs"
-    assert check_counts(benchmark, wrong, REAL).sentence == "+3 base images right, 460 published"
-    both = wrong.model_copy(update={"novel_right": tested.novel_right - 1})
-    assert check_counts(benchmark, both, REAL).sentence.endswith(
-        "and -1 novel images right, 496 published"
+    off = tested.model_copy(update={"base_right": tested.base_right + 3})
+    assert check_counts(benchmark, off, REAL) == CountCheck(
+        "near", "within 3 base images: +3 base images right, 460 published"
     )
+    both = off.model_copy(update={"novel_right": tested.novel_right - 4})
+    assert check_counts(benchmark, both, REAL) == CountCheck(
+        "different",
+        "+3 base images right, 460 published and -4 novel images right, 496 published",
+    )
+
+
+def test_more_images_may_be_off_where_there_are_more() -> None:
+    assert (near(828), near(9_950), near(25_000)) == (3, 10, 25)
+
+
+@pytest.mark.parametrize("precision", ["bfloat16", "float16"])
+def test_half_precision_is_not_compared(precision: str) -> None:
+    benchmark = find_benchmark("DTD")
+    check = check_counts(benchmark, as_published(benchmark), REAL, precision=precision, always=True)
+    assert check.state == "not checked"
+    assert precision in check.sentence
+
+
+def test_a_template_that_is_too_long_is_not_compared() -> None:
+    assert check_counts(find_benchmark("DTD"), None, REAL).state == "not checked"
+
+
+def test_the_encoder_that_is_compared_is_one_that_loads() -> None:
+    model, _, tag = REAL.removeprefix("open_clip:").partition("/")
+    weights = open_clip.get_pretrained_cfg(model, tag)
+    assert weights
+    # open_clip only warns where they differ; here it is refused.
+    assert weights["quick_gelu"] == open_clip.get_model_config(model)["quick_gelu"]
 
 
 def test_another_number_of_images_differs() -> None:
     benchmark = find_benchmark("DTD")
     fewer = as_published(benchmark).model_copy(update={"novel_images": 800})
     check = check_counts(benchmark, fewer, REAL)
-    assert check.state == "differs"
+    assert check.state == "different"
     assert check.sentence == "800 novel images instead of 828"
 
 
@@ -50,18 +82,18 @@ def test_counts_that_print_alike_agree() -> None:
     benchmark = find_benchmark("ImageNet")
     assert benchmark.base == Half(images=25_000, correct=18_108)
     one_more = as_published(benchmark).model_copy(update={"base_right": 18_107})
-    assert check_counts(benchmark, one_more, REAL).state == "agrees"
+    assert check_counts(benchmark, one_more, REAL).state == "equal"
 
 
 def test_another_encoder_is_not_checked_unless_asked() -> None:
     benchmark = find_benchmark("DTD")
     check = check_counts(benchmark, as_published(benchmark), "open_clip:ViT-B-16/mine.pt")
     assert check.state == "not checked"
-    assert "not OpenAI's ViT-B/16" in check.sentence
+    assert "is not open_clip" in check.sentence
     asked = check_counts(
         benchmark, as_published(benchmark), "open_clip:ViT-B-16/mine.pt", always=True
     )
-    assert asked.state == "agrees"
+    assert asked.state == "equal"
 
 
 def test_nothing_is_checked_where_nothing_is_published() -> None:
