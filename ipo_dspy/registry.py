@@ -37,6 +37,7 @@ _OURS: Mapping[str, Mapping[str, str]] = {
         "promptsrc": "ipo_dspy.optimizers.promptsrc:PromptSRC",
         "coprompt": "ipo_dspy.optimizers.coprompt:CoPrompt",
     },
+    "tasks": {"demo": "ipo_dspy.demo.task:demo_task"},
 }
 KINDS = tuple(_OURS)
 """What can be plugged in; entry points of a kind are in the group `ipo_dspy.` and the kind."""
