@@ -187,6 +187,8 @@ def one_error(name: str) -> Iterator[None]:
     except Exception as error:
         # Decoders raise whatever odd bytes lead them to.
         told = str(error) or type(error).__name__
+        if isinstance(error, UnidentifiedImageError):
+            told = "it is damaged, or in no format that is read here"
         raise UnreadableImage(
             f"{name} cannot be read as an image ({told}); replace it, or remove it from the data"
         ) from error

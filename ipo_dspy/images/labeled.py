@@ -5,18 +5,29 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import operator
 import random
 from collections.abc import Callable, Hashable, Iterable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from typing import TypeVar
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import SupportsIndex, TypeVar
 
 import dspy
 
 from ipo_dspy.errors import ArgumentError, DataError
+from ipo_dspy.images.copies import byte_equal
 from ipo_dspy.images.image import content_hash
 
 _T = TypeVar("_T")
+
+
+@dataclass(frozen=True)
+class LeftOut:
+    """A file beside the images that is not among them, and why, such as `.txt` or `unreadable`."""
+
+    path: Path
+    reason: str
 
 
 @dataclass(frozen=True)
@@ -26,10 +37,12 @@ class LabeledImages:
     Attributes:
         examples: each with `image` (a `dspy.Image`, the input) and `label` (one of `classnames`).
         classnames: display text of every class, in label order; also of classes without images.
+        left_out: files that were found beside the images and not taken.
     """
 
     examples: tuple[dspy.Example, ...]
     classnames: tuple[str, ...]
+    left_out: tuple[LeftOut, ...] = field(default=(), compare=False, repr=False)
 
     def __len__(self) -> int:
         return len(self.examples)
@@ -38,7 +51,7 @@ class LabeledImages:
         # Optimizers copy programs many times, and a program may hold its images.
         return self
 
-    def few_shot(self, shots: int, seed: int | random.Random) -> LabeledImages:
+    def few_shot(self, shots: int, seed: SupportsIndex | random.Random) -> LabeledImages:
         """`shots` images of every class, as `sample_per_class` draws them.
 
         Args:
@@ -68,11 +81,23 @@ class LabeledImages:
         wanted = frozenset(kept)
         return LabeledImages(tuple(e for e in self.examples if e.label in wanted), kept)
 
-    def split(self, fraction: float, seed: int) -> tuple[LabeledImages, LabeledImages]:
+    def without_copies(self) -> LabeledImages:
+        """Leave out images that equal an earlier one of their class byte for byte."""
+        copies = {
+            index
+            for group in byte_equal(self.examples)
+            for place, index in enumerate(group)
+            if any(self.examples[i].label == self.examples[index].label for i in group[:place])
+        }
+        kept = tuple(e for i, e in enumerate(self.examples) if i not in copies)
+        return LabeledImages(kept, self.classnames, self.left_out)
+
+    def split(self, fraction: float, seed: SupportsIndex) -> tuple[LabeledImages, LabeledImages]:
         """Hold out a part of every class: (kept, held out), both in the order of these images.
 
         Every class keeps at least one image and gives at least one; a class with a single image
-        keeps it, so the held-out part may lack classes, or be empty.
+        keeps it, so the held-out part may lack classes, or be empty. Images that are equal byte for
+        byte stay on one side, where they count as one, in the class of the first.
 
         Args:
             fraction: share of every class to hold out, between 0 and 1.
@@ -83,12 +108,15 @@ class LabeledImages:
         """
         if not 0 < fraction < 1:
             raise ArgumentError(f"fraction must lie between 0 and 1, not {fraction}")
-        generator = random.Random(seed)
+        generator = generator_of(seed)
+        copies = {group[0]: group for group in byte_equal(self.examples)}
+        later = {index for group in copies.values() for index in group[1:]}
         held_out: set[int] = set()
-        indices = range(len(self.examples))
-        for group in _groups(indices, lambda index: self.examples[index].label):
+        firsts = [index for index in range(len(self.examples)) if index not in later]
+        for group in _groups(firsts, lambda index: self.examples[index].label):
             count = min(max(1, round(fraction * len(group))), len(group) - 1)
-            held_out.update(generator.sample(group, count))
+            for index in generator.sample(group, count):
+                held_out.update(copies.get(index, [index]))
         kept = (e for i, e in enumerate(self.examples) if i not in held_out)
         given = (e for i, e in enumerate(self.examples) if i in held_out)
         return (
@@ -116,7 +144,10 @@ def labeled_image(image: dspy.Image, label: str) -> dspy.Example:
 
 
 def sample_per_class(
-    items: Iterable[_T], label: Callable[[_T], Hashable], shots: int, seed: int | random.Random
+    items: Iterable[_T],
+    label: Callable[[_T], Hashable],
+    shots: int,
+    seed: SupportsIndex | random.Random,
 ) -> list[_T]:
     """`shots` items of every class, all of a class that has fewer.
 
@@ -134,11 +165,23 @@ def sample_per_class(
     """
     if shots < 1:
         raise ArgumentError(f"shots must be at least 1, not {shots}")
-    generator = seed if isinstance(seed, random.Random) else random.Random(seed)
+    generator = seed if isinstance(seed, random.Random) else generator_of(seed)
     chosen: list[_T] = []
     for group in _groups(items, label):
         chosen += generator.sample(group, shots) if len(group) >= shots else group
     return chosen
+
+
+def generator_of(seed: SupportsIndex) -> random.Random:
+    """Make a generator of random numbers; the seed may be a whole number of any size and library.
+
+    Raises:
+        ArgumentError: the seed is no whole number.
+    """
+    try:
+        return random.Random(operator.index(seed))
+    except TypeError as error:
+        raise ArgumentError(f"seed={seed!r} is no whole number; give one such as 0.") from error
 
 
 def _groups(items: Iterable[_T], label: Callable[[_T], Hashable]) -> list[list[_T]]:

@@ -2,15 +2,81 @@
 
 from __future__ import annotations
 
+import html
 import json
+import logging
 import os
 import unicodedata
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from ipo_dspy.errors import DataError
+from ipo_dspy.images.text_file import read_text
+
+logger = logging.getLogger(__name__)
 
 Names = Mapping[str, str] | str | os.PathLike[str]
+
+
+class TwinName(str):
+    """A class name that reads like another of its list, and stays a class of its own on purpose.
+
+    Published lists have such: two classes of ImageNet are called `crane`.
+    """
+
+    __slots__ = ()
+
+
+def checked_classnames(names: Iterable[Any]) -> tuple[str, ...]:
+    """Give class names as a tuple, once it is clear that a classifier can tell them apart.
+
+    Raises:
+        DataError: they are no list, there are none, one is no text or empty, or two read alike for
+            CLIP: letter case, `_`, blanks, HTML entities and the form of accents aside.
+    """
+    if isinstance(names, str | bytes):
+        raise DataError(f"Expected a list of class names, got the single text {names!r}.")
+    if isinstance(names, set | frozenset | Mapping):
+        raise DataError(
+            f"Expected a list of class names, got a {type(names).__name__}; their order is the "
+            "order of the logits, so give a list or a tuple."
+        )
+    listed = tuple(names)
+    if not listed:
+        raise DataError("Expected at least one class name, got none.")
+    for index, name in enumerate(listed):
+        if not isinstance(name, str):
+            raise DataError(
+                f"Class name number {index} is {name!r}, a {type(name).__name__}; give every "
+                "class a name in words, which CLIP can read."
+            )
+        if not reading(name):
+            raise DataError(f"Class name number {index} is empty; give every class a name.")
+    _refuse_alike(listed)
+    return listed
+
+
+def _refuse_alike(names: Sequence[str]) -> None:
+    seen: dict[str, str] = {}
+    for name in names:
+        if isinstance(name, TwinName):
+            continue
+        other = seen.setdefault(reading(name), name)
+        if other is not name and other == name:
+            raise DataError(f"The class name {name!r} comes twice; class names must differ.")
+        if other is not name:
+            raise DataError(
+                f"The class names {other!r} and {name!r} read alike for CLIP, so that one of them "
+                "could never be found; rename one, or merge the classes."
+            )
+
+
+def reading(name: str) -> str:
+    """What CLIP reads of a class name: names that give the same text cannot be told apart."""
+    text = html.unescape(html.unescape(name.replace("_", " ")))
+    visible = "".join(c for c in text if unicodedata.category(c) != "Cf")
+    return unicodedata.normalize("NFC", " ".join(visible.split())).casefold()
 
 
 def display_names(classes: Sequence[str], names: Names | None = None) -> dict[str, str]:
@@ -18,20 +84,17 @@ def display_names(classes: Sequence[str], names: Names | None = None) -> dict[st
 
     Args:
         classes: what the classes are called where they are stored, such as folder names.
-        names: text by class, or a file of it (see `read_classnames`). A class without an entry
-            keeps its own name, with `_` read as a space.
+        names: text by class; a class without an entry keeps its own name, with `_` read as a
+            space. Or a file of them (see `read_classnames`), which must have every class.
 
     Raises:
-        DataError: there are fewer than two classes, a text is empty, two read alike (letter case
-            aside, as CLIP reads), or `names` speaks of none of the classes.
+        DataError: there are fewer than two classes, a text is empty, two read alike for CLIP, or
+            `names` does not belong to the classes.
     """
-    given = names if isinstance(names, Mapping) else read_classnames(names) if names else {}
-    if given and not any(stored in given for stored in classes):
-        raise DataError(
-            f"the class names given are for {next(iter(given))!r} and others, "
-            f"but the classes are {', '.join(map(repr, classes[:3]))} ...; none of them agree"
-        )
-    display = [(stored, given.get(stored, stored.replace("_", " ").strip())) for stored in classes]
+    given = _given(classes, names)
+    display = [
+        (stored, given[stored] if stored in given else _own_name(stored)) for stored in classes
+    ]
     _check_distinct(display)
     return dict(display)
 
@@ -39,38 +102,93 @@ def display_names(classes: Sequence[str], names: Names | None = None) -> dict[st
 def read_classnames(path: str | os.PathLike[str]) -> dict[str, str]:
     """Display text by class, from a file, in its order.
 
-    Either a JSON object, or lines of a class and its text with a tab between them, or with the
-    first blank between them: `n02123045 tabby cat`.
+    Either a JSON object (`.json`), `{"n02123045": "tabby cat"}`, or lines of a class and its text
+    with a tab between them, or where no line has a tab with the first blank between them:
+    `n02123045 tabby cat`. Empty lines do not count. UTF-8, or any encoding that `read_text` knows.
 
     Raises:
-        DataError: the file is missing or has another form.
+        DataError: the file is missing, empty or of another form, or names a class twice.
     """
     file = Path(path)
-    try:
-        text = file.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"the file of class names {file} cannot be read ({error})") from error
+    text = read_text(file)
     if file.suffix.lower() == ".json":
         return _names_from_json(file, text)
-    names = {}
-    for number, line in enumerate(text.splitlines(), start=1):
-        if not line.strip():
+    lines = [(number, line.strip()) for number, line in enumerate(text.splitlines(), start=1)]
+    separator = "\t" if any("\t" in line for _, line in lines) else " "
+    names: dict[str, str] = {}
+    for number, line in lines:
+        if not line:
             continue
-        stored, _, name = line.strip().partition("\t" if "\t" in line.strip() else " ")
-        if not name.strip():
-            raise DataError(f"line {number} of {file} needs a class and its name")
-        names[stored.strip()] = name.strip()
-    return names
+        stored, _, name = (part.strip() for part in line.partition(separator))
+        if not name:
+            raise DataError(
+                f"line {number} of {file} needs a class and its name, with a "
+                f"{'tab' if separator == chr(9) else 'tab or a blank'} between them"
+            )
+        if stored in names:
+            raise DataError(f"line {number} of {file} names the class {stored!r} once more")
+        names[stored] = name
+    return _not_empty(file, names)
 
 
 def _names_from_json(file: Path, text: str) -> dict[str, str]:
+    def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        content = dict(pairs)
+        if len(content) < len(pairs):
+            names = [name for name, _ in pairs]
+            twice = next(name for name in names if names.count(name) > 1)
+            raise DataError(f"{file} names the class {twice!r} twice")
+        return content
+
     try:
-        content = json.loads(text)
-    except json.JSONDecodeError as error:
+        content = json.loads(text, object_pairs_hook=once)
+    except (json.JSONDecodeError, RecursionError) as error:
         raise DataError(f"{file} is not valid JSON ({error})") from error
     if not isinstance(content, dict) or not all(isinstance(v, str) for v in content.values()):
         raise DataError(f"{file} must hold one JSON object of classes to class names")
-    return content
+    return _not_empty(file, content)
+
+
+def _not_empty(file: Path, names: dict[str, str]) -> dict[str, str]:
+    if not names:
+        raise DataError(f"{file} names no classes; write a class and its name a line")
+    return names
+
+
+def _given(classes: Sequence[str], names: Names | None) -> Mapping[str, str]:
+    if names is None or isinstance(names, Mapping):
+        given = names or {}
+    else:
+        given = read_classnames(names)
+        lacking = [stored for stored in classes if stored not in given]
+        if lacking and len(lacking) < len(classes):
+            more = f" and {len(lacking) - 1} more" if len(lacking) > 1 else ""
+            raise DataError(
+                f"{os.fspath(names)} names {len(classes) - len(lacking)} of {len(classes)} "
+                f"classes; {lacking[0]!r}{more} have no name in it. Write a line for every class, "
+                "with a tab between class and name where the class has blanks"
+            )
+    if given and not any(stored in given for stored in classes):
+        raise DataError(
+            f"the class names given are for {next(iter(given))!r} and others, "
+            f"but the classes are {', '.join(map(repr, classes[:3]))} ...; none of them agree"
+        )
+    return given
+
+
+def _own_name(stored: str) -> str:
+    """A class's own name as text, `_` read as a space; folder names may be in any encoding."""
+    try:
+        stored.encode()
+        text = stored
+    except UnicodeEncodeError:
+        text = os.fsencode(stored).decode("cp1252", "replace")
+        logger.warning(
+            "The class name %a is not UTF-8; it is read as %r. Rename it if that is wrong.",
+            stored,
+            text,
+        )
+    return text.replace("_", " ").strip()
 
 
 def _check_distinct(display: Sequence[tuple[str, str]]) -> None:
@@ -82,7 +200,7 @@ def _check_distinct(display: Sequence[tuple[str, str]]) -> None:
         )
     seen: dict[str, str] = {}
     for stored, name in display:
-        text = unicodedata.normalize("NFC", " ".join(name.split())).casefold()
+        text = reading(name)
         if not text:
             raise DataError(f"the class {stored!r} has an empty name; rename it")
         if text in seen:

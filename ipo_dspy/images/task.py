@@ -95,7 +95,8 @@ def folder_task(
     Raises:
         DataError: the images cannot be used, or are too few to be divided as asked.
     """
-    images = read_images(path, names=names, skip_bad_images=skip_bad_images)
+    found = read_images(path, names=names, skip_bad_images=skip_bad_images)
+    images = found.without_copies()
     searched, novel = images, None
     if sampling.novel:
         if len(images.classnames) < _LEAST_CLASSES_WITH_NOVEL:
@@ -114,7 +115,7 @@ def folder_task(
         tests,
         template,
         sampling.seed,
-        _remarks(kept, held_out, sampling),
+        (*_copies(len(found) - len(images)), *_remarks(kept, held_out, sampling)),
     )
 
 
@@ -130,6 +131,13 @@ def _hold_out(images: LabeledImages, sampling: Sampling) -> tuple[LabeledImages,
     if sampling.hold_out == 0:
         return images, LabeledImages((), images.classnames)
     return images.split(sampling.hold_out, sampling.seed)
+
+
+def _copies(count: int) -> tuple[str, ...]:
+    if count == 0:
+        return ()
+    one = "1 image is a copy of another and is left out."
+    return (one if count == 1 else f"{count} images are copies of others and are left out.",)
 
 
 def _remarks(kept: LabeledImages, held_out: LabeledImages, sampling: Sampling) -> tuple[str, ...]:

@@ -2,12 +2,13 @@ import random
 from pathlib import Path
 
 import dspy
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from ipo_dspy.errors import DataError
+from ipo_dspy.errors import ArgumentError, DataError
 from ipo_dspy.images.image import ImageFile
 from ipo_dspy.images.labeled import LabeledImages, labeled_image
 
@@ -120,3 +121,49 @@ def test_examples_are_dspy_examples_with_the_image_as_input() -> None:
     example = images({"a": 1}).examples[0]
     assert isinstance(example, dspy.Example)
     assert list(example.labels()) == ["label"]
+
+
+def copies(folder: Path) -> LabeledImages:
+    """Three classes of four pictures, each there five times; and one picture in two classes."""
+    examples = []
+    for label, name in enumerate("abc"):
+        for number in range(4):
+            for copy in range(5):
+                path = folder / f"{name}{number}-{copy}.png"
+                Image.new("RGB", (2, 2), (80 * label, 60 * number, 5)).save(path)
+                examples.append(labeled_image(ImageFile(path), name))
+    other = folder / "other.png"
+    other.write_bytes((folder / "a0-0.png").read_bytes())
+    return LabeledImages((*examples, labeled_image(ImageFile(other), "b")), ("a", "b", "c"))
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_copies_never_lie_on_both_sides_of_a_split(tmp_path: Path, seed: int) -> None:
+    kept, held_out = copies(tmp_path).split(0.5, seed)
+    sides = [{e.image.path.read_bytes() for e in side.examples} for side in (kept, held_out)]
+    assert sides[0].isdisjoint(sides[1])
+    assert len(kept) + len(held_out) == 61
+    assert len(held_out) >= 30
+
+
+def test_copies_are_left_out_within_their_class(tmp_path: Path) -> None:
+    names = [e.image.path.name for e in copies(tmp_path).without_copies().examples]
+    assert names == [*(f"{c}{n}-0.png" for c in "abc" for n in range(4)), "other.png"]
+
+
+@pytest.mark.parametrize("seed", [7, np.int64(7), np.uint8(7)])
+def test_whole_numbers_of_numpy_are_seeds(seed: int) -> None:
+    data = images({"a": 9, "b": 9})
+    assert data.few_shot(2, seed) == data.few_shot(2, 7)
+    assert data.split(0.5, seed) == data.split(0.5, 7)
+
+
+def test_seeds_may_be_longer_than_64_bits() -> None:
+    data = images({"a": 50})
+    assert data.few_shot(3, 2**70) != data.few_shot(3, 2**71)
+
+
+@pytest.mark.parametrize("seed", [1.5, "1", None])
+def test_other_seeds_are_refused(seed: object) -> None:
+    with pytest.raises(ArgumentError, match="seed"):
+        images({"a": 5}).few_shot(1, seed)  # type: ignore[arg-type]

@@ -3,7 +3,12 @@ from pathlib import Path
 import pytest
 
 from ipo_dspy.errors import DataError
-from ipo_dspy.images.names import display_names, read_classnames
+from ipo_dspy.images.names import (
+    TwinName,
+    checked_classnames,
+    display_names,
+    read_classnames,
+)
 
 
 def test_classes_keep_their_order_and_read_underscores_as_blanks() -> None:
@@ -46,6 +51,10 @@ def test_classnames_file_with_tabs_allows_blanks_in_folder_names(tmp_path: Path)
     ("file", "content", "message"),
     [
         ("n.txt", "n01 tench\nn02\n", r"line 2 of .*n\.txt needs a class and its name"),
+        ("n.txt", "n01 tench\nn01 shark\n", r"line 2 of .*'n01' once more"),
+        ("n.txt", "\n", "names no classes"),
+        ("n.json", "{}", "names no classes"),
+        ("n.json", '{"a": "b", "a": "c"}', "'a' twice"),
         ("n.json", "{", "not valid JSON"),
         ("n.json", "[1]", "one JSON object"),
         ("n.txt", None, "cannot be read"),
@@ -58,3 +67,31 @@ def test_classnames_file_of_another_form_is_refused(
         (tmp_path / file).write_text(content)
     with pytest.raises(DataError, match=message):
         read_classnames(tmp_path / file)
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ["Cat", "cat"],
+        ["cat ", "cat"],
+        ["a_b", "a b"],
+        ["caf\u00e9", "cafe\u0301"],
+        ["salt &amp; pepper", "salt & pepper"],
+        ["cat", "cat\u200b"],
+        ["cat_", "cat"],
+    ],
+)
+def test_names_that_clip_reads_alike_are_refused(names: list[str]) -> None:
+    with pytest.raises(DataError, match="read alike"):
+        checked_classnames(names)
+
+
+@pytest.mark.parametrize("names", ["cat", {"a", "b"}, {"a": "b"}, [0, 1], ["a", ""], [], [None]])
+def test_what_is_no_list_of_names_is_refused(names: object) -> None:
+    with pytest.raises(DataError):
+        checked_classnames(names)  # type: ignore[arg-type]
+
+
+def test_a_twin_of_a_published_list_stays_a_class_of_its_own() -> None:
+    names = ("crane", TwinName("crane_"), "bee")
+    assert checked_classnames(names) == names

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from ipo_dspy.errors import DataError
-from ipo_dspy.images.labeled import LabeledImages
-from ipo_dspy.images.names import Names
+from ipo_dspy.images.decoding import image_suffixes
+from ipo_dspy.images.labeled import LabeledImages, LeftOut
+from ipo_dspy.images.names import Names, read_classnames
 from ipo_dspy.images.readers.files import label_files
 
-IMAGE_SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
-_SPLITS = frozenset({"train", "training", "test", "val", "valid", "validation"})
-_ARCHIVE_LITTER = "__MACOSX"
+_SPLIT = re.compile(
+    r"(?:images?[ _-]?)?(?:train|training|test|testing|val|valid|validation|dev|eval|holdout)"
+    r"(?:[ _-]?(?:images?|imgs?|set|split|data|pics|photos|jpe?g|png|\d+))*"
+)
+_LITTER = frozenset({"__macosx", "thumbs.db", "desktop.ini"})
+"""What systems leave behind, beside names that begin with a dot."""
 
 
 def read_folder(
@@ -24,13 +29,15 @@ def read_folder(
 ) -> LabeledImages:
     """Read labelled images from class folders, in sorted order.
 
-    A class is called by its folder with `_` read as a space. Hidden files and files that are no
-    images by their suffix are passed over. Every image is decoded once to be sure of it.
+    A class is called by its folder with `_` read as a space; images in folders below a class
+    folder are of that class. Hidden files are passed over; whatever else is left out, such as files
+    that are no images by their suffix, is counted and named in a warning. Every image is decoded
+    once to be sure of it.
 
     Args:
         path: the folder that holds one folder per class.
         names: display text by folder name, or a file of it (see `read_classnames`); a folder
-            without an entry keeps its own name.
+            without an entry in a mapping keeps its own name.
         skip_bad_images: leave out images that cannot be read, with a warning that names them.
 
     Raises:
@@ -38,30 +45,64 @@ def read_folder(
             no images or no name of its own; there is one class only.
         UnreadableImage: an image cannot be read and `skip_bad_images` is off.
     """
-    files = [(file, folder.name) for folder in _class_folders(Path(path)) for file in _in(folder)]
-    return label_files(files, names=names, skip_bad_images=skip_bad_images)
+    root = Path(path).expanduser()
+    folders, beside = _class_folders(root, names)
+    found = {folder: list(_files_below(folder)) for folder in folders}
+    _check_depth(root, found)
+    files, left_out = [], [LeftOut(file, _why_not(file) or "beside the folders") for file in beside]
+    for folder, inside in found.items():
+        images = [file for file in inside if _is_image(file)]
+        if not images:
+            raise DataError(
+                f"the class folder {folder} has no images (such as .jpg or .png); "
+                "add some or remove it"
+            )
+        files += [(file, folder.name) for file in images]
+        left_out += [LeftOut(file, why) for file in inside if (why := _why_not(file))]
+    return label_files(files, names=names, skip_bad_images=skip_bad_images, left_out=left_out)
 
 
-def _class_folders(root: Path) -> list[Path]:
+def _class_folders(root: Path, names: Names | None) -> tuple[list[Path], list[Path]]:
+    """The class folders, and files beside them."""
     if not root.exists():
         raise DataError(f"there is no folder {root}; check the path")
     if not root.is_dir():
         raise DataError(f"{root} is a file; give the folder that holds one folder per class")
     entries = _visible(root)
-    folders = [entry for entry in entries if entry.is_dir() and entry.name != _ARCHIVE_LITTER]
+    folders = [entry for entry in entries if entry.is_dir()]
     if not folders:
         raise _no_class_folders(root, entries)
-    if splits := [folder for folder in folders if _is_split(folder)]:
+    splits = [entry for entry in folders if _SPLIT.fullmatch(entry.name.lower())]
+    if splits and not _are_named(splits, names):
+        _refuse_splits(root, folders, splits)
+    return folders, [entry for entry in entries if entry not in folders]
+
+
+def _are_named(folders: Sequence[Path], names: Names | None) -> bool:
+    given = names if isinstance(names, Mapping) else read_classnames(names) if names else {}
+    return all(folder.name in given for folder in folders)
+
+
+def _refuse_splits(root: Path, folders: Sequence[Path], splits: Sequence[Path]) -> None:
+    """Refuse `train` and `test` in the place of classes; one of many classes may be a train."""
+    layered = [split for split in splits if _holds_folders_only(split)]
+    if layered:
         raise DataError(
-            f"{root} holds the splits {' and '.join(folder.name for folder in splits)}, "
-            f"not classes; give one of them, such as {_to_search_on(splits)}"
+            f"{root} holds the splits {' and '.join(folder.name for folder in layered)}, "
+            f"not classes; give one of them, such as {_to_search_on(layered)}"
         )
-    return folders
+    if len(splits) > 1 and len(splits) == len(folders):
+        raise DataError(
+            f"{root} holds the splits {' and '.join(folder.name for folder in splits)} with images "
+            f"directly in them, not classes; sort those of {_to_search_on(splits)} into one folder "
+            "per class, or list them with their classes in a table (see read_table). If these are "
+            "the classes, say so with names={...} or --class-names"
+        )
 
 
 def _to_search_on(splits: Sequence[Path]) -> Path:
     """Pick the split to name: training images, so that test images stay unseen."""
-    return next((split for split in splits if split.name.lower().startswith("train")), splits[0])
+    return next((split for split in splits if "train" in split.name.lower()), splits[0])
 
 
 def _no_class_folders(root: Path, entries: Sequence[Path]) -> DataError:
@@ -75,33 +116,57 @@ def _no_class_folders(root: Path, entries: Sequence[Path]) -> DataError:
     return DataError(f"{root} is empty; put one folder of images per class into it")
 
 
-def _is_split(folder: Path) -> bool:
-    """Whether a folder named like a split holds class folders rather than images."""
-    if folder.name.lower() not in _SPLITS:
-        return False
+def _holds_folders_only(folder: Path) -> bool:
     entries = _visible(folder)
     return any(entry.is_dir() for entry in entries) and not any(map(_is_image, entries))
 
 
-def _in(folder: Path) -> list[Path]:
-    """The images of one class folder."""
-    entries = _visible(folder)
-    if images := [entry for entry in entries if _is_image(entry)]:
-        return images
-    if any(entry.is_dir() for entry in entries):
+def _check_depth(root: Path, found: Mapping[Path, Sequence[Path]]) -> None:
+    """Refuse folders of folders where it is not clear which of them are the classes."""
+    if any(file.parent == folder and _is_image(file) for folder in found for file in found[folder]):
+        return
+    inner = {
+        folder: {file.relative_to(folder).parts[0] for file in files if _is_image(file)}
+        for folder, files in found.items()
+    }
+    deep = next((folder for folder, names in inner.items() if len(names) > 1), None)
+    if deep is not None or (len(found) == 1 and any(inner.values())):
+        folder = deep or next(iter(found))
+        inside = ", ".join(sorted(inner[folder])[:3])
         raise DataError(
-            f"the class folder {folder} holds folders, not images; "
-            "put its images directly into it, or give the folder one level down"
+            f"the class folder {folder} holds folders, not images: {inside}; if those are the "
+            f"classes, give {folder} or move them all into {root}, else put the images of "
+            "each class directly into its folder"
         )
-    raise DataError(
-        f"the class folder {folder} has no images ({', '.join(IMAGE_SUFFIXES)}); "
-        "add some or remove it"
-    )
+
+
+def _files_below(folder: Path, above: frozenset[tuple[int, int]] = frozenset()) -> Iterator[Path]:
+    """The files in and below a folder, sorted; links that lead back are not followed."""
+    status = folder.stat()
+    here = above | {(status.st_dev, status.st_ino)}
+    if len(here) == len(above):
+        return
+    for entry in _visible(folder):
+        if entry.is_dir():
+            yield from _files_below(entry, here)
+        else:
+            yield entry
 
 
 def _visible(folder: Path) -> list[Path]:
-    return sorted(entry for entry in folder.iterdir() if not entry.name.startswith("."))
+    try:
+        entries = sorted(folder.iterdir())
+    except OSError as error:
+        raise DataError(f"the folder {folder} cannot be read ({error.strerror})") from error
+    return [e for e in entries if not e.name.startswith(".") and e.name.lower() not in _LITTER]
 
 
 def _is_image(entry: Path) -> bool:
-    return entry.suffix.lower() in IMAGE_SUFFIXES and not entry.is_dir()
+    return entry.suffix.lower() in image_suffixes() and not entry.is_dir()
+
+
+def _why_not(file: Path) -> str:
+    """Why a file is left out; empty where it is an image."""
+    if _is_image(file):
+        return ""
+    return file.suffix.lower() or "without an ending"

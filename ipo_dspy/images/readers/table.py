@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import zip_longest
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 from ipo_dspy.errors import DataError
 from ipo_dspy.images.labeled import LabeledImages
 from ipo_dspy.images.names import Names
 from ipo_dspy.images.readers.files import label_files
+from ipo_dspy.images.text_file import read_text
 
-_DELIMITERS = {".csv": ",", ".tsv": "\t"}
+_SEPARATORS = {".csv": ",;\t|", ".tsv": "\t,;|"}
+"""What may stand between columns, the likeliest first."""
 _JSON_LINES = (".jsonl", ".ndjson")
-TABLE_SUFFIXES = (*_DELIMITERS, *_JSON_LINES)
+TABLE_SUFFIXES = (*_SEPARATORS, *_JSON_LINES)
 """The endings of tables."""
 
 
@@ -31,7 +35,8 @@ def read_table(
     """Read labelled images from a table, in its order.
 
     Args:
-        path: a `.csv` or `.tsv` file with a header, or a `.jsonl` file of one object a line.
+        path: a `.csv` or `.tsv` file with a header, its columns apart by commas, semicolons, tabs
+            or bars, or a `.jsonl` file of one object a line.
         image: the column of image paths; relative ones start at the table's folder.
         label: the column of classes.
         names: display text by class, or a file of it (see `read_classnames`); a class without
@@ -43,38 +48,74 @@ def read_table(
             names do not do.
         UnreadableImage: an image cannot be read and `skip_bad_images` is off.
     """
-    table = Path(path)
+    table = Path(path).expanduser()
     files = []
-    for number, row in _rows(table):
+    for number, row in _rows(table, (image, label)):
         file, stored = (_value(table, number, row, column) for column in (image, label))
-        files.append((table.parent / file, stored))
+        files.append((_place(table.parent, file), stored))
     return label_files(files, names=names, skip_bad_images=skip_bad_images)
 
 
-def _rows(table: Path) -> Iterator[tuple[int, Mapping[str, Any]]]:
+def _place(folder: Path, file: str) -> Path:
+    place = folder / file
+    if "\\" in file and not place.exists():
+        # Written on Windows.
+        place = folder / file.replace("\\", "/")
+    return place
+
+
+def _rows(table: Path, columns: Sequence[str]) -> Iterator[tuple[int, Mapping[str, Any]]]:
     """Line number and content of every row."""
     suffix = table.suffix.lower()
-    if suffix not in _DELIMITERS and suffix not in _JSON_LINES:
+    if suffix not in TABLE_SUFFIXES:
         raise DataError(f"{table} should end in .csv, .tsv or .jsonl to say how it is written")
+    text = read_text(table)
+    if suffix in _JSON_LINES:
+        return _json_rows(table, text)
+    return _separated_rows(table, text, columns)
+
+
+def _separated_rows(
+    table: Path, text: str, columns: Sequence[str]
+) -> Iterator[tuple[int, Mapping[str, Any]]]:
+    if text[:4].lower() == "sep=":
+        # What Excel puts in front to name the separator.
+        text = text.partition("\n")[2]
+    separators = _SEPARATORS[table.suffix.lower()]
     try:
-        with table.open(encoding="utf-8-sig", newline="") as lines:
-            if suffix in _DELIMITERS:
-                reader = csv.DictReader(lines, delimiter=_DELIMITERS[suffix])
-                for row in reader:
-                    yield reader.line_num, row
-            else:
-                yield from _json_rows(table, lines)
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        headers = [_header(text, separator) for separator in separators]
+        chosen = next((i for i, h in enumerate(headers) if set(columns) <= set(h)), 0)
+        header = headers[chosen]
+        for column in columns:
+            if header.count(column) > 1:
+                raise DataError(f"{table} has the column {column!r} twice; rename one of them")
+        reader = csv.reader(io.StringIO(text, newline=""), delimiter=separators[chosen])
+        next(reader, None)
+        for fields in reader:
+            if not any(field.strip() for field in fields):
+                continue
+            if len(fields) > len(header):
+                raise DataError(
+                    f"line {reader.line_num} of {table} has {len(fields)} fields, but the header "
+                    f"has {len(header)}; put texts with {separators[chosen]!r} in quotes"
+                )
+            yield reader.line_num, dict(zip_longest(header, fields))
+    except csv.Error as error:
         raise DataError(f"the table {table} cannot be read ({error})") from error
 
 
-def _json_rows(table: Path, lines: TextIO) -> Iterator[tuple[int, Mapping[str, Any]]]:
-    for number, line in enumerate(lines, start=1):
+def _header(text: str, separator: str) -> list[str]:
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator)
+    return [name.strip() for name in next(reader, [])]
+
+
+def _json_rows(table: Path, text: str) -> Iterator[tuple[int, Mapping[str, Any]]]:
+    for number, line in enumerate(text.split("\n"), start=1):
         if not line.strip():
             continue
         try:
             row = json.loads(line)
-        except json.JSONDecodeError as error:
+        except (json.JSONDecodeError, RecursionError) as error:
             raise DataError(f"line {number} of {table} is not valid JSON ({error})") from error
         if not isinstance(row, dict):
             raise DataError(f"line {number} of {table} should be a JSON object")
@@ -86,6 +127,11 @@ def _value(table: Path, number: int, row: Mapping[str, Any], column: str) -> str
         found = ", ".join(repr(name) for name in row)
         raise DataError(f"line {number} of {table} has no column {column!r}; it has {found}")
     value = row[column]
+    if isinstance(value, bool | list | dict):
+        raise DataError(
+            f"line {number} of {table} has {json.dumps(value)[:80]} in the column {column!r}; "
+            "expected a text or a number"
+        )
     if value is None or not str(value).strip():
         raise DataError(f"line {number} of {table} has nothing in the column {column!r}")
     return str(value).strip()

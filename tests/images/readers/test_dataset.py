@@ -5,6 +5,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import dspy
+import numpy as np
 import pytest
 from PIL import Image
 
@@ -91,11 +92,11 @@ def test_other_columns_are_listed() -> None:
         read_dataset(Columns([0, 1, 1], ["a", "b"]), image="img")
 
 
-@pytest.mark.parametrize("attribute", ["targets", "_labels", "y", None])
-def test_pairs_take_labels_where_the_dataset_keeps_them(attribute: str | None) -> None:
-    labels = {attribute: [1, 0, 1]} if attribute else {}
-    items = [(picture(i), 7 if attribute else label) for i, label in enumerate([1, 0, 1])]
-    data = read_dataset(Pairs(items, classes=["ant", "bee"], **labels))
+@pytest.mark.parametrize("attribute", ["targets", "_labels", "y"])
+def test_pairs_take_labels_from_the_items_themselves(attribute: str) -> None:
+    # A subset, or a dataset with a target transform, keeps other labels beside its items.
+    items = [(picture(i), label) for i, label in enumerate([1, 0, 1])]
+    data = read_dataset(Pairs(items, classes=["ant", "bee"], **{attribute: [0, 0, 0]}))
     assert [e.label for e in data.examples] == ["bee", "ant", "bee"]
     assert colours(data) == [(255, 0, 0), (0, 255, 0), (0, 0, 255)]
 
@@ -113,9 +114,51 @@ def test_undecodable_item_is_named() -> None:
             return super().__getitem__(index)
 
     items = [(picture(i), i) for i in range(2)]
-    data = read_dataset(Damaged(items, targets=[0, 1], classes=["a", "b"]))
+    damaged = Damaged(items, classes=["a", "b"])
     with pytest.raises(UnreadableImage, match="image 1 of the dataset cannot be read"):
-        open_image(data.examples[1].image)
+        read_dataset(damaged)
+    assert [e.label for e in read_dataset(damaged, skip_bad_images=True).examples] == ["a"]
+
+
+def labelled(*labels: Any) -> list[dspy.Example]:
+    return [dspy.Example(image=picture(0), label=label) for label in labels]
+
+
+def test_every_given_name_is_kept_in_order_also_of_classes_without_images() -> None:
+    names = ["dog", "cat", "bird"]
+    assert read_dataset(labelled("cat", "dog"), names=names).classnames == tuple(names)
+    assert read_dataset(labelled(1, 0), names=names).classnames == tuple(names)
+
+
+@pytest.mark.parametrize("one", [1, 1.0, np.int64(1), np.float32(1)])
+def test_whole_numbers_of_any_kind_are_labels(one: Any) -> None:
+    data = read_dataset(labelled(0, one), names=["no", "yes"])
+    assert [e.label for e in data.examples] == ["no", "yes"]
+
+
+def test_numbers_are_named_by_a_mapping_too() -> None:
+    data = read_dataset(labelled(7, 3), names={"3": "three", "7": "seven"})
+    assert [e.label for e in data.examples] == ["seven", "three"]
+
+
+@pytest.mark.parametrize(
+    ("labels", "names"),
+    [
+        ((0.7, 1.9), ["a", "b"]),
+        ((0, float("nan")), ["a", "b"]),
+        (("a", None), None),
+        ((None, "a"), None),
+        (("a", 1), ["a", "b"]),
+        ((["a"], ["b"]), ["a", "b"]),
+        (("a", " "), None),
+        (("a", "c"), ["a", "b"]),
+        (("a", "b"), {"a", "b"}),
+        (("a", "b"), ["a", "b", "B"]),
+    ],
+)
+def test_labels_and_names_that_say_nothing_clear_are_refused(labels: Any, names: Any) -> None:
+    with pytest.raises(DataError):
+        read_dataset(labelled(*labels), names=names)
 
 
 def test_dataset_images_have_identity_copy_and_pickle() -> None:

@@ -1,11 +1,15 @@
 import json
 import logging
+import os
 from pathlib import Path
 
 import pytest
 from PIL import Image
 
 from ipo_dspy.errors import DataError, UnreadableImage
+from ipo_dspy.images import decoding
+from ipo_dspy.images.image import open_image
+from ipo_dspy.images.readers import folder as folder_reader
 from ipo_dspy.images.readers.folder import read_folder
 
 
@@ -59,6 +63,11 @@ def test_display_names_come_from_a_mapping_or_a_file(pets: Path, tmp_path: Path)
     lines.write_text("tabby_cat tabby, tabby cat\n\nunused other\n", encoding="utf-8")
     table = tmp_path / "names.json"
     table.write_text(json.dumps({"tabby_cat": "tabby, tabby cat"}))
+    for file in (lines, str(table)):
+        with pytest.raises(DataError, match="names 1 of 3 classes"):
+            read_folder(pets, names=file)
+    table.write_text(json.dumps({"tabby_cat": "tabby, tabby cat", "dog": "dog", "ant": "ant"}))
+    lines.write_text("dog dog\ntabby_cat tabby, tabby cat\n\nant ant\nunused other\n")
     for names in ({"tabby_cat": "tabby, tabby cat"}, lines, str(table)):
         data = read_folder(pets, names=names)
         assert data.classnames == ("ant", "dog", "tabby, tabby cat")
@@ -91,10 +100,75 @@ def test_class_folder_without_images_is_named(pets: Path) -> None:
         read_folder(pets)
 
 
-def test_class_folder_of_folders_is_named(pets: Path) -> None:
+def test_images_in_folders_below_a_class_folder_are_of_that_class(pets: Path) -> None:
     draw(pets / "emu/young/1.png")
-    with pytest.raises(DataError, match=r"class folder .*emu holds folders, not images"):
+    draw(pets / "dog/puppies/b.png")
+    (pets / "dog/puppies/back").symlink_to(pets / "dog")
+    data = read_folder(pets)
+    labels = {str(e.image.path.relative_to(pets)): e.label for e in data.examples}
+    assert labels["emu/young/1.png"] == "emu"
+    assert labels["dog/puppies/b.png"] == "dog"
+    assert len(labels) == 7
+
+
+@pytest.mark.parametrize("layout", [("animal/dog", "animal/cat", "plant/rose"), ("all/a", "all/b")])
+def test_folders_of_folders_that_may_be_the_classes_are_refused(
+    tmp_path: Path, layout: tuple[str, ...]
+) -> None:
+    for folder in layout:
+        draw(tmp_path / folder / "1.png")
+    with pytest.raises(DataError, match=r"class folder .* holds folders, not images"):
+        read_folder(tmp_path)
+
+
+def test_what_is_left_out_is_counted_and_named(
+    pets: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # As where the extra is not installed.
+    without = decoding.image_suffixes() - decoding.HEIF_SUFFIXES
+    monkeypatch.setattr(folder_reader, "image_suffixes", lambda: without)
+    for name in ("dog/a.heic", "dog/b.HEIC", "dog/notes.txt", "labels.csv", "dog/Thumbs.db"):
+        (pets / name).write_bytes(b"x")
+    draw(pets / "beside.png")
+    with caplog.at_level(logging.WARNING):
+        data = read_folder(pets)
+    assert sorted(each.path.name for each in data.left_out) == [
+        *("a.heic", "b.HEIC", "beside.png", "labels.csv", "notes.txt")
+    ]
+    told = caplog.text
+    assert "5 of 10 files" in told
+    assert "2 .heic" in told
+    assert "notes.txt" in told
+    assert "ipo-dspy[heic]" in told
+
+
+def test_all_that_pillow_reads_is_read(tmp_path: Path) -> None:
+    for number, suffix in enumerate(("ppm", "tga", "jp2", "pcx", "avif")):
+        draw(tmp_path / "ab"[number % 2] / f"1.{suffix}")
+    Image.new("RGB", (8, 8)).save(tmp_path / "a" / "2.jfif", "JPEG")
+    assert len(read_folder(tmp_path)) == 6
+
+
+def test_one_image_with_two_labels_is_named(pets: Path, caplog: pytest.LogCaptureFixture) -> None:
+    (pets / "ant/copy.png").write_bytes((pets / "tabby_cat/1.png").read_bytes())
+    with caplog.at_level(logging.WARNING):
         read_folder(pets)
+    assert "ant/copy.png" in caplog.text
+    assert "tabby_cat/1.png" in caplog.text
+
+
+def test_file_and_folder_names_that_are_not_utf8_are_read(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    root = os.fsencode(tmp_path)
+    for folder, name in ((b"tea", b"t.png"), (b"caf\xe9", b"na\xefve.png")):
+        os.mkdir(root + b"/" + folder)
+        Image.new("RGB", (8, 8)).save(tmp_path / "x.png")
+        os.rename(root + b"/x.png", root + b"/" + folder + b"/" + name)
+    data = read_folder(tmp_path)
+    assert data.classnames == ("café", "tea")
+    assert [open_image(e.image).size for e in data.examples] == [(8, 8), (8, 8)]
+    assert "not UTF-8" in caplog.text
 
 
 def test_single_class(tmp_path: Path) -> None:
@@ -113,10 +187,27 @@ def test_split_layout_is_explained(pets: Path, tmp_path: Path) -> None:
     assert len(read_folder(root / "train")) == 2
 
 
-def test_classes_may_be_called_train_and_test(tmp_path: Path) -> None:
+@pytest.mark.parametrize("parts", [("train", "test"), ("Train_Images", "val", "test_images")])
+def test_splits_without_class_folders_are_no_classes(
+    tmp_path: Path, parts: tuple[str, ...]
+) -> None:
+    for part in parts:
+        draw(tmp_path / part / "dog.1.png")
+    with pytest.raises(DataError, match=f"splits .*{parts[0]}.* one folder per class"):
+        read_folder(tmp_path)
+
+
+def test_classes_may_be_called_train_and_test_where_one_says_so(tmp_path: Path) -> None:
     draw(tmp_path / "train/1.png")
     draw(tmp_path / "test/1.png")
-    assert read_folder(tmp_path).classnames == ("test", "train")
+    names = {"train": "train", "test": "exam"}
+    assert read_folder(tmp_path, names=names).classnames == ("exam", "train")
+
+
+def test_a_train_may_be_a_class_among_others(tmp_path: Path) -> None:
+    for name in ("train", "boat"):
+        draw(tmp_path / name / "1.png")
+    assert read_folder(tmp_path).classnames == ("boat", "train")
 
 
 @pytest.mark.parametrize("twin", ["Tabby_Cat", "tabby cat", "tabby__cat"])

@@ -1,4 +1,5 @@
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -45,7 +46,10 @@ def test_all_forms_of_table_say_the_same(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "lines", "message"),
     [
-        ("t.csv", ["path;label", "a.png;ant"], "line 2 of .* no column 'path'; it has 'path;lab"),
+        ("t.csv", ["file,label", "a.png,ant"], "line 2 of .* no column 'path'; it has 'file'"),
+        ("t.csv", ["path,label,label", "a.png,ant,1"], "column 'label' twice"),
+        ("t.csv", ["path,label", "a,b.png,ant"], "line 2 of .* has 3 fields"),
+        ("t.jsonl", ['{"path": "a.png", "label": ["a"]}'], "line 1 of .* expected a text"),
         ("t.csv", ["path,label", "a.png,ant", "b.png,"], "line 3 of .* nothing in .*'label'"),
         ("t.csv", ["path,label", "a.png"], "line 2 of .* nothing in .*'label'"),
         ("t.csv", ["path,label"], "no labelled images"),
@@ -58,6 +62,44 @@ def test_all_forms_of_table_say_the_same(folder: Path) -> None:
 def test_faults_name_their_line(folder: Path, name: str, lines: list[str], message: str) -> None:
     with pytest.raises(DataError, match=message):
         read_table(write(folder / name, *lines))
+
+
+@pytest.mark.parametrize("separator", [",", ";", "\t", "|"])
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-32", "cp1252"])
+@pytest.mark.parametrize("suffix", ["csv", "tsv"])
+def test_separators_and_encodings_are_recognised(
+    folder: Path, separator: str, encoding: str, suffix: str
+) -> None:
+    rows = ["path|label|note", "a.png|Kätzchen|x", "b.png|Esel|crème brûlée"]
+    text = "\r\n".join(row.replace("|", separator) for row in rows)
+    (folder / f"t.{suffix}").write_bytes(text.encode(encoding))
+    data = read_table(folder / f"t.{suffix}")
+    assert [e.label for e in data.examples] == ["Kätzchen", "Esel"]
+
+
+@pytest.mark.parametrize(
+    ("label", "encoding"), [("Кошка", "cp1251"), ("猫です", "shift_jis"), ("ネコ", "euc_jp")]
+)
+def test_an_encoding_that_cannot_be_told_is_named_with_its_line(
+    folder: Path, label: str, encoding: str
+) -> None:
+    text = f"path,label\na.png,ant\nb.png,{label}\n"
+    (folder / "t.csv").write_bytes(text.encode(encoding))
+    with pytest.raises(DataError, match=r"is not UTF-8 \(line 3\); save it as UTF-8"):
+        read_table(folder / "t.csv")
+
+
+def test_tables_of_excel_and_of_windows_are_read(folder: Path) -> None:
+    (folder / "below").mkdir()
+    Image.new("RGB", (4, 4)).save(folder / "below" / "d.png")
+    table = write(folder / "t.csv", "sep=;", "path;label", "a.png;ant", "below\\d.png;bee", ";")
+    assert [e.label for e in read_table(table).examples] == ["ant", "bee"]
+
+
+def test_a_pipe_is_no_table(folder: Path) -> None:
+    os.mkfifo(folder / "t.csv")
+    with pytest.raises(DataError, match="a pipe or a device"):
+        read_table(folder / "t.csv")
 
 
 def test_missing_table(folder: Path) -> None:
