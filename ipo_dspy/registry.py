@@ -42,6 +42,7 @@ _OURS: Mapping[str, Mapping[str, str]] = {
     },
     # Called with nothing; they give what became of models that publications used.
     "presets": {"poster": "ipo_dspy.local_models.presets:read_presets"},
+    "backends": {"local": "ipo_dspy.features.backends:LocalBackend"},
     "optimizers": {
         "ipo": "ipo_dspy.optimizers.ipo:IPOOptimizer",
         "coop": "ipo_dspy.optimizers.coop:CoOp",

@@ -7,7 +7,7 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
-from ipo_dspy.features import cache_folder
+from ipo_dspy.features import cache as features_cache
 from ipo_dspy.terminal.output import results
 
 cache = App(name="cache", help="Show or remove the image features that are kept between runs.")
@@ -17,9 +17,9 @@ _UNREADABLE = "files that cannot be read"
 @cache.command
 def info() -> None:
     """Show what is kept, for which encoder, and how much there may be."""
-    found = cache_folder.info()
+    found = features_cache.info()
     if found.folder is None:
-        results.print(f"No features are kept: {cache_folder.CACHE} is 'off'.")
+        results.print(f"No features are kept: {features_cache.CACHE} is 'off'.")
         return
     results.print(f"Image features are kept in {found.folder}", soft_wrap=True)
     if found.encoders:
@@ -37,7 +37,7 @@ def info() -> None:
 @cache.command
 def clear() -> None:
     """Remove all features; they are made again when they are needed."""
-    removed = cache_folder.clear()
+    removed = features_cache.clear()
     results.print(f"Removed the features of {removed.images:,} images, {megabytes(removed.bytes)}.")
 
 

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import threading
-from collections import OrderedDict
 from collections.abc import Hashable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
+from cachetools import LRUCache
+
 from ipo_dspy.errors import ArgumentError, EncoderError
-from ipo_dspy.features.cache_folder import CacheChoice, cache_folder, cache_limit
+from ipo_dspy.features.backends import Backend, LocalBackend
+from ipo_dspy.features.cache import CacheChoice, cache_folder, cache_limit
 from ipo_dspy.images.image import ImageSource, image_key
 from ipo_dspy.prompts.template import Template
 
@@ -18,7 +20,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from ipo_dspy.encoders.base import Encoder
-    from ipo_dspy.features.store import FeatureCache
+    from ipo_dspy.features.store import FeatureStore
 
 IMAGE_MEMORY = 65_536
 """Most image features kept in memory."""
@@ -41,14 +43,20 @@ class Embedder:
     Args:
         encoder: the encoder; image features of a `CacheableEncoder` are kept on disk.
         cache: the folder to keep them in, or `off`; None takes what the environment says.
+        backend: who embeds images where they are kept on disk; None embeds in this process.
     """
 
-    def __init__(self, encoder: Encoder, cache: CacheChoice = None) -> None:
+    def __init__(
+        self, encoder: Encoder, cache: CacheChoice = None, backend: Backend | None = None
+    ) -> None:
         self.encoder = encoder
         self._cache = cache
+        self._backend = backend
+        # Texts are encoded under their lock, images not: decoding them takes long.
         self._lock = threading.RLock()
-        self._images = _Memory(IMAGE_MEMORY)
-        self._texts = _Memory(TEXT_MEMORY)
+        self._text_lock = threading.RLock()
+        self._images: LRUCache[Hashable, Tensor] = LRUCache(IMAGE_MEMORY)
+        self._texts: LRUCache[Hashable, Tensor] = LRUCache(TEXT_MEMORY, len)
 
     def __deepcopy__(self, memo: object) -> Embedder:
         return self
@@ -56,8 +64,8 @@ class Embedder:
     def __copy__(self) -> Embedder:
         return self
 
-    def __reduce__(self) -> tuple[type[Embedder], tuple[Encoder, CacheChoice]]:
-        return (Embedder, (self.encoder, self._cache))
+    def __reduce__(self) -> tuple[type[Embedder], tuple[Encoder, CacheChoice, Backend | None]]:
+        return (Embedder, (self.encoder, self._cache, self._backend))
 
     @property
     def encoder_identity(self) -> str:
@@ -80,15 +88,17 @@ class Embedder:
 
         if not images:
             raise ArgumentError("Expected at least one image, got none.")
-        with self._lock, _constants():
+        with _constants():
             keys = [image_key(image) for image in images]
-            known = {key: self._images[key] for key in keys if key in self._images}
+            with self._lock:
+                known = {key: self._images[key] for key in keys if key in self._images}
             new = {key: image for key, image in zip(keys, images, strict=True) if key not in known}
             if new:
                 encoded = self._encode_images(list(new.values()))[:]
-                for key, features in zip(new, encoded, strict=True):
-                    # A view would keep all features of its batch in memory.
-                    known[key] = self._images[key] = features.clone()
+                # A view would keep all features of its batch in memory.
+                known |= {key: row.clone() for key, row in zip(new, encoded, strict=True)}
+                with self._lock:
+                    self._images.update({key: known[key] for key in new})
             return torch.stack([known[key] for key in keys])
 
     def many_image_features(self, images: Sequence[ImageSource]) -> ImageFeatures:
@@ -101,24 +111,25 @@ class Embedder:
         """
         if len(images) <= IMAGE_MEMORY:
             return self.image_features(images)
-        with self._lock, _constants():
+        with _constants():
             return self._encode_images(images)
 
     def _encode_images(self, images: Sequence[ImageSource]) -> ImageFeatures:
         from ipo_dspy.features.image_batches import encode_images
 
-        if len(images) < WORTH_KEEPING or self._feature_cache is None:
+        store = self._store if len(images) >= WORTH_KEEPING else None
+        if store is None:
             return encode_images(self.encoder, images)
-        return self._feature_cache.fetch(images, lambda new: encode_images(self.encoder, new))
+        return store.fetch(images, self._backend or LocalBackend())
 
     @cached_property
-    def _feature_cache(self) -> FeatureCache | None:
-        from ipo_dspy.features.store import CacheableEncoder, FeatureCache
+    def _store(self) -> FeatureStore | None:
+        from ipo_dspy.features.store import CacheableEncoder, FeatureStore
 
         folder = cache_folder(self._cache)
         if folder is None or not isinstance(self.encoder, CacheableEncoder):
             return None
-        return FeatureCache(folder, self.encoder, cache_limit())
+        return FeatureStore(folder, self.encoder, cache_limit())
 
     def text_features(self, template: Template, classnames: Sequence[str]) -> Tensor:
         """Encode a template filled with every class name: [C, D] unit length."""
@@ -135,7 +146,7 @@ class Embedder:
         """
         if not classnames:
             raise ArgumentError("Expected at least one class name, got none.")
-        with self._lock, _constants():
+        with self._text_lock, _constants():
             keys = [(template.text, tuple(classnames)) for template in templates]
             known = {key: self._texts[key] for key in keys if key in self._texts}
             new = {
@@ -145,7 +156,9 @@ class Embedder:
             }
             encoded = self._encode_texts(list(new.values()), classnames) if new else []
             for key, features in zip(new, encoded, strict=True):
-                known[key] = self._texts[key] = features.clone()
+                known[key] = features.clone()
+                if len(features) <= self._texts.maxsize:
+                    self._texts[key] = known[key]
             return [known[key] for key in keys]
 
     def _encode_texts(
@@ -257,33 +270,3 @@ def _ensemble(features: Sequence[Tensor]) -> Tensor:
     if len(features) == 1:
         return features[0]
     return torch.nn.functional.normalize(torch.stack(list(features)).mean(dim=0), dim=-1)
-
-
-class _Memory:
-    """Features by key, of which those that were stored or read longest ago are forgotten.
-
-    Args:
-        size: most features; a value [C, D] counts as C.
-    """
-
-    def __init__(self, size: int) -> None:
-        self._size = size
-        self._count = 0
-        self._items: OrderedDict[Hashable, Tensor] = OrderedDict()
-
-    def __contains__(self, key: Hashable) -> bool:
-        return key in self._items
-
-    def __getitem__(self, key: Hashable) -> Tensor:
-        self._items.move_to_end(key)
-        return self._items[key]
-
-    def __setitem__(self, key: Hashable, features: Tensor) -> None:
-        self._items[key] = features
-        self._count += _count(features)
-        while self._count > self._size:
-            self._count -= _count(self._items.popitem(last=False)[1])
-
-
-def _count(features: Tensor) -> int:
-    return len(features) if features.ndim == 2 else 1

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
 from itertools import islice
@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from ipo_dspy.encoders.parallel import parallel_map
-from ipo_dspy.errors import EncoderError
+from ipo_dspy.errors import EncoderError, UnreadableImage
 from ipo_dspy.images.image import ImageSource, open_image
 
 if TYPE_CHECKING:
@@ -45,52 +45,94 @@ class PreparesImages(Protocol):
 
 
 def encode_images(encoder: Encoder, images: Sequence[ImageSource]) -> Tensor:
-    """Open and encode images: [N, D] float32, unit length.
-
-    All that can be done side by side is done in threads, for Pillow leaves Python's lock alone
-    while it decodes and scales; processes would take longer to start than most image sets take to
-    decode. Only a few images are in memory at full size.
+    """Open and encode images: [N, D] float32, unit length; see `embed`.
 
     Raises:
         UnreadableImage: an image cannot be read.
         EncoderError: the encoder gives features that are no numbers; the message names the image.
     """
-    with torch.no_grad():
-        features = torch.cat(list(_batches(encoder, images)))
-    for index in (~features.isfinite().all(dim=1)).nonzero().flatten().tolist():
-        raise EncoderError(
-            f"{encoder.spec} gives no finite features for the image {images[index]!r}; check its "
-            "weights, or its precision"
-        )
+    features, errors = embed(encoder, images)
+    for error in errors.values():
+        raise error
     return features
 
 
-def _batches(encoder: Encoder, images: Sequence[ImageSource]) -> Iterable[Tensor]:
+def embed(
+    encoder: Encoder, images: Sequence[ImageSource]
+) -> tuple[Tensor, Mapping[int, UnreadableImage]]:
+    """Open and encode the images that can be read.
+
+    All that can be done side by side is done in threads, for Pillow leaves Python's lock alone
+    while it decodes and scales; processes would take longer to start than most image sets take to
+    decode. Only a few images are in memory at full size.
+
+    Returns:
+        [N, D] float32, unit length, of the images that can be read, in order; and why the others
+        cannot be, by their index.
+
+    Raises:
+        EncoderError: the encoder gives features that are no numbers; the message names the image.
+    """
+    errors: dict[int, UnreadableImage] = {}
+
+    def readable(opened: Iterable[_A | UnreadableImage]) -> Iterator[_A]:
+        for index, found in enumerate(opened):
+            if isinstance(found, UnreadableImage):
+                errors[index] = found
+            else:
+                yield found
+
+    with torch.no_grad():
+        parts = list(_batches(encoder, images, readable))
+    features = torch.cat(parts) if parts else torch.empty((0, 0))
+    named = [image for index, image in enumerate(images) if index not in errors]
+    for row in (~features.isfinite().all(dim=1)).nonzero().flatten().tolist():
+        raise EncoderError(
+            f"{encoder.spec} gives no finite features for the image {named[row]!r}; check its "
+            "weights, or its precision"
+        )
+    return features, errors
+
+
+def _batches(
+    encoder: Encoder, images: Sequence[ImageSource], readable: Callable[..., Iterator[Any]]
+) -> Iterator[Tensor]:
     if not isinstance(encoder, PreparesImages):
-        return _one_by_one(images, open_image, encoder.encode_images, AT_ONCE_OPENED)
+        opened = ahead(_unless_bad(open_image), images, most=2 * AT_ONCE_OPENED)
+        return _encoded(readable(opened), encoder.encode_images, AT_ONCE_OPENED)
 
     def prepare(image: ImageSource) -> Any:
         return encoder.prepare_image(open_image(image))
 
     if encoder.device.type != "cpu":
-        return _one_by_one(images, prepare, encoder.encode_prepared, AT_ONCE_ON_GPU)
+        prepared = ahead(_unless_bad(prepare), images, most=2 * AT_ONCE_ON_GPU)
+        return _encoded(readable(prepared), encoder.encode_prepared, AT_ONCE_ON_GPU)
 
     def encode(image: ImageSource) -> Tensor:
         return encoder.encode_prepared([prepare(image)])
 
     # The last bits depend on the size of a batch and on the number of threads, so both are one.
-    return parallel_map([partial(encode, image) for image in images])
+    tasks = [partial(_unless_bad(encode), image) for image in images]
+    return readable(parallel_map(tasks))
 
 
-def _one_by_one(
-    images: Sequence[ImageSource],
-    prepare: Callable[[ImageSource], _A],
-    encode: Callable[[Sequence[_A]], Tensor],
-    size: int,
+def _unless_bad(work: Callable[[_A], _B]) -> Callable[[_A], _B | UnreadableImage]:
+    """The same, with the error as the result for images that cannot be read."""
+
+    def done(item: _A) -> _B | UnreadableImage:
+        try:
+            return work(item)
+        except UnreadableImage as error:
+            return error
+
+    return done
+
+
+def _encoded(
+    items: Iterator[_A], encode: Callable[[Sequence[_A]], Tensor], size: int
 ) -> Iterator[Tensor]:
     """Encode one batch at a time, while threads prepare the next ones."""
-    ready = ahead(prepare, images, most=2 * size)
-    while batch := list(islice(ready, size)):
+    while batch := list(islice(items, size)):
         yield encode(batch)
 
 

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from ipo_dspy import Template, load_encoder
 from ipo_dspy.errors import EncoderError
 from ipo_dspy.features import embedder
-from ipo_dspy.features.cache_folder import info
+from ipo_dspy.features.cache import info
 from ipo_dspy.features.embedder import Embedder, image_chunks
 from ipo_dspy.images.image import ImageFile
 from ipo_dspy.testing import COLOURS, ColourEncoder
@@ -70,7 +70,7 @@ def test_what_is_kept_of_a_batch_does_not_keep_the_batch(pictures: list[ImageFil
     classifier.image_features(pictures)
     templates = [Template("a <CLASS>"), Template("one <CLASS>")]
     classifier.text_features_of(templates, NAMES)
-    kept = [*classifier._images._items.values(), *classifier._texts._items.values()]
+    kept = [*classifier._images.values(), *classifier._texts.values()]
     assert len(kept) == 42
     assert all(row.untyped_storage().nbytes() == row.nbytes for row in kept)
 

@@ -2,7 +2,7 @@ import logging
 import os
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,20 +14,28 @@ from safetensors.torch import save_file
 
 from ipo_dspy.errors import EncoderError
 from ipo_dspy.features import store
-from ipo_dspy.features.cache_folder import clear, info
-from ipo_dspy.features.store import FeatureCache
+from ipo_dspy.features.backends import EmbeddingJob, Shard
+from ipo_dspy.features.cache import clear, info
+from ipo_dspy.features.store import FeatureStore
 from ipo_dspy.images.image import ImageFile
+from ipo_dspy.testing import ColourEncoder
 
 LARGE = 10**9
 
 
-class Grayness:
-    """Tells how light a picture is, and counts the pictures it looked at."""
+class Grayness(ColourEncoder):
+    """Tells how light a picture is, and counts the pictures it looked at; its own backend."""
 
     def __init__(self, spec: str = "grayness", image_fingerprint: str = "grayness 1") -> None:
+        super().__init__()
         self.spec = spec
         self.image_fingerprint = image_fingerprint
         self.looked_at = 0
+
+    def run(self, job: EmbeddingJob) -> Iterator[Shard]:
+        for start in range(0, len(job.images), job.shard_size):
+            numbers = range(start, min(start + job.shard_size, len(job.images)))
+            yield Shard(numbers, self.encode([job.images[number] for number in numbers]))
 
     def encode(self, images: Sequence[Any]) -> torch.Tensor:
         self.looked_at += len(images)
@@ -56,7 +64,7 @@ def fetch(
     folder: Path, encoder: Grayness, images: Sequence[ImageFile], limit: int = LARGE
 ) -> torch.Tensor:
     """Fetch as a process does that has just begun."""
-    return FeatureCache(folder, encoder, limit).fetch(images, encoder.encode)[:]
+    return FeatureStore(folder, encoder, limit).fetch(images, encoder)[:]
 
 
 def grays(features: torch.Tensor) -> list[float]:
@@ -123,7 +131,7 @@ def test_many_images_are_several_files_and_read_in_slices(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(store, "IMAGES_PER_FILE", 16)
-    stored = FeatureCache(tmp_path, encoder, LARGE).fetch(pictures, encoder.encode)
+    stored = FeatureStore(tmp_path, encoder, LARGE).fetch(pictures, encoder)
 
     assert len(list(tmp_path.rglob("*.safetensors"))) == 3
     assert len(stored) == 40
@@ -139,15 +147,16 @@ def test_what_was_written_before_a_failure_is_kept(
 ) -> None:
     monkeypatch.setattr(store, "IMAGES_PER_FILE", 16)
 
-    def fail_late(images: Sequence[ImageFile]) -> torch.Tensor:
-        if encoder.looked_at == 32:
-            raise KeyboardInterrupt
-        return encoder.encode(images)
+    class FailsLate(Grayness):
+        def encode(self, images: Sequence[Any]) -> torch.Tensor:
+            if self.looked_at == 32:
+                raise KeyboardInterrupt
+            return super().encode(images)
 
     with pytest.raises(KeyboardInterrupt):
-        FeatureCache(tmp_path, encoder, LARGE).fetch(pictures, fail_late)
+        FeatureStore(tmp_path, encoder, LARGE).fetch(pictures, FailsLate())
     fetch(tmp_path, encoder, pictures)
-    assert encoder.looked_at == 40
+    assert encoder.looked_at == 8
 
 
 def test_encoders_never_mix(tmp_path: Path, pictures: list[ImageFile]) -> None:
@@ -296,6 +305,7 @@ sys.path.insert(0, sys.argv[1])
 from test_store import Grayness, LARGE
 from ipo_dspy.images.image import ImageFile
 from ipo_dspy.features import store
+from ipo_dspy.features.backends import EmbeddingJob, Shard
 store.IMAGES_PER_FILE = 8
 encoder = Grayness()
 folder, numbers = Path(sys.argv[2]), range(*map(int, sys.argv[3:5]))
@@ -303,8 +313,8 @@ images = [ImageFile(folder / "pictures" / f"{number}.png") for number in numbers
 print("ready", flush=True)
 sys.stdin.readline()
 for _ in range(5):
-    cache = store.FeatureCache(folder / "cache", encoder, LARGE)
-    grays = cache.fetch(images, encoder.encode)[:][:, 0].tolist()
+    cache = store.FeatureStore(folder / "cache", encoder, LARGE)
+    grays = cache.fetch(images, encoder)[:][:, 0].tolist()
     assert grays == list(numbers), grays
 print(encoder.looked_at)
 """

@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from ipo_dspy.features.cache_folder import cache_folder, cache_limit, clear, info, trim, unfinished
+from ipo_dspy.features.cache import cache_folder, cache_limit, clear, info, trim, unfinished
 
 
 def test_an_argument_comes_before_the_environment_and_that_before_the_usual_place(

@@ -18,6 +18,8 @@ CACHE_GB = "IPO_DSPY_CACHE_GB"
 DEFAULT_GB = 5.0
 FEATURES = "features"
 """The folder within the cache that holds one folder for each encoder."""
+HASHES = "hashes"
+"""The folder within the cache that tells what files hold without reading them."""
 
 CacheChoice: TypeAlias = str | os.PathLike[str] | None
 """A folder, `off`, or None for what the environment says."""
@@ -38,16 +40,20 @@ class EncoderFeatures:
 
 @dataclass(frozen=True)
 class CacheInfo:
-    """What is kept; `folder` is None where caching is off, `limit` the most bytes there may be."""
+    """What is kept; `folder` is None where caching is off, `limit` the most bytes there may be.
+
+    `hash_bytes` is the size of what tells the content of files without reading them.
+    """
 
     folder: Path | None
     limit: int
     encoders: tuple[EncoderFeatures, ...] = ()
+    hash_bytes: int = 0
 
     @property
     def bytes(self) -> int:
         """The size of all files."""
-        return sum(encoder.bytes for encoder in self.encoders)
+        return self.hash_bytes + sum(encoder.bytes for encoder in self.encoders)
 
     @property
     def images(self) -> int:
@@ -86,10 +92,12 @@ def info(choice: CacheChoice = None) -> CacheInfo:
     if folder is None:
         return CacheInfo(None, cache_limit())
     by_encoder: dict[Path, list[Path]] = {}
+    hashes = [file for file in _files(folder) if file.parent == folder / HASHES]
     for file in _files(folder):
-        by_encoder.setdefault(file.parent, []).append(file)
+        if file.parent != folder / HASHES:
+            by_encoder.setdefault(file.parent, []).append(file)
     encoders = tuple(_encoder_features(files) for files in by_encoder.values())
-    return CacheInfo(folder, cache_limit(), encoders)
+    return CacheInfo(folder, cache_limit(), encoders, sum(_status(file)[1] for file in hashes))
 
 
 def clear(choice: CacheChoice = None) -> CacheInfo:
@@ -123,6 +131,7 @@ def unfinished(file: Path) -> Path:
 def _files(folder: Path) -> Iterator[Path]:
     for pattern in ("*.safetensors", f".*{_UNFINISHED}"):
         yield from sorted((folder / FEATURES).glob(f"*/{pattern}"))
+        yield from sorted((folder / HASHES).glob(pattern))
 
 
 def _remove(file: Path) -> None:
