@@ -14,6 +14,7 @@ import PIL.Image
 
 from ipo_dspy.encoders.base import Encoder
 from ipo_dspy.exports.base import Exporter, Found
+from ipo_dspy.features.backends import Backend
 from ipo_dspy.images import labeled_image
 from ipo_dspy.programs.prompt import LearnedPrompt, Prompt, load_learned
 from ipo_dspy.programs.tensor_file import tensors_as_text, tensors_of
@@ -259,6 +260,58 @@ def check_strategy(
             f"a search that was stopped after {cut} events ends as if it never had been",
             strategy,
         )
+
+
+def check_backend(backend: Backend, folder: Path) -> None:
+    """Check that a backend keeps the promises of its protocol, with pictures that it draws.
+
+    Args:
+        backend: the backend.
+        folder: for the pictures; a backend on other machines must see it too.
+
+    Raises:
+        AssertionError: a promise is broken; the message names it.
+    """
+    import torch
+
+    from ipo_dspy.encoders import load_encoder
+    from ipo_dspy.features.backends import EmbeddingJob
+    from ipo_dspy.images.image import ImageFile
+
+    encoder = load_encoder("demo", device="cpu", precision="float32")
+    folder.mkdir(parents=True, exist_ok=True)
+    images = [ImageFile(folder / f"{number}.png") for number in range(7)]
+    for number, image in enumerate(images):
+        _plain((20 * number, 100, 200 - 20 * number), 0, 16).save(image.path)
+    bad = 4
+    images[bad].path.write_bytes(b"no picture")
+    job = EmbeddingJob(encoder, images, shard_size=3)
+    for _ in range(2):
+        shards = list(backend.run(job))
+        given = [n for shard in shards for n in (*shard.numbers, *shard.errors)]
+        _check(sorted(given) == list(range(len(images))), "each image comes once", "backend")
+        most = max(len(shard.numbers) + len(shard.errors) for shard in shards)
+        _check(most <= job.shard_size, "no shard is larger than asked for", "backend")
+        errors = {n: text for shard in shards for n, text in shard.errors.items()}
+        _check(
+            list(errors) == [bad] and images[bad].path.name in errors[bad],
+            "what cannot be read is an error that names the image, and costs itself alone",
+            "backend",
+        )
+        for shard in shards:
+            alone = [encoder.encode_images([PIL.Image.open(images[n].path)]) for n in shard.numbers]
+            _check(
+                not alone or torch.allclose(shard.features, torch.cat(alone), atol=_CLOSE),
+                "features are those of the encoder, in the order of the numbers",
+                "backend",
+            )
+            _check(
+                shard.features.dtype == torch.float32 and shard.features.device.type == "cpu",
+                "features are float32 on the CPU",
+                "backend",
+            )
+    empty = list(backend.run(EmbeddingJob(encoder, [], shard_size=3)))
+    _check(not empty, "a job without images gives no shard", "backend")
 
 
 def check_exporter(exporter: Exporter, found: Found, folder: Path) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -12,7 +11,8 @@ import orjson
 
 from ipo_dspy.errors import ArgumentError
 from ipo_dspy.features.embedder import Embedder
-from ipo_dspy.programs.predict import ZeroShotPredict
+from ipo_dspy.programs.predict import ZeroShotPredict, local_encoder
+from ipo_dspy.programs.state import read_predictor, read_program
 from ipo_dspy.programs.tensor_file import move_to_file, read_from_file
 from ipo_dspy.programs.tip_adapter import TipAdapter
 from ipo_dspy.prompts.template import Template
@@ -116,22 +116,20 @@ class _ClassifierBase(dspy.Module):
     def from_file(cls, path: str | Path, clip: str | Encoder | Embedder | None = None) -> Self:
         """Load a program that `save` wrote; `clip` replaces the encoder named in the file.
 
+        A file runs no code and fetches nothing: weights that are not on this machine come with
+        `clip=load_encoder(spec)`.
+
         Raises:
             ArgumentError: the file is no saved CLIPClassifier, or its tensors are not those it was
                 saved with.
-            StorageError: the file with its tensors cannot be read.
+            EncoderError: the encoder named in the file is not on this machine, or does not load.
+            StorageError: the file, or the file with its tensors, cannot be read.
         """
-        saved = None
-        with suppress(orjson.JSONDecodeError, AttributeError):
-            state = orjson.loads(Path(path).read_bytes())
-            saved = state.get("predict", {}).get("clip")
-        if saved is None:
-            raise ArgumentError(
-                f"{path} is no saved CLIPClassifier: it names no class names and encoder."
-            )
+        state = read_program(path)
+        saved = read_predictor(state["predict"]).clip
         _read_tensors(state, Path(path))
-        program = cls(saved["classnames"], clip or saved["encoder"])
-        saved["encoder"] = program.embedder.encoder.spec
+        program = cls(saved.classnames, local_encoder(saved.encoder) if clip is None else clip)
+        state["predict"]["clip"]["encoder"] = program.embedder.encoder.spec
         program.load_state(state)
         return program
 
@@ -159,11 +157,10 @@ class _ClassifierBase(dspy.Module):
         """Load what `save` wrote into this program; see `dspy.Module.load`."""
         path = Path(path)
         if path.suffix == ".json":
-            state = orjson.loads(path.read_bytes())
-            if _learned_in(state) is not None:
-                _read_tensors(state, path)
-                self.load_state(state)
-                return
+            state = read_program(path)
+            _read_tensors(state, path)
+            self.load_state(state)
+            return
         super().load(path, allow_pickle, allow_unsafe_lm_state)
 
     def for_classes(self, classnames: Sequence[str]) -> Self:

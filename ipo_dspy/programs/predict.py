@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any, Self
 import dspy
 from dspy.signatures.signature import ensure_signature
 
-from ipo_dspy.errors import ArgumentError
+from ipo_dspy.errors import ArgumentError, EncoderError
 from ipo_dspy.features.embedder import Embedder
 from ipo_dspy.programs.probabilities import Probabilities
 from ipo_dspy.programs.prompt import LearnedPrompt, Prompt, TextPrompt, load_learned
+from ipo_dspy.programs.state import read_predictor
 from ipo_dspy.programs.tensor_file import tensors_as_text, tensors_of
 from ipo_dspy.programs.tip_adapter import LabelledDemos, TipAdapter, loaded_demos, saved_demos
 from ipo_dspy.prompts.template import DEFAULT_TEMPLATE, Template
@@ -282,23 +283,49 @@ class ZeroShotPredict(dspy.Predict):
         Raises:
             ArgumentError: the state was not saved by a `CLIPPredict`, or its tensors are damaged.
         """
-        clip = state.get("clip")
-        if clip is None:
+        saved = read_predictor(state)
+        clip, fields = saved.clip, self.signature.fields
+        if len(saved.signature.fields) != len(fields):
             raise ArgumentError(
-                "This state was not saved by a CLIPPredict: it names no class names and encoder."
+                f"The state has {len(saved.signature.fields)} fields, and the signature "
+                f"{', '.join(fields)}; load it into a predictor of the same signature."
             )
-        super().load_state({key: value for key, value in state.items() if key != "clip"})
-        self.demos = loaded_demos(state["demos"], image_field(self.signature))
-        self.classnames = _checked(clip["classnames"])
-        self.top_k = clip["top_k"]
-        cache = clip.get("demo_cache")
-        self.demo_cache = None if cache is None else TipAdapter(**cache)
-        if clip["encoder"] != self.embedder.encoder.spec:
-            self.embedder = _embedder(clip["encoder"])
+        # All of it is made before any of it is taken over.
+        classnames, cache = _checked(clip.classnames), clip.demo_cache
+        demo_cache = None if cache is None else TipAdapter(cache.weight, cache.sharpness)
+        demos = loaded_demos(saved.demos, image_field(self.signature))
+        same = clip.encoder == self.embedder.encoder.spec
+        embedder = self.embedder if same else _embedder(local_encoder(clip.encoder))
+        learned = clip.learned and load_learned(
+            clip.learned, tensors_of(clip.learned.get("tensors", {}))
+        )
+        # Of what else the state holds nothing is taken, least of all a language model.
+        signature = saved.signature.model_dump(mode="json")
+        super().load_state(
+            {"traces": [], "train": [], "demos": [], "lm": None, "signature": signature}
+        )
+        self.demos, self.demo_cache, self.top_k = demos, demo_cache, clip.top_k
+        self.classnames, self.embedder, self.learned = classnames, embedder, learned or None
         self._reader = TemplateReader(self.embedder, self.classnames)
-        learned = clip.get("learned")
-        self.learned = learned and load_learned(learned, tensors_of(learned["tensors"]))
         return self
+
+
+def local_encoder(spec: str) -> Encoder:
+    """Load an encoder that a file names: from this machine, for a file fetches nothing.
+
+    Raises:
+        ArgumentError: it names none.
+        EncoderError: it is not on this machine, or does not load.
+    """
+    from ipo_dspy.encoders import load_encoder
+
+    try:
+        return load_encoder(spec, fetch=False)
+    except EncoderError as error:
+        raise EncoderError(
+            f"{error}. A saved program fetches nothing on its own: where the weights are to be "
+            "fetched, pass clip=load_encoder(spec)."
+        ) from error
 
 
 def zero_shot_predictors(program: dspy.Module) -> dict[str, ZeroShotPredict]:

@@ -17,7 +17,7 @@ import orjson
 import PIL.Image
 
 from ipo_dspy.errors import ArgumentError
-from ipo_dspy.images.image import DatasetImage, ImageFile, ImageSource
+from ipo_dspy.images.image import DatasetImage, ImageFile, ImageSource, open_image
 
 if TYPE_CHECKING:
     import numpy as np
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 _FILE = "file://"
+_WEB = ("http://", "https://")
 # How dspy.Image looks where it became part of a text.
 _IN_TEXT = re.compile(
     "<<CUSTOM-TYPE-START-IDENTIFIER>>(.*?)<<CUSTOM-TYPE-END-IDENTIFIER>>", re.DOTALL
@@ -139,7 +140,7 @@ def _image_in_text(text: str) -> ImageSource | None:
 
 
 def saved_demos(demos: Sequence[Mapping[str, Any]], image: str, label: str) -> list[dict[str, str]]:
-    """Turn demos into JSON: files by their path, other images as data or web addresses."""
+    """Turn demos into JSON: files by their path, other images as data."""
     saved = []
     for demo in demos:
         found = image_in(demo.get(image))
@@ -149,8 +150,25 @@ def saved_demos(demos: Sequence[Mapping[str, Any]], image: str, label: str) -> l
 
 
 def loaded_demos(saved: Sequence[Mapping[str, str]], image: str) -> list[dspy.Example]:
-    """Turn what `saved_demos` wrote into demos again."""
-    return [dspy.Example({**demo, image: image_in(demo[image])}) for demo in saved]
+    """Turn what `saved_demos` wrote into demos again; nothing is fetched.
+
+    Raises:
+        ArgumentError: a demo has no image, or only the address of one.
+    """
+    demos = []
+    for number, demo in enumerate(saved):
+        text = demo.get(image, "")
+        try:
+            found = image_in(text) if text and not text.startswith(_WEB) else None
+        except (ValueError, LookupError, TypeError):
+            found = None
+        if found is None or str(getattr(found, "url", "")).startswith(_WEB):
+            raise ArgumentError(
+                f"Demo {number} of the saved program has no {image} that can be used: "
+                f"{text[:80]!r}; expected a file or the image itself, for nothing is fetched."
+            )
+        demos.append(dspy.Example({**demo, image: found}))
+    return demos
 
 
 def _address(image: ImageSource) -> str:
@@ -158,6 +176,9 @@ def _address(image: ImageSource) -> str:
         image = ImageFile(image)
     elif isinstance(image, PIL.Image.Image):
         image = dspy.Image(image)
+    elif str(getattr(image, "url", "")).startswith(_WEB):
+        # The file must do without the network.
+        image = dspy.Image(open_image(image))
     if isinstance(image, DatasetImage):
         return str(image.format()[0]["image_url"]["url"])
     return str(image.url)

@@ -1,5 +1,6 @@
 import logging
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
@@ -12,10 +13,12 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from ipo_dspy.errors import EncoderError
+from ipo_dspy import load_encoder
+from ipo_dspy.errors import EncoderError, UnreadableImage
 from ipo_dspy.features import store
-from ipo_dspy.features.backends import EmbeddingJob, Shard
+from ipo_dspy.features.backends import EmbeddingJob, LocalBackend, Shard
 from ipo_dspy.features.cache import clear, info
+from ipo_dspy.features.image_batches import encode_images
 from ipo_dspy.features.store import FeatureStore
 from ipo_dspy.images.image import ImageFile
 from ipo_dspy.testing import ColourEncoder
@@ -305,7 +308,7 @@ sys.path.insert(0, sys.argv[1])
 from test_store import Grayness, LARGE
 from ipo_dspy.images.image import ImageFile
 from ipo_dspy.features import store
-from ipo_dspy.features.backends import EmbeddingJob, Shard
+from ipo_dspy.features.backends import EmbeddingJob, LocalBackend, Shard
 store.IMAGES_PER_FILE = 8
 encoder = Grayness()
 folder, numbers = Path(sys.argv[2]), range(*map(int, sys.argv[3:5]))
@@ -350,3 +353,87 @@ def test_processes_share_a_cache_also_at_the_same_time(
     assert grays(fetch(tmp_path / "cache", encoder, pictures)) == list(range(40))
     assert encoder.looked_at == 0
     assert not list(tmp_path.rglob("*.part"))
+
+
+def read_nothing(monkeypatch: pytest.MonkeyPatch) -> list[object]:
+    read: list[object] = []
+    monkeypatch.setattr(store, "content_hash", lambda image: read.append(image) or "0" * 64)
+    return read
+
+
+def test_a_second_run_reads_no_image_that_did_not_change(
+    tmp_path: Path, encoder: Grayness, pictures: list[ImageFile], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(store, "_SETTLED_NS", 0)
+    fetch(tmp_path, encoder, pictures)
+    PIL.Image.new("L", (2, 2), 99).save(pictures[3].path)
+    monkeypatch.setattr(store, "_SETTLED_NS", 10**15)
+    assert grays(fetch(tmp_path, encoder, pictures[:5])) == [0, 1, 2, 99, 4]
+
+    read = read_nothing(monkeypatch)
+    others = [*pictures[:3], *pictures[4:]]
+    assert grays(fetch(tmp_path, encoder, others)) == [*range(3), *range(4, 40)]
+    assert read == []
+    assert encoder.looked_at == 41
+
+
+def test_files_that_changed_just_now_are_read_again(
+    tmp_path: Path, encoder: Grayness, pictures: list[ImageFile], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Within one tick of the clock a change cannot be seen."""
+    fetch(tmp_path, encoder, pictures)
+    assert not (tmp_path / "hashes").exists()
+
+
+def test_a_file_of_the_same_size_and_time_is_still_read(
+    tmp_path: Path, encoder: Grayness, pictures: list[ImageFile], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(store, "_SETTLED_NS", 0)
+    fetch(tmp_path, encoder, pictures)
+    status = pictures[3].path.stat()
+    content = pictures[4].path.read_bytes()
+    assert len(content) == status.st_size
+    pictures[3].path.write_bytes(content)
+    os.utime(pictures[3].path, ns=(status.st_atime_ns, status.st_mtime_ns))
+    assert grays(fetch(tmp_path, encoder, pictures[2:5])) == [2, 4, 4]
+
+
+def test_damaged_hashes_of_files_are_made_anew(
+    tmp_path: Path, encoder: Grayness, pictures: list[ImageFile], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(store, "_SETTLED_NS", 0)
+    fetch(tmp_path, encoder, pictures)
+    [file] = (tmp_path / "hashes").iterdir()
+    flip(file, len(file.read_bytes()) - 5)
+    assert grays(fetch(tmp_path, encoder, pictures)) == list(range(40))
+    assert encoder.looked_at == 40
+    assert info(tmp_path).hash_bytes > 0
+    clear(tmp_path)
+    assert info(tmp_path).bytes == 0
+
+
+def test_one_bad_image_costs_itself_alone(
+    tmp_path: Path, pictures: list[ImageFile], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(store, "IMAGES_PER_FILE", 16)
+    encoder = load_encoder("demo")
+    pictures[3].path.write_bytes(b"no picture")
+    pictures[20].path.unlink()
+    with pytest.raises(UnreadableImage, match=r"3\.png"):
+        FeatureStore(tmp_path, encoder, LARGE).fetch(pictures, LocalBackend())
+    assert info(tmp_path).images == 38
+    good = [picture for number, picture in enumerate(pictures) if number not in (3, 20)]
+    found = FeatureStore(tmp_path, encoder, LARGE).fetch(good, Grayness())[:]
+    assert torch.equal(found, encode_images(encoder, good))
+
+
+def test_shards_of_other_writers_merge_by_lying_there(
+    tmp_path: Path, encoder: Grayness, pictures: list[ImageFile]
+) -> None:
+    one, other, both = tmp_path / "one", tmp_path / "other", tmp_path / "both"
+    fetch(one, encoder, pictures[:25])
+    fetch(other, encoder, pictures[15:])
+    for folder in (one, other):
+        shutil.copytree(folder, both, dirs_exist_ok=True)
+    assert grays(fetch(both, encoder, pictures)) == list(range(40))
+    assert encoder.looked_at == 50

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 from ipo_dspy.features.backends import EmbeddingJob, LocalBackend, Shard
-
 from ipo_dspy.search.strategies.base import Candidate, SearchView
 from ipo_dspy.testing import ColourEncoder
 

@@ -1,0 +1,127 @@
+"""Files of programs, damaged in every way: the documented error, one sentence, nothing changed."""
+
+from __future__ import annotations
+
+import copy
+import json
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ipo_dspy import CLIPClassifier
+from ipo_dspy.errors import ArgumentError, EncoderError, IPOError, StorageError
+from ipo_dspy.testing import ColourEncoder
+
+DATA = Path(__file__).parent / "data"
+SAVED: dict[str, Any] = json.loads((DATA / "program_0_1_demos.json").read_text())
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers(-5, 5) | st.floats(allow_nan=False) | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=6,
+)
+
+
+def places(value: Any, at: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
+    inner: list[tuple[Any, ...]] = [at]
+    items = value.items() if isinstance(value, dict) else enumerate(value if isinstance(value, list) else [])
+    for key, item in items:
+        inner += places(item, (*at, key))
+    return inner
+
+
+PLACES = [place for place in places(SAVED) if place and place[0] == "predict"]
+
+
+def load(content: bytes, folder: Path) -> CLIPClassifier:
+    path = folder / "program.json"
+    path.write_bytes(content)
+    return CLIPClassifier.from_file(path, ColourEncoder())
+
+
+@settings(max_examples=300)
+@given(st.sampled_from(PLACES), JSON, st.booleans())
+def test_any_value_anywhere_loads_or_is_refused(
+    place: tuple[Any, ...], value: Any, remove: bool
+) -> None:
+    state = copy.deepcopy(SAVED)
+    parent: Any = state
+    for key in place[:-1]:
+        parent = parent[key]
+    if remove:
+        del parent[place[-1]]
+    else:
+        parent[place[-1]] = value
+    program = CLIPClassifier(["x", "y"], ColourEncoder(), "an old <CLASS>")
+    try:
+        program.load_state(state)
+    except (IPOError, KeyError) as error:
+        assert not isinstance(error, KeyError) or place == ("predict",)
+        assert (program.classnames, program.template.text) == (("x", "y"), "an old <CLASS>")
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"", b"{", b"[]", b"null", b"3", b"\xff\xfe", b"[" * 5000, b'{"predict": null}',
+        b'{"predict": {"clip": []}}', b'{"predict": {"clip": {"encoder": "demo"}}}',
+    ],
+)  # fmt: skip
+def test_what_is_no_program_is_refused_in_one_sentence(content: bytes, tmp_path: Path) -> None:
+    with pytest.raises(ArgumentError) as caught:
+        load(content, tmp_path)
+    assert "\n" not in str(caught.value)
+    program = CLIPClassifier(["x"], ColourEncoder())
+    with pytest.raises(ArgumentError):
+        program.load(tmp_path / "program.json")
+
+
+def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
+    with pytest.raises(StorageError, match="nowhere"):
+        CLIPClassifier.from_file(tmp_path / "nowhere.json")
+
+
+def test_the_place_of_the_damage_is_named(tmp_path: Path) -> None:
+    state = copy.deepcopy(SAVED)
+    state["predict"]["clip"]["demo_cache"]["weight"] = "2"
+    with pytest.raises(ArgumentError, match=r"clip\.demo_cache\.weight"):
+        load(orjson.dumps(state), tmp_path)
+
+
+def test_no_language_model_and_no_attribute_comes_out_of_a_file(tmp_path: Path) -> None:
+    state = copy.deepcopy(SAVED)
+    state["predict"]["lm"] = {"model": "openai/x", "api_base": "http://127.0.0.1:9"}
+    state["predict"] |= {"embedder": "x", "forward": "x", "config": {"x": 1}, "stage": "x"}
+    program = load(orjson.dumps(state), tmp_path)
+    assert program.predict.lm is None
+    assert callable(program.predict.forward)
+    assert program.predict.config == {}
+    assert isinstance(program.embedder.encoder, ColourEncoder)
+
+
+@pytest.mark.parametrize("address", ["http://127.0.0.1:9/a.png", "https://127.0.0.1:9/a.png", ""])
+def test_demos_are_not_fetched(address: str, tmp_path: Path) -> None:
+    state = copy.deepcopy(SAVED)
+    state["predict"]["demos"][1]["image"] = address
+    with pytest.raises(ArgumentError, match="Demo 1"):
+        load(orjson.dumps(state), tmp_path)
+
+
+def test_weights_are_not_fetched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def connect(*_: object) -> None:
+        raise AssertionError("something was fetched")
+
+    monkeypatch.setattr("socket.socket.connect", connect)
+    monkeypatch.setattr("socket.getaddrinfo", connect)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    for spec in ("hf:somebody/model", "open_clip:ViT-B-32/laion2b_s34b_b79k"):
+        state = copy.deepcopy(SAVED)
+        state["predict"]["clip"]["encoder"] = spec
+        (tmp_path / "program.json").write_bytes(orjson.dumps(state))
+        with pytest.raises(EncoderError, match="clip=load_encoder"):
+            CLIPClassifier.from_file(tmp_path / "program.json")
+        with pytest.raises(EncoderError):
+            CLIPClassifier(["x"], ColourEncoder()).load(tmp_path / "program.json")
