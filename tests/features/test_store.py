@@ -437,3 +437,16 @@ def test_shards_of_other_writers_merge_by_lying_there(
         shutil.copytree(folder, both, dirs_exist_ok=True)
     assert grays(fetch(both, encoder, pictures)) == list(range(40))
     assert encoder.looked_at == 50
+
+
+def test_features_kept_by_version_0_1_are_found(tmp_path: Path, encoder: Grayness) -> None:
+    """The file was written by the code of 0.1."""
+    [written] = (Path(__file__).parent / "data").glob("*.safetensors")
+    folder = tmp_path / "features" / store.short_hash(encoder.image_fingerprint.encode())
+    folder.mkdir(parents=True)
+    shutil.copy(written, folder)
+    for value in range(3):
+        PIL.Image.new("RGB", (2, 2), (value,) * 3).save(tmp_path / f"{value}.bmp")
+    images = [ImageFile(tmp_path / f"{value}.bmp") for value in (2, 0, 1)]
+    assert grays(fetch(tmp_path, encoder, images)) == [2, 0, 1]
+    assert encoder.looked_at == 0
