@@ -5,10 +5,11 @@ from __future__ import annotations
 import logging
 import math
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -28,6 +29,20 @@ logger = logging.getLogger(__name__)
 
 _IMAGES_AT_ONCE = 64
 _BATCHES_AHEAD = 4
+
+
+class _Seen(NamedTuple):
+    """What a step sees.
+
+    Attributes:
+        batch: the numbers of its images.
+        views: [B, 3, S, S] each, one or two; none where the features are known.
+        plain: [B, D] features of the frozen tower, where they count.
+    """
+
+    batch: Sequence[int]
+    views: tuple[Tensor, ...]
+    plain: Tensor | None
 
 
 @dataclass(frozen=True)
@@ -114,12 +129,12 @@ class Training:
             group["lr"] = lr
         batches = self.recipe.batches(len(self.images), number, self.seed)
         loss_sum, hits, seen = 0.0, 0, 0
-        for index, (batch, views) in enumerate(self._with_views(batches, number)):
+        for index, each in enumerate(self._seen(batches, number)):
             if until is not None and time.monotonic() >= until:
                 return None
             self.model.step = (number - 1) * len(batches) + index
-            loss, right = self._step(batch, views, optimizer)
-            loss_sum, hits, seen = loss_sum + loss, hits + right, seen + len(batch)
+            loss, right = self._step(each, optimizer)
+            loss_sum, hits, seen = loss_sum + loss, hits + right, seen + len(each.batch)
             bar.set_postfix_str(
                 f"loss {loss_sum / (index + 1):.3f}, {100 * hits / seen:.1f} %", refresh=False
             )
@@ -132,15 +147,14 @@ class Training:
             seconds=time.monotonic() - began,
         )
 
-    def _step(
-        self, batch: Sequence[int], views: Sequence[Tensor], optimizer: torch.optim.SGD
-    ) -> tuple[float, int]:
+    def _step(self, seen: _Seen, optimizer: torch.optim.SGD) -> tuple[float, int]:
         """Make one step: its loss, and how many images were classified rightly."""
-        model, labels = self.model, self._labels[batch]
+        model, labels = self.model, self._labels[seen.batch]
         with autocast(model.towers.device, self.precision):
-            plain = model.image_tower_is_plain
-            features = self._plain(batch, views) if plain else model.image_features(views[0])
-            teacher = None if model.teacher == "none" else self._plain(batch, views[-1:])
+            if model.image_tower_is_plain and seen.plain is not None:
+                features, teacher = seen.plain, None
+            else:
+                features, teacher = model.image_features(seen.views[0]), seen.plain
             loss, logits = model.outcome(features, labels, teacher)
         value = loss.item()
         if not math.isfinite(value):
@@ -169,12 +183,6 @@ class Training:
     def _labels(self) -> Tensor:
         return torch.tensor(self.labels, device=self.model.towers.device)
 
-    def _plain(self, batch: Sequence[int], views: Sequence[Tensor]) -> Tensor:
-        """Features of the frozen tower: [B, D]."""
-        if self._fixed_features is not None:
-            return self._fixed_features[batch]
-        return self.model.plain_image_features(views[0])
-
     @cached_property
     def _fixed_features(self) -> Tensor | None:
         """Features of the frozen tower, [N, D], where the view of an image never changes."""
@@ -182,30 +190,46 @@ class Training:
             return None
         every = range(len(self.images))
         batches = [every[start : start + _IMAGES_AT_ONCE] for start in every[::_IMAGES_AT_ONCE]]
-        return torch.cat(
-            [self.model.plain_image_features(views[0]) for _, views in self._prepare(batches, 1)]
-        )
+        seen = self._prepare(batches, 1, with_plain=False)
+        return torch.cat([self._plain(each.views) for each in seen])
 
-    def _with_views(
-        self, batches: Sequence[Sequence[int]], epoch: int
-    ) -> Iterable[tuple[Sequence[int], Sequence[Tensor]]]:
-        """What the steps see: [B, 3, S, S], once or twice, or nothing where features are known."""
-        if self.model.image_tower_is_plain and self._fixed_features is not None:
-            return [(batch, ()) for batch in batches]
-        return self._prepare(batches, epoch)
+    def _seen(self, batches: Sequence[Sequence[int]], epoch: int) -> Iterator[_Seen]:
+        """What the steps see, without views where the features that count are known."""
+        fixed = self._fixed_features
+        if fixed is None:
+            needs_plain = self.model.image_tower_is_plain or self.model.teacher != "none"
+            yield from self._prepare(batches, epoch, with_plain=needs_plain)
+        elif self.model.image_tower_is_plain:
+            yield from (_Seen(batch, (), fixed[batch]) for batch in batches)
+        else:
+            for seen in self._prepare(batches, epoch, with_plain=False):
+                yield seen._replace(plain=fixed[seen.batch])
 
     def _prepare(
-        self, batches: Sequence[Sequence[int]], epoch: int
-    ) -> Iterator[tuple[Sequence[int], Sequence[Tensor]]]:
-        """Prepare views in threads, some batches ahead of the steps."""
-        numbers = range(2 if self.model.teacher == "second view" else 1)
+        self, batches: Sequence[Sequence[int]], epoch: int, *, with_plain: bool
+    ) -> Iterator[_Seen]:
+        """Prepare views in threads, some batches ahead of the steps.
 
-        def prepare(batch: Sequence[int]) -> tuple[Sequence[int], list[Tensor]]:
+        Where one thread is enough for a step, these threads also run the frozen tower.
+        """
+        device = self.model.towers.device
+        numbers = range(2 if self.model.teacher == "second view" else 1)
+        at_once = with_plain and device.type == "cpu" and torch.get_num_threads() == 1
+
+        def prepare(batch: Sequence[int]) -> _Seen:
             images = [(index, open_image(self.images[index])) for index in batch]
-            return batch, [
+            views = tuple(
                 torch.stack([self.views.view(image, index, epoch, n) for index, image in images])
                 for n in numbers
-            ]
+            )
+            return _Seen(batch, views, self._plain(views) if at_once else None)
 
-        for batch, views in ahead(prepare, batches, most=_BATCHES_AHEAD):
-            yield batch, [view.to(self.model.towers.device) for view in views]
+        for seen in ahead(prepare, batches, most=_BATCHES_AHEAD):
+            views = tuple(view.to(device) for view in seen.views)
+            plain = self._plain(views) if with_plain and seen.plain is None else seen.plain
+            yield _Seen(seen.batch, views, plain)
+
+    def _plain(self, views: Sequence[Tensor]) -> Tensor:
+        """Features of the frozen tower, of the view that it sees: [B, D]."""
+        with autocast(self.model.towers.device, self.precision):
+            return self.model.plain_image_features(views[-1])
