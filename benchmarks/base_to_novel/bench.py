@@ -185,12 +185,13 @@ class Bench:
                 fields, learned = train(learner, self._embedder, task.train, task.template)
             with stage("Testing"):
                 base, novel = (
-                    count_right(self._embedder, part, learned) for part in (task.base, task.novel)
+                    count_right(self._embedder, task.tests[part], learned)
+                    for part in ("base", "novel")
                 )
             tested = Counted(
-                base_images=len(task.base),
+                base_images=len(task.tests["base"]),
                 base_right=base,
-                novel_images=len(task.novel),
+                novel_images=len(task.tests["novel"]),
                 novel_right=novel,
             )
             return Learned(**fields, tested=tested)

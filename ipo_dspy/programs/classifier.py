@@ -12,6 +12,7 @@ import orjson
 
 from ipo_dspy.errors import ArgumentError
 from ipo_dspy.features.embedder import Embedder
+from ipo_dspy.images.names import saved_classnames
 from ipo_dspy.programs.predict import ZeroShotPredict
 from ipo_dspy.programs.tensor_file import move_to_file, read_from_file
 from ipo_dspy.programs.tip_adapter import TipAdapter
@@ -129,7 +130,7 @@ class _ClassifierBase(dspy.Module):
                 f"{path} is no saved CLIPClassifier: it names no class names and encoder."
             )
         _read_tensors(state, Path(path))
-        program = cls(saved["classnames"], clip or saved["encoder"])
+        program = cls(saved_classnames(saved["classnames"]), clip or saved["encoder"])
         saved["encoder"] = program.embedder.encoder.spec
         program.load_state(state)
         return program

@@ -11,6 +11,7 @@ from dspy.signatures.signature import ensure_signature
 
 from ipo_dspy.errors import ArgumentError
 from ipo_dspy.features.embedder import Embedder
+from ipo_dspy.images.names import checked_classnames, saved_classnames
 from ipo_dspy.programs.probabilities import Probabilities
 from ipo_dspy.programs.prompt import LearnedPrompt, Prompt, TextPrompt, load_learned
 from ipo_dspy.programs.tensor_file import tensors_as_text, tensors_of
@@ -59,7 +60,7 @@ class ZeroShotPredict(dspy.Predict):
         demo_cache: TipAdapter | None = None,
     ) -> None:
         declared: type[dspy.Signature] = ensure_signature(signature)
-        self.classnames = _checked(classnames)
+        self.classnames = checked_classnames(classnames)
         self.embedder = _embedder(clip)
         self._reader = TemplateReader(self.embedder, self.classnames)
         text = declared.instructions
@@ -176,7 +177,7 @@ class ZeroShotPredict(dspy.Predict):
         Raises:
             ArgumentError: there are no class names, one is empty, or one comes twice.
         """
-        self.classnames = _checked(classnames)
+        self.classnames = checked_classnames(classnames)
         self._reader = TemplateReader(self.embedder, self.classnames)
 
     def _demo_logits(
@@ -289,7 +290,7 @@ class ZeroShotPredict(dspy.Predict):
             )
         super().load_state({key: value for key, value in state.items() if key != "clip"})
         self.demos = loaded_demos(state["demos"], image_field(self.signature))
-        self.classnames = _checked(clip["classnames"])
+        self.classnames = saved_classnames(clip["classnames"])
         self.top_k = clip["top_k"]
         cache = clip.get("demo_cache")
         self.demo_cache = None if cache is None else TipAdapter(**cache)
@@ -336,23 +337,6 @@ def label_field(signature: type[dspy.Signature]) -> str:
 
 def _holds_image(annotation: object) -> bool:
     return isinstance(annotation, type) and issubclass(annotation, dspy.Image)
-
-
-def _checked(classnames: Sequence[str]) -> tuple[str, ...]:
-    if isinstance(classnames, str):
-        raise ArgumentError(f"Expected a list of class names, got the single text {classnames!r}.")
-    names = tuple(classnames)
-    if not names:
-        raise ArgumentError("Expected at least one class name, got none.")
-    empty = [index for index, name in enumerate(names) if not name.strip()]
-    if empty:
-        raise ArgumentError(f"Class name number {empty[0]} is empty; give every class a name.")
-    seen: set[str] = set()
-    for name in names:
-        if name in seen:
-            raise ArgumentError(f"The class name {name!r} comes twice; class names must differ.")
-        seen.add(name)
-    return names
 
 
 _ENCODER_MEMBERS = (

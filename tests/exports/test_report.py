@@ -1,4 +1,5 @@
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -196,3 +197,9 @@ def test_the_file_is_written_as_utf_8(tmp_path: Path) -> None:
     html = (tmp_path / "report.html").read_text(encoding="utf-8")
     assert re.match(r"<!doctype html>\n<html lang=\"en\">", html)
     assert "dspy" in html
+
+
+def test_hidden_characters_reach_no_report_raw() -> None:
+    html = render(replace(report(), title="x\x1b[31m\u202e\u200b", remarks=["\ufeffr\x9b"]))
+    assert not {"\x1b", "\u202e", "\u200b", "\ufeff", "\x9b"} & set(html)
+    assert r"x\x1b[31m\u202e\u200b" in html
