@@ -31,6 +31,9 @@ from .errors import (
     JournalError as JournalError,
 )
 from .errors import (
+    LabelError as LabelError,
+)
+from .errors import (
     MetricError as MetricError,
 )
 from .errors import (

@@ -29,6 +29,10 @@ class DataError(IPOError, ValueError):
     """The images, labels or folders given cannot be used as they are."""
 
 
+class LabelError(DataError):
+    """A label is none of the class names."""
+
+
 class UnreadableImage(DataError):  # noqa: N818
     """One image cannot be opened or decoded in full."""
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from enum import StrEnum
 from typing import Annotated, Any
+from unicodedata import category
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict
 
@@ -17,6 +19,41 @@ def _encodable(value: Any) -> Any:
 
 Text = Annotated[str, BeforeValidator(_encodable)]
 """Text from outside, with what UTF-8 cannot hold replaced by question marks."""
+
+
+def hidden_character(text: str) -> str | None:
+    """Find the first character of a text that a reader cannot see, or that acts on what shows it.
+
+    Those are control characters but line breaks and tabs, escapes, directions of writing, what has
+    no width, fillers, and what UTF-8 cannot hold. The selector of coloured emoji is none of them.
+    """
+    return next(filter(_is_hidden, text), None)
+
+
+def visible(text: str) -> str:
+    """Write a text so that it can be shown on a terminal or a page: hidden characters as escapes.
+
+    An escape is as in Python, such as `\\x1b` or `\\u202e`.
+    """
+    if hidden_character(text) is None:
+        return text
+    return "".join(
+        char.encode("unicode_escape").decode("ascii") if _is_hidden(char) else char for char in text
+    )
+
+
+_SHOWN_CONTROLS = "\n\t"
+_HIDDEN_CATEGORIES = ("Cc", "Cf", "Cs", "Zl", "Zp")
+# Letters and marks that are drawn as nothing.
+_EMPTY = re.compile(
+    "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2800\u3164\ufe00-\ufe0e\uffa0\U000e0100-\U000e01ef]"
+)
+
+
+def _is_hidden(char: str) -> bool:
+    if char.isascii():
+        return not char.isprintable() and char not in _SHOWN_CONTROLS
+    return category(char) in _HIDDEN_CATEGORIES or _EMPTY.match(char) is not None
 
 
 class Record(BaseModel):

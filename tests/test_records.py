@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from ipo_dspy.records import Description, Reply, Score, State, Trial
+from ipo_dspy.records import Description, Reply, Score, State, Trial, hidden_character, visible
 
 floats = st.floats(0, 100)
 scores = st.builds(
@@ -84,3 +84,32 @@ def test_the_better_trial_ranks_higher(better: Trial, worse: Trial) -> None:
 def test_a_trial_without_a_score_has_no_rank() -> None:
     with pytest.raises(ValueError, match="invalid has no rank"):
         _ = Trial(step=1, slot=0, text="x", state=State.INVALID, reason="bad").rank
+
+
+HIDDEN = [
+    *("\x00", "\x07", "\r", "\x1b", "\x7f", "\x9b", "\xad", "\u034f", "\u061c", "\u115f", "\u180e"),
+    *("\u200b", "\u200d", "\u200e", "\u2028", "\u202e", "\u2060", "\u2066", "\u2800", "\u3164"),
+    *("\ufe01", "\ufeff", "\uffa0", "\U000e0041", "\U000e0100", "\ud800"),
+]
+
+
+@pytest.mark.parametrize("char", HIDDEN, ids=ascii)
+def test_hidden_characters_are_found_and_shown_as_escapes(char: str) -> None:
+    text = f"a{char}b"
+    assert hidden_character(text) == char
+    shown = visible(text)
+    assert char not in shown
+    assert shown.isascii()
+    assert shown.encode("ascii").decode("unicode_escape") == text
+
+
+@pytest.mark.parametrize("text", ["", "a\n\tb", "crème brûlée", "猫 кот قط", "❤️ 🐈", "“a” – b…"])
+def test_what_a_reader_sees_stays_as_it_is(text: str) -> None:
+    assert hidden_character(text) is None
+    assert visible(text) == text
+
+
+@given(st.text())
+def test_what_is_visible_stays_visible(text: str) -> None:
+    assert hidden_character(visible(text)) is None
+    visible(text).encode()

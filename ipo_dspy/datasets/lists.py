@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Protocol, TypeAlias
 
 from ipo_dspy.errors import DataError
+from ipo_dspy.images.names import with_twins
 
 Entry: TypeAlias = tuple[str, int]
 """An image's path below the image folder, and the number of its class."""
@@ -89,7 +90,8 @@ def unique_names(names: Iterable[str]) -> tuple[str, ...]:
     """Class names as they are shown, with `_` read as a space, and no two alike.
 
     A name that came before gets a `_` behind it. Templates read that as a space, so the encoder
-    sees the same text for both, and the two classes stay two, as publications count them.
+    sees the same text for both, and the two classes stay two, as publications count them; they are
+    marked as twins, which other class names may not be.
     """
     shown: dict[str, None] = {}
     for name in names:
@@ -97,7 +99,7 @@ def unique_names(names: Iterable[str]) -> tuple[str, ...]:
         while text in shown:
             text += "_"
         shown[text] = None
-    return tuple(shown)
+    return with_twins(shown)
 
 
 def missing_images(image_folder: Path, lists: ImageLists) -> list[str]:

@@ -14,7 +14,7 @@ from typing import Literal, NamedTuple
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from ipo_dspy.exports.base import Found, needs_report
-from ipo_dspy.records import Trial
+from ipo_dspy.records import Trial, visible
 from ipo_dspy.scoring.comparison import Comparison, h_of
 from ipo_dspy.search.results import IPOResults
 
@@ -80,6 +80,7 @@ def render(report: Report) -> str:
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
+        finalize=_shown,
     )
     results = report.results
     return environment.get_template("report.html.jinja").render(
@@ -93,6 +94,10 @@ def render(report: Report) -> str:
         classes=[(comparison, per_class(comparison)) for comparison in report.comparisons],
         versions={"Python": platform.python_version()} | {name: version(name) for name in PACKAGES},
     )
+
+
+def _shown(value: object) -> object:
+    return visible(value) if isinstance(value, str) else value
 
 
 class Figures(NamedTuple):

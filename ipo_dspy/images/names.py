@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ipo_dspy.errors import DataError
+from ipo_dspy.errors import ArgumentError, DataError
 from ipo_dspy.images.text_file import read_text
 
 logger = logging.getLogger(__name__)
@@ -32,27 +32,27 @@ def checked_classnames(names: Iterable[Any]) -> tuple[str, ...]:
     """Give class names as a tuple, once it is clear that a classifier can tell them apart.
 
     Raises:
-        DataError: they are no list, there are none, one is no text or empty, or two read alike for
-            CLIP: letter case, `_`, blanks, HTML entities and the form of accents aside.
+        ArgumentError: they are no list, there are none, one is no text or empty, or two read alike
+            for CLIP: letter case, `_`, blanks, HTML entities and the form of accents aside.
     """
     if isinstance(names, str | bytes):
-        raise DataError(f"Expected a list of class names, got the single text {names!r}.")
+        raise ArgumentError(f"Expected a list of class names, got the single text {names!r}.")
     if isinstance(names, set | frozenset | Mapping):
-        raise DataError(
+        raise ArgumentError(
             f"Expected a list of class names, got a {type(names).__name__}; their order is the "
             "order of the logits, so give a list or a tuple."
         )
     listed = tuple(names)
     if not listed:
-        raise DataError("Expected at least one class name, got none.")
+        raise ArgumentError("Expected at least one class name, got none.")
     for index, name in enumerate(listed):
         if not isinstance(name, str):
-            raise DataError(
+            raise ArgumentError(
                 f"Class name number {index} is {name!r}, a {type(name).__name__}; give every "
                 "class a name in words, which CLIP can read."
             )
         if not reading(name):
-            raise DataError(f"Class name number {index} is empty; give every class a name.")
+            raise ArgumentError(f"Class name number {index} is empty; give every class a name.")
     _refuse_alike(listed)
     return listed
 
@@ -62,14 +62,40 @@ def _refuse_alike(names: Sequence[str]) -> None:
     for name in names:
         if isinstance(name, TwinName):
             continue
-        other = seen.setdefault(reading(name), name)
-        if other is not name and other == name:
-            raise DataError(f"The class name {name!r} comes twice; class names must differ.")
-        if other is not name:
-            raise DataError(
+        other = seen.get(reading(name))
+        if other == name:
+            raise ArgumentError(f"The class name {name!r} comes twice; class names must differ.")
+        if other is not None:
+            raise ArgumentError(
                 f"The class names {other!r} and {name!r} read alike for CLIP, so that one of them "
                 "could never be found; rename one, or merge the classes."
             )
+        seen[reading(name)] = name
+
+
+def saved_classnames(names: Any) -> tuple[str, ...]:
+    """Give class names that a program was saved with; those that read alike stay as they were.
+
+    Raises:
+        ArgumentError: they are no list of different texts.
+    """
+    if not isinstance(names, list | tuple) or not all(isinstance(name, str) for name in names):
+        raise ArgumentError(
+            f"Expected a list of class names in the saved program, got {names!r:.80}."
+        )
+    if len(set(names)) < len(names):
+        raise ArgumentError("The saved program has one class name twice; class names must differ.")
+    return checked_classnames(with_twins(names))
+
+
+def with_twins(names: Iterable[str]) -> tuple[str, ...]:
+    """Mark names that read like an earlier one as classes of their own."""
+    seen: set[str] = set()
+    marked = []
+    for name in names:
+        marked.append(TwinName(name) if reading(name) in seen else name)
+        seen.add(reading(name))
+    return tuple(marked)
 
 
 def reading(name: str) -> str:

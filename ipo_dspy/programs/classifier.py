@@ -11,6 +11,7 @@ import orjson
 
 from ipo_dspy.errors import ArgumentError
 from ipo_dspy.features.embedder import Embedder
+from ipo_dspy.images.names import saved_classnames
 from ipo_dspy.programs.predict import ZeroShotPredict, local_encoder
 from ipo_dspy.programs.state import read_predictor, read_program
 from ipo_dspy.programs.tensor_file import move_to_file, read_from_file
@@ -128,7 +129,8 @@ class _ClassifierBase(dspy.Module):
         state = read_program(path)
         saved = read_predictor(state["predict"]).clip
         _read_tensors(state, Path(path))
-        program = cls(saved.classnames, local_encoder(saved.encoder) if clip is None else clip)
+        encoder = local_encoder(saved.encoder) if clip is None else clip
+        program = cls(saved_classnames(saved.classnames), encoder)
         state["predict"]["clip"]["encoder"] = program.embedder.encoder.spec
         program.load_state(state)
         return program

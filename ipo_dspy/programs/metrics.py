@@ -11,7 +11,7 @@ import dspy
 from ipo_dspy.errors import ArgumentError
 from ipo_dspy.images.examples import label_of
 from ipo_dspy.programs.predict import ZeroShotPredict
-from ipo_dspy.programs.probabilities import probabilities_of
+from ipo_dspy.programs.probabilities import class_index, probabilities_of
 from ipo_dspy.prompts.wording import classification_feedback
 
 if TYPE_CHECKING:
@@ -97,10 +97,18 @@ class _Probability(_ClassificationMetric):
 
 
 def _labels(example: dspy.Example, pred: dspy.Prediction) -> tuple[Any, Any]:
-    """What the image shows, and what was predicted."""
+    """What the image shows, and what was predicted.
+
+    Raises:
+        LabelError: what it shows is none of the classes that the prediction was made among.
+    """
     probabilities = probabilities_of(pred)
     field = "label" if probabilities is None else probabilities.label_field
-    return label_of(example, field), getattr(pred, field)
+    label = label_of(example, field)
+    if probabilities is not None and label not in probabilities.classnames:
+        # Such an example could never be right, which would pass for a bad prompt.
+        class_index(probabilities.classnames, label)
+    return label, getattr(pred, field)
 
 
 def _of_template(pred_trace: Any) -> bool:

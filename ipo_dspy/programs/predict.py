@@ -11,6 +11,7 @@ from dspy.signatures.signature import ensure_signature
 
 from ipo_dspy.errors import ArgumentError, EncoderError
 from ipo_dspy.features.embedder import Embedder
+from ipo_dspy.images.names import checked_classnames, saved_classnames
 from ipo_dspy.programs.probabilities import Probabilities
 from ipo_dspy.programs.prompt import LearnedPrompt, Prompt, TextPrompt, load_learned
 from ipo_dspy.programs.state import read_predictor
@@ -60,7 +61,7 @@ class ZeroShotPredict(dspy.Predict):
         demo_cache: TipAdapter | None = None,
     ) -> None:
         declared: type[dspy.Signature] = ensure_signature(signature)
-        self.classnames = _checked(classnames)
+        self.classnames = checked_classnames(classnames)
         self.embedder = _embedder(clip)
         self._reader = TemplateReader(self.embedder, self.classnames)
         text = declared.instructions
@@ -177,7 +178,7 @@ class ZeroShotPredict(dspy.Predict):
         Raises:
             ArgumentError: there are no class names, one is empty, or one comes twice.
         """
-        self.classnames = _checked(classnames)
+        self.classnames = checked_classnames(classnames)
         self._reader = TemplateReader(self.embedder, self.classnames)
 
     def _demo_logits(
@@ -291,7 +292,7 @@ class ZeroShotPredict(dspy.Predict):
                 f"{', '.join(fields)}; load it into a predictor of the same signature."
             )
         # All of it is made before any of it is taken over.
-        classnames, cache = _checked(clip.classnames), clip.demo_cache
+        classnames, cache = saved_classnames(clip.classnames), clip.demo_cache
         demo_cache = None if cache is None else TipAdapter(cache.weight, cache.sharpness)
         demos = loaded_demos(saved.demos, image_field(self.signature))
         same = clip.encoder == self.embedder.encoder.spec
@@ -363,23 +364,6 @@ def label_field(signature: type[dspy.Signature]) -> str:
 
 def _holds_image(annotation: object) -> bool:
     return isinstance(annotation, type) and issubclass(annotation, dspy.Image)
-
-
-def _checked(classnames: Sequence[str]) -> tuple[str, ...]:
-    if isinstance(classnames, str):
-        raise ArgumentError(f"Expected a list of class names, got the single text {classnames!r}.")
-    names = tuple(classnames)
-    if not names:
-        raise ArgumentError("Expected at least one class name, got none.")
-    empty = [index for index, name in enumerate(names) if not name.strip()]
-    if empty:
-        raise ArgumentError(f"Class name number {empty[0]} is empty; give every class a name.")
-    seen: set[str] = set()
-    for name in names:
-        if name in seen:
-            raise ArgumentError(f"The class name {name!r} comes twice; class names must differ.")
-        seen.add(name)
-    return names
 
 
 _ENCODER_MEMBERS = (

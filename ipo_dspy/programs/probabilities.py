@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from ipo_dspy.errors import ArgumentError
+from ipo_dspy.errors import LabelError
 
 if TYPE_CHECKING:
     import dspy
@@ -26,7 +26,7 @@ class Probabilities(NamedTuple):
         """Give the probability of a class.
 
         Raises:
-            ArgumentError: the label is none of the class names.
+            LabelError: the label is none of the class names.
         """
         return float(self.values[class_index(self.classnames, label)])
 
@@ -41,7 +41,7 @@ def class_indices(classnames: Sequence[str], labels: Sequence[str]) -> list[int]
     """Find labels among the class names.
 
     Raises:
-        ArgumentError: a label is none of them.
+        LabelError: a label is none of them.
     """
     known = {name: index for index, name in enumerate(classnames)}
     return [known[label] if label in known else class_index(classnames, label) for label in labels]
@@ -51,13 +51,13 @@ def class_index(classnames: Sequence[str], label: object) -> int:
     """Find a label among the class names.
 
     Raises:
-        ArgumentError: the label is none of them.
+        LabelError: the label is none of them.
     """
     for index, name in enumerate(classnames):
         if name == label:
             return index
     some = ", ".join(classnames[:5])
-    raise ArgumentError(
+    raise LabelError(
         f"The label {label!r} is none of the {len(classnames)} class names ({some}, ...). "
         "Labels must be spelt as in CLIPClassifier(classnames=...)."
     )

@@ -10,6 +10,7 @@ from typing import Protocol
 from ipo_dspy.errors import InvalidTemplateError, RefusedError
 from ipo_dspy.prompts.template import Template
 from ipo_dspy.prompts.wording import token_limit
+from ipo_dspy.records import hidden_character
 
 
 class TokenCounter(Protocol):
@@ -76,7 +77,7 @@ class TemplateRules:
 
 @dataclass(frozen=True)
 class InstructionRules:
-    """A candidate is any text that is not empty and keeps DSPy's own markers out.
+    """A candidate is any visible text that is not empty and keeps DSPy's own markers out.
 
     Quotes, tags, fences and lead-ins may be meant, so nothing is taken off.
     """
@@ -93,6 +94,7 @@ class InstructionRules:
             raise RefusedError("it is empty")
         if match := _MARKER.search(text):
             raise RefusedError(f"it has a left-over {match[0]!r}")
+        _refuse_hidden(text.replace("\r\n", "\n"))
         return text
 
 
@@ -154,4 +156,10 @@ def _one_line(text: str) -> str:
     text = _without_left_overs(text)
     if len(text.splitlines()) > 1:
         raise RefusedError("it has more than one line")
+    _refuse_hidden(text)
     return text
+
+
+def _refuse_hidden(text: str) -> None:
+    if (hidden := hidden_character(text)) is not None:
+        raise RefusedError(f"it has the hidden character {hidden!a}")

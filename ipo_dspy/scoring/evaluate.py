@@ -20,7 +20,7 @@ from dspy.evaluate.evaluate import EvaluationResult
 from dspy.utils.callback import with_callbacks
 from dspy.utils.parallelizer import ParallelExecutor
 
-from ipo_dspy.errors import ArgumentError, EvaluationError, MetricError
+from ipo_dspy.errors import ArgumentError, EvaluationError, LabelError, MetricError
 from ipo_dspy.images.examples import image_of
 from ipo_dspy.masking import brief
 from ipo_dspy.programs.metrics import TensorMetric
@@ -60,6 +60,7 @@ class BatchEvaluate(dspy.Evaluate):
 
         Raises:
             ArgumentError: there are no examples.
+            LabelError: a label is none of the class names.
             EvaluationError: too many examples failed; the message has the first error.
         """
         examples = self.devset if devset is None else devset
@@ -99,20 +100,26 @@ class BatchEvaluate(dspy.Evaluate):
         most = dspy.settings.max_errors if self.max_errors is None else self.max_errors
 
         failed_in_metric: set[int] = set()
+        wrong_labels: list[LabelError] = []
 
         def run(example: dspy.Example) -> tuple[dspy.Prediction, Any] | None:
-            if executor.error_count >= most:
+            if executor.error_count >= most or wrong_labels:
                 return None
             prediction = program(**example.inputs()) if known is None else known[id(example)]
             try:
                 value = metric(example, prediction)
                 number_of(value)
+            except LabelError as error:
+                wrong_labels.append(error)
+                return None
             except Exception:
                 failed_in_metric.add(id(example))
                 raise
             return prediction, value
 
         values: list[tuple[dspy.Prediction, Any] | None] = executor.execute(run, examples)
+        if wrong_labels:
+            raise wrong_labels[0]
         if executor.error_count >= most:
             first = executor.exceptions_map[min(executor.exceptions_map)]
             by_metric = len(failed_in_metric) >= executor.error_count

@@ -13,6 +13,7 @@ from functools import partial
 from types import FrameType
 
 from ipo_dspy.errors import IPOError, SearchStoppedError
+from ipo_dspy.records import visible
 from ipo_dspy.terminal.output import stop_moving
 
 SHOW_TRACEBACK = "IPO_DSPY_TRACEBACK"
@@ -59,7 +60,7 @@ def as_command(name: str) -> Iterator[None]:
 
 
 def _sentence(error: IPOError) -> str:
-    text = " ".join(str(error).split())
+    text = visible(" ".join(str(error).split()))
     if isinstance(error, SearchStoppedError) and "timed out" in text.lower():
         text += " --timeout SECONDS waits longer."
     return text if text.endswith((".", "!", "?")) else f"{text}."
@@ -74,11 +75,16 @@ def _leave(name: str, signal_number: int, frame: FrameType | None) -> None:
     os._exit(_INTERRUPTED)
 
 
+class _Visible(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        return visible(super().format(record))
+
+
 def _show_warnings() -> logging.Handler:
     """Show the library's warnings, and spare the reader those about price lists."""
     for name in ("dspy.clients.model_metadata", "LiteLLM"):
         logging.getLogger(name).setLevel(logging.ERROR)
     handler = logging.StreamHandler()
-    handler.setFormatter(logging.Formatter("%(message)s"))
+    handler.setFormatter(_Visible("%(message)s"))
     logging.getLogger("ipo_dspy").addHandler(handler)
     return handler

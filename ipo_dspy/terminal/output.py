@@ -5,16 +5,29 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from rich.console import Console
+from rich.console import Console, ConsoleOptions, RenderableType
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.segment import Segment
 from rich.status import Status
 
-from ipo_dspy.records import State, Trial
+from ipo_dspy.records import State, Trial, visible
 from ipo_dspy.runs.budget import Spent
 
-results = Console(highlight=False, markup=False, emoji=False)
+
+class _SafeConsole(Console):
+    """Shows the hidden characters of texts as escapes, whatever they are printed in."""
+
+    def render(
+        self, renderable: RenderableType, options: ConsoleOptions | None = None
+    ) -> Iterator[Segment]:
+        """Render with `visible` texts; what moves the cursor comes from the console itself."""
+        for segment in super().render(renderable, options):
+            yield segment if segment.control else segment._replace(text=visible(segment.text))
+
+
+results = _SafeConsole(highlight=False, markup=False, emoji=False)
 """For what a command was asked for."""
-remarks = Console(stderr=True, highlight=False, markup=False, emoji=False)
+remarks = _SafeConsole(stderr=True, highlight=False, markup=False, emoji=False)
 """For everything else."""
 
 _LINES_WITHOUT_TERMINAL = 10

@@ -1,4 +1,5 @@
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -210,3 +211,9 @@ def test_the_report_keeps_the_promises_of_an_exporter(tmp_path: Path) -> None:
 def test_a_program_alone_has_no_report(tmp_path: Path) -> None:
     with pytest.raises(ArgumentError, match="run folder"):
         ReportExporter().write(tmp_path / "report.html", Found(PROGRAM))
+
+
+def test_hidden_characters_reach_no_report_raw() -> None:
+    html = render(replace(report(), title="x\x1b[31m\u202e\u200b", remarks=["\ufeffr\x9b"]))
+    assert not {"\x1b", "\u202e", "\u200b", "\ufeff", "\x9b"} & set(html)
+    assert r"x\x1b[31m\u202e\u200b" in html

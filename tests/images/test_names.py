@@ -2,12 +2,13 @@ from pathlib import Path
 
 import pytest
 
-from ipo_dspy.errors import DataError
+from ipo_dspy.errors import ArgumentError, DataError
 from ipo_dspy.images.names import (
     TwinName,
     checked_classnames,
     display_names,
     read_classnames,
+    saved_classnames,
 )
 
 
@@ -82,16 +83,23 @@ def test_classnames_file_of_another_form_is_refused(
     ],
 )
 def test_names_that_clip_reads_alike_are_refused(names: list[str]) -> None:
-    with pytest.raises(DataError, match="read alike"):
+    with pytest.raises(ArgumentError, match="read alike"):
         checked_classnames(names)
 
 
 @pytest.mark.parametrize("names", ["cat", {"a", "b"}, {"a": "b"}, [0, 1], ["a", ""], [], [None]])
 def test_what_is_no_list_of_names_is_refused(names: object) -> None:
-    with pytest.raises(DataError):
+    with pytest.raises(ArgumentError):
         checked_classnames(names)  # type: ignore[arg-type]
 
 
 def test_a_twin_of_a_published_list_stays_a_class_of_its_own() -> None:
     names = ("crane", TwinName("crane_"), "bee")
     assert checked_classnames(names) == names
+
+
+def test_names_of_a_saved_program_stay_as_they_were() -> None:
+    assert saved_classnames(["Cat", "cat", "a_b", "a b"]) == ("Cat", "cat", "a_b", "a b")
+    for wrong in (["cat", "cat"], "cat", [1], None):
+        with pytest.raises(ArgumentError):
+            saved_classnames(wrong)

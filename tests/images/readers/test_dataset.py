@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ipo_dspy.errors import DataError, UnreadableImage
+from ipo_dspy.errors import DataError, IPOError, UnreadableImage
 from ipo_dspy.images.image import content_hash, image_key, open_image
 from ipo_dspy.images.readers.dataset import read_dataset
 
@@ -157,7 +157,7 @@ def test_numbers_are_named_by_a_mapping_too() -> None:
     ],
 )
 def test_labels_and_names_that_say_nothing_clear_are_refused(labels: Any, names: Any) -> None:
-    with pytest.raises(DataError):
+    with pytest.raises(IPOError):
         read_dataset(labelled(*labels), names=names)
 
 
