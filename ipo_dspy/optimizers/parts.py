@@ -19,6 +19,7 @@ from ipo_dspy.runs.identity.earlier import STANDARD, callable_name, digest, fing
 if TYPE_CHECKING:
     from ipo_dspy.optimizers.ipo import IPOOptimizer
 
+_ADDRESS = ("api_base", "base_url")
 # Of these the settings of the run tell more.
 _TOLD = ("`encoder`", "the name of the language model")
 
@@ -59,7 +60,7 @@ def identity_of(
         Setting("language_models", "other language models of the program", _models(program)),
         Thing("program", "another program", program, _TOLD),
         Setting("prompt_model", "another prompt model", lm.model),
-        Thing("asking", "other settings of the prompt model", model_settings(lm)),
+        Thing("asking", "other settings of the prompt model", _asking(lm)),
         Setting("describer", "another description of the images", describer.spec),
         Thing("meta_prompt", "another meta-prompt", _own_meta_prompt(optimizer) or STANDARD),
         Thing("proposer", "another proposer", optimizer.proposer or STANDARD),
@@ -86,6 +87,11 @@ def _models(program: dspy.Module) -> list[str | None]:
         for predictor in program.predictors()
         if not isinstance(predictor, ZeroShotPredict)
     ]
+
+
+def _asking(lm: dspy.BaseLM) -> dict[str, Any]:
+    # A server that moved is asked on: its answers so far stay those of the model of that name.
+    return {name: it for name, it in model_settings(lm).items() if name not in _ADDRESS}
 
 
 @contextmanager

@@ -141,12 +141,12 @@ def test_the_prompt_model_is_told_how_many_tokens_there_are() -> None:
     assert "at most 0 tokens" in rules("word " * 60, context_length=12).limit
 
 
-def test_an_instruction_may_have_lines_but_no_left_over_tags() -> None:
-    assert InstructionRules().check(" Think.\nAnswer. ") == "Think.\nAnswer."
+def test_an_instruction_is_taken_as_it_is_but_for_markers_of_dspy() -> None:
+    assert InstructionRules().check(" Think.\nAnswer. ") == " Think.\nAnswer. "
     with pytest.raises(RefusedError, match="empty"):
         InstructionRules().check(" ")
-    with pytest.raises(RefusedError, match="</INS>"):
-        InstructionRules().check("Think.</INS>")
+    with pytest.raises(RefusedError, match="##"):
+        InstructionRules().check("Think. [[ ## answer ## ]]")
 
 
 calls = st.tuples(st.integers(), st.integers(0, 10**4), st.integers(0, 10**3), st.integers(0, 9))
