@@ -1,4 +1,4 @@
-"""README's Python runs as written, its commands too, and its tables are the measured ones."""
+"""README and its pages run as written, commands too, and their tables are the measured ones."""
 
 import os
 import re
@@ -11,7 +11,8 @@ import pytest
 from ipo_dspy.demo.world import draw, write_folder
 
 ROOT = Path(__file__).parent.parent
-README = (ROOT / "README.md").read_text(encoding="utf-8")
+PAGES = ("README.md", "docs/usage.md", "docs/other_optimizers.md", "docs/figures.md")
+README = "\n".join((ROOT / page).read_text(encoding="utf-8") for page in PAGES)
 NEEDS_A_HUB = "open_clip:ViT-B-16-quickgelu/openai"
 
 
