@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
 import dspy
@@ -55,7 +56,16 @@ def small_embedder(small_clip: str) -> Embedder:
 
 
 @pytest.fixture
-def program(small_embedder: Embedder) -> CLIPClassifier:
+def one_thread() -> Iterator[None]:
+    """On a busy machine, tiny operations on two threads mostly wait for each other."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture
+def program(small_embedder: Embedder, one_thread: None) -> CLIPClassifier:
     """Tells three colours apart."""
     return CLIPClassifier(CLASSNAMES, small_embedder)
 
