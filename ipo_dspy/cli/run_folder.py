@@ -10,6 +10,7 @@ from pathlib import Path
 from ipo_dspy.images.task import task_name
 from ipo_dspy.runs.folder import folder_for
 from ipo_dspy.runs.identity import identity
+from ipo_dspy.runs.identity.content import without_secrets
 from ipo_dspy.terminal.options import RunOptions
 
 
@@ -37,7 +38,7 @@ def default_run_folder(source: Path | None, run: RunOptions) -> Path:
 def work_of(source: Path | None, run: RunOptions) -> str:
     """The identity of what a command does: its images, without reading them, and its options.
 
-    How long it goes on and how it reaches its models makes no difference.
+    How long it goes on makes no difference, nor do keys and patience.
     """
     describing, search = run.describing, run.search
     return identity(
@@ -49,6 +50,7 @@ def work_of(source: Path | None, run: RunOptions) -> str:
             "encoder": asdict(run.encoder),
             "prompt model": run.proposing.prompt_model,
             "image model": describing.image_model,
+            "server": without_secrets(describing.api_base),
             "descriptions": _content(Path(describing.image_model.removeprefix("file:"))),
             "preset": search.preset,
             "search": [
