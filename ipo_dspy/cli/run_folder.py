@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import re
 from dataclasses import asdict, fields
 from pathlib import Path
 
+from ipo_dspy.images.readers.folder import files_below
 from ipo_dspy.images.task import task_name
 from ipo_dspy.runs.folder import folder_for
 from ipo_dspy.runs.identity import identity
@@ -66,12 +66,11 @@ def _listed(source: Path) -> object:
     """The files of a folder with their sizes, or the content of a table."""
     if not source.is_dir():
         return _content(source)
-    return {
-        (os.path.relpath(entry, source), entry.stat().st_size)
-        for folder, _, names in os.walk(source, followlinks=True)
-        for entry in (Path(folder, name) for name in names)
-        if entry.exists()
-    }
+    return [
+        (str(file.relative_to(source)), file.stat().st_size)
+        for file in files_below(source)
+        if file.exists()
+    ]
 
 
 def _content(path: Path | None) -> bytes | None:

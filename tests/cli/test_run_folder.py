@@ -131,3 +131,9 @@ def test_the_key_in_an_address_makes_no_other_folder(here: Path) -> None:
 def test_a_folder_that_does_not_say_whose_it_is_is_given_to_whoever_asks(here: Path) -> None:
     make_run_folder(Path("runs", "demo-seed0"))
     assert default_run_folder(None, RunOptions()) == Path("runs", "demo-seed0")
+
+
+def test_a_link_that_leads_back_does_no_harm(here: Path) -> None:
+    source = pictures(here / "pets")
+    (source / "cat" / "back").symlink_to(source)
+    assert taken(source) == taken(source)
