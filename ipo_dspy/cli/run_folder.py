@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import os
 import re
 from dataclasses import asdict, fields
 from pathlib import Path
 
+from ipo_dspy.images.readers.folder import files_below
 from ipo_dspy.images.task import task_name
 from ipo_dspy.runs.folder import folder_for
 from ipo_dspy.runs.identity import identity
+from ipo_dspy.runs.identity.content import without_secrets
 from ipo_dspy.terminal.options import RunOptions
 
 
@@ -37,7 +38,7 @@ def default_run_folder(source: Path | None, run: RunOptions) -> Path:
 def work_of(source: Path | None, run: RunOptions) -> str:
     """The identity of what a command does: its images, without reading them, and its options.
 
-    How long it goes on and how it reaches its models makes no difference.
+    How long it goes on makes no difference, nor do keys and patience.
     """
     describing, search = run.describing, run.search
     return identity(
@@ -49,6 +50,7 @@ def work_of(source: Path | None, run: RunOptions) -> str:
             "encoder": asdict(run.encoder),
             "prompt model": run.proposing.prompt_model,
             "image model": describing.image_model,
+            "server": without_secrets(describing.api_base),
             "descriptions": _content(Path(describing.image_model.removeprefix("file:"))),
             "preset": search.preset,
             "search": [
@@ -64,12 +66,11 @@ def _listed(source: Path) -> object:
     """The files of a folder with their sizes, or the content of a table."""
     if not source.is_dir():
         return _content(source)
-    return {
-        (os.path.relpath(entry, source), entry.stat().st_size)
-        for folder, _, names in os.walk(source, followlinks=True)
-        for entry in (Path(folder, name) for name in names)
-        if entry.exists()
-    }
+    return [
+        (str(file.relative_to(source)), file.stat().st_size)
+        for file in files_below(source)
+        if file.exists()
+    ]
 
 
 def _content(path: Path | None) -> bytes | None:

@@ -47,7 +47,7 @@ def read_folder(
     """
     root = Path(path).expanduser()
     folders, beside = _class_folders(root, names)
-    found = {folder: list(_files_below(folder)) for folder in folders}
+    found = {folder: list(files_below(folder)) for folder in folders}
     _check_depth(root, found)
     files, left_out = [], [LeftOut(file, _why_not(file) or "beside the folders") for file in beside]
     for folder, inside in found.items():
@@ -140,7 +140,7 @@ def _check_depth(root: Path, found: Mapping[Path, Sequence[Path]]) -> None:
         )
 
 
-def _files_below(folder: Path, above: frozenset[tuple[int, int]] = frozenset()) -> Iterator[Path]:
+def files_below(folder: Path, above: frozenset[tuple[int, int]] = frozenset()) -> Iterator[Path]:
     """The files in and below a folder, sorted; links that lead back are not followed."""
     status = folder.stat()
     here = above | {(status.st_dev, status.st_ino)}
@@ -148,7 +148,7 @@ def _files_below(folder: Path, above: frozenset[tuple[int, int]] = frozenset()) 
         return
     for entry in _visible(folder):
         if entry.is_dir():
-            yield from _files_below(entry, here)
+            yield from files_below(entry, here)
         else:
             yield entry
 

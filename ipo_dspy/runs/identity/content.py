@@ -213,9 +213,10 @@ def _(value: Any) -> Node:
 @_look.register(KeysView)
 @_look.register(ItemsView)
 def _(value: Any) -> Node:
-    content = Node("set", tuple(value), unordered=True)
-    builtin = isinstance(value, set | frozenset) and type(value) not in (set, frozenset)
-    return _instance(value, "set of", content) if builtin else content
+    kind = "frozenset" if isinstance(value, frozenset) else "set"
+    content = Node(kind, tuple(value), unordered=True)
+    is_subclass = isinstance(value, set | frozenset) and type(value) not in (set, frozenset)
+    return _instance(value, "set of", content) if is_subclass else content
 
 
 @_look.register(ValuesView)
@@ -486,26 +487,26 @@ def _(value: dspy.BaseLM) -> Node:
 def model_settings(lm: dspy.BaseLM) -> dict[str, Any]:
     """What a language model is called with, without secrets and without how it is reached."""
     settings = {
-        name: _without_secrets(setting)
+        name: without_secrets(setting)
         for name, setting in lm.kwargs.items()
         if name not in _CONNECTION and not _SECRET.search(name) and setting is not None
     }
     return {"model_type": lm.model_type, **settings}
 
 
-def _without_secrets(value: Any) -> Any:
+def without_secrets(value: Any) -> Any:
     """An address without user, password and query; mappings without what is named as a secret."""
     if isinstance(value, str) and "://" in value:
         parts = urlsplit(value)
         return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
     if isinstance(value, Mapping):
         return {
-            key: _without_secrets(inner)
+            key: without_secrets(inner)
             for key, inner in value.items()
             if not (isinstance(key, str) and (_SECRET.search(key) or key in _CONNECTION))
         }
     if isinstance(value, list | tuple):
-        return [_without_secrets(inner) for inner in value]
+        return [without_secrets(inner) for inner in value]
     return value
 
 

@@ -83,10 +83,10 @@ class _Looked:
 
 def _unknown(value: object, path: Sequence[str], error: Exception) -> UnknownIdentityError:
     of = " of ".join(reversed(path))
-    what = f"{of}, an object of" if of else "an object of"
-    kind = type(value)
+    kind = f"an object of {type(value).__module__}.{type(value).__qualname__}"
+    what = f"{of}, {kind}," if of else kind
     return UnknownIdentityError(
-        f"It cannot be told whether {what} {kind.__module__}.{kind.__qualname__}, is the same when "
+        f"It cannot be told whether {what} is the same when "
         f"the run goes on in another process ({error}). Pass identity='...', a text to be changed "
         "whenever it changes, or leave out run_dir."
     )
