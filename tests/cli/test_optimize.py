@@ -127,7 +127,9 @@ def test_a_table_of_paths_and_labels_will_do(run: Run, pictures: Path, tmp_path:
 
 
 def test_class_names_come_from_a_file(run: Run, pictures: Path, tmp_path: Path) -> None:
-    (tmp_path / "names.txt").write_text("key old door key\n")
+    called = {folder.name: folder.name for folder in pictures.iterdir()} | {"key": "old door key"}
+    lines = [f"{folder} {name}" for folder, name in called.items()]
+    (tmp_path / "names.txt").write_text("\n".join(lines))
     run("optimize", pictures, *QUICK, "--class-names", "names.txt", "--out", "run")
 
     assert "old door key" in CLIPClassifier.from_file("run/program.json").classnames
