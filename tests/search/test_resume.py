@@ -232,7 +232,10 @@ def recoloured() -> list[dspy.Example]:
         ({"prompt_model": scripted_lm(["x"])}, "another prompt model.*offline/counting. then"),
         ({"trainset": recoloured()}, "training images"),
         ({"valset": recoloured()}, "validation images"),
-        ({"student": CLIPClassifier(list(COLOURS), ColourEncoder(["dim"]))}, "another (encoder|program)"),
+        (
+            {"student": CLIPClassifier(list(COLOURS), ColourEncoder(["dim"]))},
+            "another (encoder|program)",
+        ),
         ({"student": CLIPClassifier([*COLOURS, "pink"], ColourEncoder())}, "another program"),
     ],
     ids=lambda value: str(value)[:30],
