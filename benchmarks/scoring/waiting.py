@@ -101,7 +101,12 @@ def _slow_model() -> Iterator[dspy.LM]:
     thread.start()
     address = f"http://127.0.0.1:{server.server_port}/v1"
     try:
-        yield dspy.LM("openai/slow", api_base=address, api_key="none", cache=False)
+        yield dspy.LM(
+            "openai/slow",
+            api_base=address,
+            api_key="none",  # pragma: allowlist secret
+            cache=False,
+        )
     finally:
         server.shutdown()
         thread.join()

@@ -60,7 +60,7 @@ def byte_tokenizer(
 
 def fuyu_tokenizer() -> tf.PreTrainedTokenizerFast:
     """One token for each character; like Fuyu's own, it puts a mark before each text."""
-    marks = ["|SPEAKER|", "|NEWLINE|", "<0x04>"]
+    marks = ["|SPEAKER|", "|NEWLINE|", "<0x04>", "|ENDOFTEXT|"]
     words = [*SPECIAL_TOKENS, *marks, "▁", "\n", *map(chr, range(33, 127))]
     tokenizer = Tokenizer(
         models.WordLevel({word: number for number, word in enumerate(words)}, unk_token="<unk>")
@@ -68,7 +68,7 @@ def fuyu_tokenizer() -> tf.PreTrainedTokenizerFast:
     tokenizer.normalizer = normalizers.Sequence(
         [normalizers.Prepend("▁"), normalizers.Replace(" ", "▁")]
     )
-    pattern = r"\|SPEAKER\||\|NEWLINE\||<0x04>|<s>|[\s\S]"
+    pattern = r"\|SPEAKER\||\|NEWLINE\||\|ENDOFTEXT\||<0x04>|<s>|[\s\S]"
     tokenizer.pre_tokenizer = pre_tokenizers.Split(Regex(pattern), "isolated")
     tokenizer.decoder = decoders.Sequence([decoders.Replace("▁", " "), decoders.Fuse()])
     return _fast(tokenizer, None)

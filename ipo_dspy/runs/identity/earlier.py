@@ -48,7 +48,10 @@ def _code_parts(code: CodeType) -> list[str]:
 
 
 STANDARD_META_PROMPTS = frozenset(
-    {"a557c270c8ef3dce1500570bad686d52", "3a7481776e964aa8d5a80c826c56c749"}
+    {
+        "a557c270c8ef3dce1500570bad686d52",  # pragma: allowlist secret
+        "3a7481776e964aa8d5a80c826c56c749",  # pragma: allowlist secret
+    }
 )
 """How version 0.1 called its own meta-prompts with its own proposer."""
 STANDARD = "standard"
