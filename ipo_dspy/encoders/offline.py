@@ -7,11 +7,14 @@ So what was fetched once stays as it is, and needs no network. Its client reads 
 from __future__ import annotations
 
 import threading
+import urllib.error
+import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TypeVar
 
 _T = TypeVar("_T")
+_SECONDS_TO_ANSWER = 4.0
 _lock = threading.RLock()
 MISSING_ERRORS = (OSError, RuntimeError, ValueError)
 """What libraries raise where a file is not on this machine."""
@@ -41,6 +44,9 @@ def is_offline() -> bool:
 def cached_first(load: Callable[[], _T]) -> _T:
     """Load from this machine alone; where something is missing, with the network.
 
+    Where the hub does not answer, the first error stands: its client alone would retry every file
+    for half a minute before it says so.
+
     Raises:
         OSError, RuntimeError, ValueError: what the loading raises.
     """
@@ -50,4 +56,28 @@ def cached_first(load: Callable[[], _T]) -> _T:
         with offline():
             return load()
     except MISSING_ERRORS:
+        if not _answers():
+            raise
         return load()
+
+
+def _answers() -> bool:
+    """Whether anything at all comes back; looking up a name has no timeout, hence the thread."""
+    from huggingface_hub import constants
+
+    request = urllib.request.Request(constants.ENDPOINT, method="HEAD")
+    answered = threading.Event()
+
+    def ask() -> None:
+        try:
+            with urllib.request.urlopen(request, timeout=_SECONDS_TO_ANSWER):  # nosec B310
+                answered.set()
+        except urllib.error.HTTPError:
+            answered.set()
+        except OSError:
+            return
+
+    asking = threading.Thread(target=ask, daemon=True)
+    asking.start()
+    asking.join(_SECONDS_TO_ANSWER)
+    return answered.is_set()
