@@ -10,6 +10,8 @@ import pytest
 
 from ipo_dspy.demo.world import draw, write_folder
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parent.parent
 PAGES = ("README.md", "docs/usage.md", "docs/other_optimizers.md", "docs/figures.md")
 README = "\n".join((ROOT / page).read_text(encoding="utf-8") for page in PAGES)

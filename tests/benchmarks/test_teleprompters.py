@@ -131,6 +131,7 @@ def test_equal_methods_do_not_differ(same_images: bool) -> None:
 
 
 @pytest.mark.parametrize("same_images", [True, False])
+@pytest.mark.slow
 def test_an_interval_of_95_percent_holds_the_truth_about_that_often(same_images: bool) -> None:
     """Two methods equally good: each is right on an image with a chance that is the image's own."""
     chance = np.random.default_rng(0)

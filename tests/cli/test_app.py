@@ -18,6 +18,7 @@ Run = Callable[..., Any]
 PATIENCE = 60.0
 
 
+@pytest.mark.slow
 def test_help_loads_no_model_library() -> None:
     code = (
         "import sys; sys.argv = ['ipo-dspy', 'optimize', '--help']\n"
@@ -58,6 +59,7 @@ def test_the_process_is_left_as_it_was(run: Run) -> None:
     assert signal.getsignal(signal.SIGINT) is before
 
 
+@pytest.mark.slow
 def test_ctrl_c_on_a_terminal_ends_with_one_line_and_the_run_can_go_on(
     run: Run, pictures: Path, tmp_path: Path
 ) -> None:

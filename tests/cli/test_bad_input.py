@@ -147,6 +147,7 @@ def test_the_run_folder_of_another_run_is_left_as_it_is(
     assert before == {file: file.read_bytes() for file in before}
 
 
+@pytest.mark.slow
 def test_a_demo_of_another_seed_does_not_touch_the_pictures(
     refused: Callable[..., str], run: Run, tmp_path: Path
 ) -> None:
@@ -158,6 +159,7 @@ def test_a_demo_of_another_seed_does_not_touch_the_pictures(
     assert picture.read_bytes() == before
 
 
+@pytest.mark.slow
 def test_a_full_disk_ends_with_a_sentence_and_the_same_command_goes_on(
     run: Run, pictures: Path, tmp_path: Path
 ) -> None:

@@ -6,9 +6,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pytest
 from PIL import Image
 
 from ipo_dspy import CLIPClassifier, read_folder
+
+pytestmark = pytest.mark.slow
 
 Run = Callable[..., Any]
 QUICK = ("--steps", 2, "--prompts-per-step", 3)

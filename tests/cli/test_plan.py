@@ -22,6 +22,7 @@ def test_a_plan_counts_one_call_for_each_described_image(run: Run, pictures: Pat
     assert "image model 'openai/sees': 12." in outcome.out
 
 
+@pytest.mark.slow
 def test_a_plan_leaves_nothing_behind(run: Run, tmp_path: Path) -> None:
     outcome = run("plan")
 

@@ -131,6 +131,7 @@ def test_candidates_of_any_optimizer_can_be_joined(
     assert len(ensemble.template.lines) > 1
 
 
+@pytest.mark.slow
 def test_optimizers_share_one_encoder_however_long_the_chain(
     program: CLIPClassifier, trainset: Examples, lm: dspy.LM, encoder: Any, optimizers: Any
 ) -> None:

@@ -149,6 +149,7 @@ def test_a_folder_of_other_things_has_no_dataset(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("folder", ["my data", """it's "a" $b"""])
+@pytest.mark.slow
 def test_the_command_to_type_fetches_into_the_root(
     folder: str, tmp_path: Path, lay_out: Any
 ) -> None:

@@ -15,6 +15,8 @@ from ipo_dspy.demo.world import (
     picture_seed,
 )
 
+pytestmark = pytest.mark.slow
+
 DEFAULT = "a photo of a <CLASS>."
 
 # Written before any encoder was trained, and not changed since.

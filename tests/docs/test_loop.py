@@ -27,6 +27,7 @@ def test_it_stays_short_enough_to_read_in_one_go() -> None:
     assert len(LOOP.read_text("utf-8").splitlines()) <= 140
 
 
+@pytest.mark.slow
 def test_its_scores_are_those_of_the_package(search: Any, tmp_path: Path) -> None:
     write_folder(
         tmp_path, medium=DEMO_MEDIUM, class_names=BASE_CLASSES, per_class=1, seed=0, split="train"

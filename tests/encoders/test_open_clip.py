@@ -37,6 +37,7 @@ FAMILIES = (
 
 
 @pytest.mark.parametrize("name", FAMILIES)
+@pytest.mark.slow
 def test_features_and_logits_equal_those_of_open_clip(
     name: str, checkpoint: Callable[[str], Path], images: list[Image.Image]
 ) -> None:
@@ -65,6 +66,7 @@ def test_features_and_logits_equal_those_of_open_clip(
 
 
 @pytest.mark.parametrize("name", FAMILIES)
+@pytest.mark.slow
 def test_the_promises_of_an_encoder_are_kept(
     name: str, checkpoint: Callable[[str], Path], images: list[Image.Image]
 ) -> None:

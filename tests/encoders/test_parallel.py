@@ -79,6 +79,7 @@ raise SystemExit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
+@pytest.mark.slow
 def test_a_forked_process_has_threads_of_its_own() -> None:
     with subprocess.Popen([sys.executable, "-c", FORKING], start_new_session=True) as forking:
         try:

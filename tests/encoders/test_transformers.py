@@ -45,6 +45,7 @@ Save = Callable[[str], Path]
 
 
 @pytest.mark.parametrize("name", FAMILIES)
+@pytest.mark.slow
 def test_features_and_logits_equal_those_of_transformers(
     name: str, saved_encoder: Save, images: list[Image.Image]
 ) -> None:
@@ -132,6 +133,7 @@ def test_a_text_that_is_too_long_is_refused_by_name(saved_encoder: Save) -> None
         encoder.encode_texts(["fine", longest + "cat"])
 
 
+@pytest.mark.slow
 def test_the_features_of_a_text_do_not_depend_on_its_company(saved_encoder: Save) -> None:
     for name in FAMILIES:
         encoder = load_encoder(f"hf:{saved_encoder(name)}")
@@ -151,6 +153,7 @@ def test_weights_saved_at_half_precision_are_computed_in_full(
 
 
 @pytest.mark.parametrize("name", FAMILIES)
+@pytest.mark.slow
 def test_a_lower_precision_gives_nearly_the_same(
     name: str, saved_encoder: Save, images: list[Image.Image]
 ) -> None:
@@ -271,6 +274,7 @@ def test_an_unreachable_hub_is_said_in_one_sentence(
     assert capfd.readouterr().err == ""
 
 
+@pytest.mark.slow
 def test_a_model_in_the_cache_needs_no_hub(
     saved_encoder: Save, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

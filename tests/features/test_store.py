@@ -323,6 +323,7 @@ print(encoder.looked_at)
 """
 
 
+@pytest.mark.slow
 def test_processes_share_a_cache_also_at_the_same_time(
     tmp_path: Path, pictures: list[ImageFile]
 ) -> None:

@@ -15,6 +15,8 @@ from ipo_dspy.proposing.describers import LMDescriber
 from ipo_dspy.proposing.models import Connection, language_model, vision_model
 from ipo_dspy.testing import COLOURS, ColourEncoder, colour_examples
 
+pytestmark = pytest.mark.slow
+
 POSTER = {
     "prompt": ["GPT-3.5-turbo", "Phi-2 2.7B", "Phi-3 7B", "PaLM 2-L", "PaLM 2-L-IT"],
     "image": [

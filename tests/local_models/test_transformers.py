@@ -118,6 +118,7 @@ def test_input_tokens_do_not_count_padding(saved_model: Save) -> None:
     assert short.usage.input_tokens + 30 < long.usage.input_tokens
 
 
+@pytest.mark.slow
 def test_a_system_text_survives_a_template_without_system_role(saved_model: Save) -> None:
     template = (
         "{% for message in messages %}{% if message['role'] == 'system' %}"

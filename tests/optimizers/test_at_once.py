@@ -22,6 +22,8 @@ import dspy
 from ipo_dspy import Budget, CLIPClassifier, IPOOptimizer, LMDescriber
 from ipo_dspy.testing import COLOURS, ColourEncoder, colour_examples
 
+pytestmark = pytest.mark.slow
+
 address, run_dir, stage, seconds = sys.argv[1:]
 lm = dspy.LM("openai/x", api_base=address, api_key="none", cache=False, num_retries=0, timeout=600)
 optimizer = IPOOptimizer(

@@ -18,6 +18,8 @@ import pytest
 from ipo_dspy.cli import main
 from ipo_dspy.demo.world import DEMO_MEDIUM, write_folder
 
+pytestmark = pytest.mark.slow
+
 KEY = "no-shape-of-a-key-1234"
 CLASSES = ("apple", "boat", "cup", "fish")
 

@@ -142,6 +142,7 @@ def test_a_second_search_of_the_same_process_is_refused_and_frees_nothing(tmp_pa
     assert read(tmp_path) == [{"a": 1}]
 
 
+@pytest.mark.slow
 def test_a_second_process_is_refused_while_the_first_one_works(tmp_path: Path) -> None:
     other = (
         "import sys; from pathlib import Path; from ipo_dspy.errors import JournalError\n"

@@ -19,6 +19,8 @@ from ipo_dspy.cli import main
 from ipo_dspy.demo.task import demo_task
 from ipo_dspy.demo.world import DEMO_MEDIUM, write_folder
 
+pytestmark = pytest.mark.slow
+
 KILLS = int(os.environ.get("KILLS", "20"))
 STEPS, PROMPTS = 20, 3
 PATIENCE = 60.0

@@ -140,6 +140,7 @@ def test_a_label_of_another_name_gives_the_same_scores(
     templates=st.integers(1, 3),
     seed=st.integers(0, 2**32 - 1),
 )
+@pytest.mark.slow
 def test_the_three_paths_give_the_same_for_any_features_ties_included(
     images: int, classes: int, templates: int, seed: int
 ) -> None:
@@ -192,6 +193,7 @@ def test_scores_do_not_depend_on_how_the_work_is_divided(monkeypatch: pytest.Mon
     assert [score.loss for score in divided] == pytest.approx([score.loss for score in whole])
 
 
+@pytest.mark.slow
 def test_a_prediction_before_scoring_does_not_change_the_scores(tmp_path: Path) -> None:
     examples = colour_examples(20)
 

@@ -81,6 +81,7 @@ def outcome(run: Run) -> Any:
 @example(cut=0.0)
 @example(cut=1.0)
 @settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@pytest.mark.slow
 def test_cut_at_any_byte_it_ends_the_same_and_asks_nothing_twice(
     whole: tuple[Path, Run], tmp_path_factory: pytest.TempPathFactory, cut: float
 ) -> None:

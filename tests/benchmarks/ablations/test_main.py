@@ -16,6 +16,8 @@ from ipo_dspy.local_models.presets import read_presets
 
 from ..conftest import Command
 
+pytestmark = pytest.mark.slow
+
 FEW = ("--datasets", "EuroSAT", "--steps", 2, "--prompts-per-step", 2, "--seeds", 1)
 
 

@@ -17,6 +17,8 @@ from benchmarks.poster import POSTER
 
 from ..conftest import Command
 
+pytestmark = pytest.mark.slow
+
 ROWS = [
     "CLIP, hand-written template",
     "CLIP, generic template",

@@ -31,6 +31,7 @@ def load(name: str, checkpoint: Checkpoint) -> Any:
 
 @pytest.mark.parametrize("name", CAUSAL)
 @pytest.mark.parametrize("template", TEMPLATES)
+@pytest.mark.slow
 def test_a_causal_tower_gives_the_features_of_encode_text(
     name: str, template: str, checkpoint: Checkpoint
 ) -> None:
