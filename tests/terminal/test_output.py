@@ -19,7 +19,12 @@ def test_hidden_characters_reach_no_terminal_raw(terminal: bool, styled: bool) -
     for shown in (HOSTILE, Text(HOSTILE), table, Panel(HOSTILE)):
         file = io.StringIO()
         console = output._SafeConsole(
-            file=file, force_terminal=terminal, no_color=True, markup=False, width=200
+            file=file,
+            force_terminal=terminal,
+            no_color=True,
+            markup=False,
+            highlight=False,
+            width=200,
         )
         console.print(shown)
         text = file.getvalue()
