@@ -14,16 +14,18 @@ from typing import Any
 
 import pytest
 
+pytestmark = pytest.mark.slow
+
 PATIENCE = 100.0
 SCRIPT = """
-import sys, time
+import signal, sys, time
 from pathlib import Path
 import dspy
 from ipo_dspy import Budget, CLIPClassifier, IPOOptimizer, LMDescriber
 from ipo_dspy.testing import COLOURS, ColourEncoder, colour_examples
 
-pytestmark = pytest.mark.slow
-
+# Who starts the tests in the background may have had SIGINT ignored, which children inherit.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 address, run_dir, stage, seconds = sys.argv[1:]
 lm = dspy.LM("openai/x", api_base=address, api_key="none", cache=False, num_retries=0, timeout=600)
 optimizer = IPOOptimizer(
