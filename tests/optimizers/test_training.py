@@ -200,7 +200,7 @@ def test_what_cannot_be_trained_on_is_refused_before(
     program: CLIPClassifier, examples: list[dspy.Example]
 ) -> None:
     unknown = [*examples, dspy.Example(image=examples[0].image, label="pink").with_inputs("image")]
-    with pytest.raises(ArgumentError, match="pink"):
+    with pytest.raises(DataError, match="pink"):
         CoOp(**QUICK).compile(program, trainset=unknown)
     with pytest.raises(ArgumentError):
         CoOp(**QUICK).compile(program)
