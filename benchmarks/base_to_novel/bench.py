@@ -26,6 +26,7 @@ from ipo_dspy.prompts.template import Template
 from ipo_dspy.proposing.describers import Describer
 from ipo_dspy.records import Score, Trial
 from ipo_dspy.runs.identity import digest
+from ipo_dspy.scoring.ranking import Ranking
 from ipo_dspy.search.results import IPOResults
 from ipo_dspy.terminal.options import EncoderOptions, RunOptions
 from ipo_dspy.terminal.output import SearchProgress, stage
@@ -221,8 +222,9 @@ def _curve(trials: Sequence[Trial]) -> tuple[Step, ...]:
             by_step[trial.step].append(trial.score)
     steps = []
     best: Score | None = None
+    order = Ranking.of(score for scores in by_step.values() for score in scores).order
     for step, scores in sorted(by_step.items()):
-        best = max([best, *scores] if best else scores, key=lambda score: score.rank)
+        best = max([best, *scores] if best else scores, key=order)
         steps.append(
             Step(
                 step=step,

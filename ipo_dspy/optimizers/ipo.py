@@ -204,7 +204,9 @@ class IPOOptimizer(Teleprompter):
                 spent,
             )
             search.run()
-        found = IPOResults(tuple(search.trials), search.best, search.spent, search.ended_by)
+        found = IPOResults(
+            tuple(search.trials), search.best, search.spent, search.ended_by, search.ranking
+        )
         if found.useless is not None:
             logger.warning(
                 "None of the %d answers of %r could be used; the last one: %s.",

@@ -11,9 +11,10 @@ from typing import Any
 
 from ipo_dspy.errors import ArgumentError, stop
 from ipo_dspy.proposing.prompt_model import PromptModel
-from ipo_dspy.records import Call, Reply, State, Trial
+from ipo_dspy.records import Call, Reply, Score, Trial
 from ipo_dspy.runs.budget import Budget, Spent
 from ipo_dspy.runs.journal import EventLog
+from ipo_dspy.scoring.ranking import Ranking
 from ipo_dspy.search.history import Past
 from ipo_dspy.search.target import Target
 
@@ -33,6 +34,7 @@ class Settings:
         steady: ask for the next proposal as soon as one is settled, not when its step is.
         budget: when to end.
         most_failures: so many useless answers in a row end the search.
+        fit_scale: order trials by the loss at a scale that is fitted to them; see `Ranking`.
     """
 
     descriptions: Sequence[str]
@@ -42,6 +44,7 @@ class Settings:
     steady: bool
     budget: Budget
     most_failures: int
+    fit_scale: bool = True
 
 
 class Search:
@@ -77,6 +80,8 @@ class Search:
         self._settings = settings
         self._log = log
         self._on_trial = on_trial
+        # Trials of several predictors in turn are ordered as they come: see `_texts_scored`.
+        self.ranking = Ranking(fitted=settings.fit_scale and len(targets) == 1)
         self._best: Trial | None = None
         self._failures = 0
         self._past = Past()
@@ -203,7 +208,7 @@ class Search:
         return {
             "meta_prompt": target.meta_prompt.render(limit=target.rules.limit, refusals=refusals),
             "image_descriptions": list(self._settings.descriptions),
-            "scored_history": target.history.shown(self._settings.history_size),
+            "scored_history": target.history.shown(self._settings.history_size, self.ranking),
         }
 
     def _settle(self, reply: Reply) -> None:
@@ -218,14 +223,22 @@ class Search:
             self._log.append({"trial": trial.model_dump(mode="json")})
         self.trials.append(trial)
         target.history.add(trial)
-        if trial.state is State.OK and (self._best is None or trial.rank > self._best.rank):
-            self._best = trial
-            target.use(trial.text)
+        if trial.score is not None:
+            self._choose(target, trial, trial.score)
         self.spent.steps_without_gain = max(0, trial.step - self.best.step)
         self._failures = self._failures + 1 if trial.counts_as_failure else 0
         self._on_trial(trial, self.spent)
         if new and self._failures >= self._settings.most_failures:
             self._give_up(trial)
+
+    def _choose(self, target: Target, trial: Trial, score: Score) -> None:
+        """Let the predictor hold the best text; another scale may make it an earlier one."""
+        rescaled = self.ranking.add(score)
+        known = target.history.scored if rescaled else [self._best or trial, trial]
+        best = max(known, key=self.ranking.key)
+        if best is not self._best:
+            self._best = best
+            target.use(best.text)
 
     def _give_up(self, last: Trial) -> None:
         stop(

@@ -6,8 +6,8 @@ from collections.abc import Iterator, Mapping
 from itertools import takewhile
 from typing import Any
 
-from ipo_dspy.errors import ArgumentError
-from ipo_dspy.records import Call, Reply, ScoredPrompt, State, Trial
+from ipo_dspy.records import Call, Reply, Score, ScoredPrompt, State, Trial
+from ipo_dspy.scoring.ranking import Ranking
 
 
 class History:
@@ -38,16 +38,17 @@ class History:
         """The trials that have a score, in the order they were made."""
         return [trial for trial in self._trials if trial.state is State.OK]
 
-    def shown(self, size: int) -> list[ScoredPrompt]:
+    def shown(self, size: int, ranking: Ranking) -> list[ScoredPrompt]:
         """The best `size` trials by training score, and the initial one; worst first, best last.
 
-        Nothing where `size` is 0.
+        The loss shown is the one that ranks. Nothing where `size` is 0.
         """
-        ranked = sorted(self.scored, key=_training_rank)
+        scored = [(trial, trial.score) for trial in self._trials if trial.score is not None]
+        ranked = sorted(scored, key=lambda pair: ranking.order(pair[1]))
         first_shown = len(ranked) - size
         return [
-            _shown(trial)
-            for place, trial in enumerate(ranked)
+            _shown(trial.text, score, ranking)
+            for place, (trial, score) in enumerate(ranked)
             if size and (place >= first_shown or trial.step == 0)
         ]
 
@@ -65,17 +66,9 @@ def _folded(text: str) -> str:
     return " ".join(text.lower().split())
 
 
-def _training_rank(trial: Trial) -> tuple[float, float]:
-    if trial.score is None:
-        raise ArgumentError("Only trials with a score have a rank.")
-    return trial.score.rank
-
-
-def _shown(trial: Trial) -> ScoredPrompt:
-    if trial.score is None:
-        raise ArgumentError("Only trials with a score can be shown.")
+def _shown(text: str, score: Score, ranking: Ranking) -> ScoredPrompt:
     return ScoredPrompt(
-        prompt=trial.text, loss=round(trial.score.loss, 4), accuracy=round(trial.score.accuracy, 2)
+        prompt=text, loss=round(ranking.loss(score), 4), accuracy=round(score.accuracy, 2)
     )
 
 

@@ -1,4 +1,5 @@
 from ipo_dspy.records import Reply, Score, State, Trial
+from ipo_dspy.scoring.ranking import Ranking
 from ipo_dspy.search.history import History, Past
 
 
@@ -19,7 +20,7 @@ def history(*trials: Trial) -> History:
 
 
 def shown(of: History, size: int) -> list[str]:
-    return [line.prompt for line in of.shown(size)]
+    return [line.prompt for line in of.shown(size, Ranking())]
 
 
 def test_the_best_prompts_are_shown_worst_first() -> None:
@@ -50,11 +51,15 @@ def test_only_prompts_with_a_score_are_shown_and_by_their_training_score() -> No
         update={"validation": Score(accuracy=99, loss=0, n=1)}
     )
     made = history(scored("t", 30), refused("r", "bad"), better_in_validation)
-    assert [(line.prompt, line.accuracy) for line in made.shown(5)] == [("v", 20.0), ("t", 30.0)]
+    lines = made.shown(5, Ranking())
+    assert [(line.prompt, line.accuracy) for line in lines] == [
+        ("v", 20.0),
+        ("t", 30.0),
+    ]
 
 
 def test_scores_are_shown_rounded() -> None:
-    [line] = history(scored("x", 100 / 3, loss=1 / 3)).shown(1)
+    [line] = history(scored("x", 100 / 3, loss=1 / 3)).shown(1, Ranking())
     assert (line.accuracy, line.loss) == (33.33, 0.3333)
 
 
