@@ -45,7 +45,7 @@ def optimize(
     run_folder = out or default_run_folder(folder, run)
     progress = SearchProgress(run.steps, run.search.prompts_per_step)
     optimizer = make_optimizer(run, run_folder, progress.show)
-    before = Template(run.search.initial)
+    before = Template(run.search.initial[0])
     make_run_folder(run_folder, folder)
     _introduce(folder, run)
     with stage(f"Reading images of {task_name(folder)}"):

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import dspy
 from dspy.teleprompt import Teleprompter
@@ -35,7 +35,7 @@ from ipo_dspy.scoring.evaluate import CANDIDATE
 from ipo_dspy.scoring.scorers import Scorer, make_scorer
 from ipo_dspy.search.engine import Search, Settings
 from ipo_dspy.search.results import IPOResults, attach_results
-from ipo_dspy.search.target import Target, initial_text, rules_for
+from ipo_dspy.search.target import Target, first_texts, rules_for
 
 logger = logging.getLogger(__name__)
 
@@ -50,6 +50,8 @@ class IPOOptimizer(Teleprompter):
 
     Args:
         metric: a DSPy metric; `clip_acc` and `clip_prob` are scored in tensors.
+        preset: `paper` follows the paper to the letter: one first template, prompts ordered by
+            accuracy and then by the loss as the encoder gives it.
         prompt_model: the language model that proposes, or what names one: `offline`, `hf:NAME`,
             or a model of DSPy; None takes the configured one.
         describer: what describes the training images, or what names it: `vocabulary` (the encoder
@@ -63,7 +65,9 @@ class IPOOptimizer(Teleprompter):
         prompts_per_step: proposals of a step, each a call of its own.
         history_size: how many scored prompts the prompt model sees.
         images_described: most training images that are described, evenly spaced.
-        initial: the first template; None takes the student's.
+        initial: the first template, or a list of them; None takes the student's. A template that
+            is not in a list gets a few others beside it that differ in structure
+            (`FIRST_TEMPLATES`); they cost no call.
         temperature: of the proposals.
         steady: keep `prompts_per_step` calls in flight all the time, each made from the history as
             it stands, rather than step by step; for prompt models that take long to answer. Which
@@ -84,6 +88,7 @@ class IPOOptimizer(Teleprompter):
         self,
         metric: Metric = clip_acc,
         *,
+        preset: Literal["paper"] | None = None,
         prompt_model: dspy.BaseLM | str | None = None,
         describer: Describer | str | None = None,
         proposer: dspy.Module | None = None,
@@ -92,7 +97,7 @@ class IPOOptimizer(Teleprompter):
         prompts_per_step: int = 5,
         history_size: int = 20,
         images_described: int = 64,
-        initial: str | None = None,
+        initial: str | Sequence[str] | None = None,
         temperature: float = 1.0,
         steady: bool = False,
         budget: Budget | None = None,
@@ -124,7 +129,10 @@ class IPOOptimizer(Teleprompter):
                 "The proposer has a language model of its own, whose calls could not be told apart "
                 "in DSPy's cache. Pass the model as prompt_model and call proposer.set_lm(None)."
             )
+        if preset not in (None, "paper"):
+            raise ArgumentError(f"preset must be 'paper' or None, got {preset!r}.")
         self.metric = metric
+        self.preset = preset
         self.prompt_model = prompt_model
         self.describer = describer
         self.proposer = proposer
@@ -162,8 +170,8 @@ class IPOOptimizer(Teleprompter):
         """Search, and give a copy of the student with the best prompt.
 
         The student is not changed and its encoder is shared. The kept prompt has the highest
-        training accuracy, ties going to the lower loss; with a `valset`, its accuracy and loss
-        decide.
+        training accuracy, ties going to the lower loss at the scale that fits all prompts of the
+        run (see `Ranking`); with a `valset`, its accuracy and loss decide.
 
         Args:
             student: a `CLIPClassifier`, any program around one, or a program of predictors.
@@ -210,7 +218,7 @@ class IPOOptimizer(Teleprompter):
         if found.useless is not None:
             logger.warning(
                 "None of the %d answers of %r could be used; the last one: %s.",
-                len(found.trials) - len(targets),
+                sum(trial.step > 0 for trial in found.trials),
                 lm.model,
                 found.useless.reason,
             )
@@ -266,6 +274,7 @@ class IPOOptimizer(Teleprompter):
             steady=self.steady,
             budget=self.budget,
             most_failures=self.most_failures,
+            fit_scale=self.preset != "paper",
         )
 
     def _targets(
@@ -285,6 +294,8 @@ class IPOOptimizer(Teleprompter):
         targets = []
         for name, predictor in predictors.items():
             rules = rules_for(predictor)
+            varied = self.preset != "paper" and len(predictors) == 1
+            first = first_texts(predictor, rules, self.initial, varied=varied)
             target = Target(
                 name=name,
                 predictor=predictor,
@@ -292,8 +303,9 @@ class IPOOptimizer(Teleprompter):
                 meta_prompt=meta_prompt,
                 training=self._scorer(program, name, trainset, key),
                 validation=self._scorer(program, name, valset, CANDIDATE) if valset else None,
+                others=first[1:],
             )
-            target.use(initial_text(predictor, rules, self.initial))
+            target.use(first[0])
             targets.append(target)
         return targets
 
@@ -341,6 +353,7 @@ class IPOOptimizer(Teleprompter):
                     for predictor in program.predictors()
                     if not isinstance(predictor, ZeroShotPredict)
                 ],
+                "preset": self.preset,
                 "prompts_per_step": self.prompts_per_step,
                 "history_size": self.history_size,
                 "images_described": self.images_described,

@@ -99,8 +99,9 @@ class Search:
             JournalError: an event cannot be kept.
         """
         self._forget_useless_answers()
-        for slot, target in enumerate(self.targets):
-            self._remember(target, self._past.trials.get((0, slot)) or target.initial(slot))
+        first = [(target, text) for target in self.targets for text in target.first]
+        for slot, (target, text) in enumerate(first):
+            self._remember(target, self._past.trials.get((0, slot)) or target.initial(slot, text))
         if self._settings.steady:
             self._run_steadily()
         else:

@@ -39,7 +39,7 @@ class History:
         return [trial for trial in self._trials if trial.state is State.OK]
 
     def shown(self, size: int, ranking: Ranking) -> list[ScoredPrompt]:
-        """The best `size` trials by training score, and the initial one; worst first, best last.
+        """The best `size` trials by training score, and the first one; worst first, best last.
 
         The loss shown is the one that ranks. Nothing where `size` is 0.
         """
@@ -49,7 +49,7 @@ class History:
         return [
             _shown(trial.text, score, ranking)
             for place, (trial, score) in enumerate(ranked)
-            if size and (place >= first_shown or trial.step == 0)
+            if size and (place >= first_shown or trial is self._trials[0])
         ]
 
     def refusals(self, size: int) -> list[tuple[str, str]]:

@@ -98,7 +98,10 @@ def attach_results(program: dspy.Module, results: IPOResults) -> None:
 
 def _texts_scored(trials: Sequence[Trial]) -> dict[Call, dict[str, str]]:
     """The texts of all predictors, by name, with which each trial was scored."""
-    current = {trial.predictor: trial.text for trial in trials if trial.step == 0}
+    current: dict[str, str] = {}
+    for trial in trials:
+        if trial.step == 0:
+            current.setdefault(trial.predictor, trial.text)
     texts: dict[Call, dict[str, str]] = {}
     ranking = Ranking(fitted=False)
     best: Trial | None = None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import dspy
@@ -9,7 +10,7 @@ import dspy
 from ipo_dspy.errors import ArgumentError, EvaluationError, InvalidTemplateError, RefusedError, stop
 from ipo_dspy.programs.predict import ZeroShotPredict
 from ipo_dspy.prompts.rules import InstructionRules, Rules, TemplateRules, clean
-from ipo_dspy.prompts.template import Template
+from ipo_dspy.prompts.template import FIRST_TEMPLATES, Template
 from ipo_dspy.prompts.wording import MetaPrompt
 from ipo_dspy.records import Call, Reply, Score, State, Trial
 from ipo_dspy.scoring.scorers import Scorer
@@ -29,6 +30,7 @@ class Target:
         meta_prompt: the instructions to the prompt model.
         training: scores texts on the training set.
         validation: scores texts on the validation set, where there is one.
+        others: texts that are scored at the start, without a call, beside the predictor's own.
         history: the trials so far.
     """
 
@@ -38,20 +40,26 @@ class Target:
     meta_prompt: MetaPrompt
     training: Scorer
     validation: Scorer | None = None
+    others: Sequence[str] = ()
     history: History = field(default_factory=History)
+
+    @property
+    def first(self) -> list[str]:
+        """The texts to begin with; the search is to beat the first one."""
+        return [str(self.predictor.signature.instructions), *self.others]
 
     def use(self, text: str) -> None:
         """Give the predictor a text."""
         self.predictor.signature = self.predictor.signature.with_instructions(text)
 
-    def initial(self, slot: int) -> Trial:
-        """Score the text that the predictor has before the first step.
+    def initial(self, slot: int, text: str) -> Trial:
+        """Score a text before the first step.
 
         Raises:
             SearchStoppedError: the program cannot be evaluated as it is.
         """
         try:
-            return self._scored((0, slot), self.predictor.signature.instructions)
+            return self._scored((0, slot), text)
         except EvaluationError as error:
             stop(f"The program cannot be evaluated as it is: {error}.", error)
 
@@ -107,15 +115,40 @@ def rules_for(predictor: dspy.Predict) -> Rules:
     return InstructionRules()
 
 
-def initial_text(predictor: dspy.Predict, rules: Rules, given: str | None) -> str:
-    """Choose the text to begin with: the one given, else the predictor's own.
+def first_texts(
+    predictor: dspy.Predict, rules: Rules, given: str | Sequence[str] | None, *, varied: bool
+) -> list[str]:
+    """Choose the texts to begin with: those given, else the predictor's own.
+
+    Args:
+        predictor: what has the texts.
+        rules: of its texts.
+        given: the texts the user gave.
+        varied: whether a template that stands alone gets `FIRST_TEMPLATES` beside it.
 
     Raises:
-        ArgumentError: it is for CLIP, and breaks a rule.
+        ArgumentError: there is none, or one is for CLIP and breaks a rule.
     """
+    texts = [given] if isinstance(given, str) else list(given or [])
+    if given is not None and not texts:
+        raise ArgumentError("Expected at least one initial prompt, got an empty list.")
     if not isinstance(predictor, ZeroShotPredict):
-        return given or str(predictor.signature.instructions)
-    text = given or predictor.template.text
+        return texts or [str(predictor.signature.instructions)]
+    first = [_first_template(text, rules) for text in texts or [predictor.template.text]]
+    if varied and (given is None or isinstance(given, str)):
+        first += [text for text in FIRST_TEMPLATES if _fits(text, rules)]
+    return list(dict.fromkeys(first))
+
+
+def _fits(text: str, rules: Rules) -> bool:
+    try:
+        rules.check(text)
+    except RefusedError:
+        return False
+    return True
+
+
+def _first_template(text: str, rules: Rules) -> str:
     try:
         # Unlike a proposal, it may be an ensemble of several lines.
         return "\n".join(rules.check(line) for line in Template(text).lines)

@@ -132,12 +132,13 @@ class SearchOptions:
     """How the search goes on.
 
     Attributes:
-        preset: 'paper' stands for the paper's --shots 1 --novel --steps 100; its other settings
-            are the defaults.
+        preset: 'paper' stands for the paper's --shots 1 --novel --steps 100, one first prompt, and
+            its order of prompts; its other settings are the defaults.
         steps: steps of the search; by default 30, and 100 with --preset paper.
         prompts_per_step: proposals of a step, each a call of its own.
         history_size: how many scored prompts the prompt model is shown.
-        initial: the prompt to begin with.
+        initial: the prompt to begin with; a few of other structure are tried beside it. Given
+            several times, the search begins with these and no others.
         steady: keep calls in flight all the time rather than step by step.
     """
 
@@ -145,7 +146,7 @@ class SearchOptions:
     steps: int | None = None
     prompts_per_step: int = 5
     history_size: int = 20
-    initial: str = "a photo of a <CLASS>."
+    initial: tuple[str, ...] = ("a photo of a <CLASS>.",)
     steady: Flag = False
 
 

@@ -80,7 +80,9 @@ def make_optimizer(
         steps=options.steps,
         prompts_per_step=search.prompts_per_step,
         history_size=search.history_size,
-        initial=search.initial,
+        preset=search.preset,
+        # A list stands for itself; a single prompt gets others beside it.
+        initial=search.initial[0] if len(search.initial) == 1 else search.initial,
         steady=search.steady,
         budget=Budget(
             calls=bounds.max_calls,

@@ -77,7 +77,7 @@ def test_a_text_that_was_tried_before_is_refused_but_no_failure_of_the_model() -
 def test_the_initial_trial_has_the_predictors_own_text_at_step_zero() -> None:
     of = target()
     of.use("First.")
-    trial = of.initial(1)
+    trial = of.initial(1, of.first[0])
     assert (trial.call, trial.text, trial.state) == ((0, 1), "First.", State.OK)
 
 
@@ -85,7 +85,7 @@ def test_a_program_that_cannot_be_evaluated_at_all_ends_the_search() -> None:
     of = target()
     of.use("break")
     with pytest.raises(SearchStoppedError, match="cannot be evaluated as it is: too many"):
-        of.initial(0)
+        of.initial(0, of.first[0])
 
 
 def test_judging_changes_neither_predictor_nor_history() -> None:
