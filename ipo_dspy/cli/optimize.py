@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ipo_dspy.cli.run_folder import default_run_folder
-from ipo_dspy.cli.summary import print_summary
+from ipo_dspy.cli.summary import ENSEMBLE, print_summary
 from ipo_dspy.cli.tasks import Task, demo_task, folder_task, task_name
 from ipo_dspy.errors import SearchStoppedError
 from ipo_dspy.exports.report import Report, write_report
@@ -65,7 +65,8 @@ def optimize(
             "--prompt-model, and give another --out or more --steps to try again."
         )
     with stage("Testing on unseen images"):
-        comparisons = _test(task, embedder, before, Template(found.best.text))
+        ensemble = found.ensemble and found.ensemble.template
+        comparisons = _test(task, embedder, before, Template(found.best.text), ensemble)
 
     report = Report(
         title=f"A prompt for {task.name}",
@@ -77,10 +78,12 @@ def optimize(
     )
     with hold(run_folder):
         write_whole(run_folder / "program.json", program.save)
+        if found.ensemble is not None:
+            write_whole(run_folder / ENSEMBLE, found.ensemble.save)
         write_whole(run_folder / "report.html", partial(write_report, report=report))
     for sentence in task.remarks:
         remark(sentence)
-    print_summary(results, report, before=before, run_folder=run_folder, picture=_a_picture(task))
+    print_summary(results, report, run_folder=run_folder, picture=_a_picture(task))
 
 
 def _introduce(source: Path | None, run: RunOptions) -> None:
@@ -109,17 +112,18 @@ def _task(source: Path | None, run: RunOptions, run_folder: Path) -> Task:
 
 
 def _test(
-    task: Task, embedder: Embedder, before: Template, after: Template
+    task: Task, embedder: Embedder, before: Template, after: Template, ensemble: Template | None
 ) -> tuple[Comparison, ...]:
     comparisons = []
     for part, images in task.unseen.items():
         try:
-            check_fit(embedder, after, images.classnames)
+            for template in (after, ensemble or after):
+                check_fit(embedder, template, images.classnames)
         except ValueError as error:
             # Prompts are checked with the classes of the search; other names may be longer.
             remark(f"No figures for {part}: {error}")
         else:
-            comparisons.append(compare(part, embedder, images, before, after))
+            comparisons.append(compare(part, embedder, images, before, after, ensemble))
     return tuple(comparisons)
 
 

@@ -14,7 +14,7 @@ from typing import Literal, NamedTuple
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from ipo_dspy.records import Trial
-from ipo_dspy.scoring.comparison import Comparison, h_of
+from ipo_dspy.scoring.comparison import Comparison, Verdict, h_of, sides, verdict
 from ipo_dspy.search.results import IPOResults
 
 PACKAGES = ("ipo-dspy", "dspy", "torch", "open_clip_torch", "transformers")
@@ -49,6 +49,12 @@ class Report:
             return "none, the model runs on this machine"
         dollars = self.results.spent.dollars
         return "unknown" if dollars is None else f"{dollars:.4f} dollars"
+
+    @property
+    def verdict(self) -> Verdict:
+        """Whether the found prompt is better than the first one."""
+        results = self.results
+        return verdict(self.comparisons, kept=results.best.text == results.trials[0].text)
 
     @property
     def tokens(self) -> str:
@@ -99,7 +105,6 @@ class Figures(NamedTuple):
 
 
 def _figures(comparisons: Sequence[Comparison]) -> list[Figures]:
-    sides = [[c.before for c in comparisons], [c.after for c in comparisons]] if comparisons else []
     return [
         Figures(
             side[0].template.text,
@@ -107,7 +112,7 @@ def _figures(comparisons: Sequence[Comparison]) -> list[Figures]:
             [evaluation.score.loss for evaluation in side],
             h_of({c.part: e.score for c, e in zip(comparisons, side, strict=True)}),
         )
-        for side in sides
+        for side in sides(comparisons)
     ]
 
 

@@ -34,6 +34,7 @@ from ipo_dspy.runs.journal import Journal, NoJournal
 from ipo_dspy.scoring.evaluate import CANDIDATE
 from ipo_dspy.scoring.scorers import Scorer, make_scorer
 from ipo_dspy.search.engine import Search, Settings
+from ipo_dspy.search.ensemble import join_best
 from ipo_dspy.search.results import IPOResults, attach_results
 from ipo_dspy.search.target import Target, first_texts, rules_for
 
@@ -68,6 +69,8 @@ class IPOOptimizer(Teleprompter):
         initial: the first template, or a list of them; None takes the student's. A template that
             is not in a list gets a few others beside it that differ in structure
             (`FIRST_TEMPLATES`); they cost no call.
+        ensemble: how many of the best prompts make the program `detailed_results.ensemble` beside
+            the one that is found; 0 makes none. Programs with one template alone have one.
         temperature: of the proposals.
         steady: keep `prompts_per_step` calls in flight all the time, each made from the history as
             it stands, rather than step by step; for prompt models that take long to answer. Which
@@ -98,6 +101,7 @@ class IPOOptimizer(Teleprompter):
         history_size: int = 20,
         images_described: int = 64,
         initial: str | Sequence[str] | None = None,
+        ensemble: int = 5,
         temperature: float = 1.0,
         steady: bool = False,
         budget: Budget | None = None,
@@ -115,9 +119,10 @@ class IPOOptimizer(Teleprompter):
             "prompts_per_step": prompts_per_step,
             "history_size": history_size,
             "images_described": images_described,
+            "ensemble": ensemble,
             "most_failures": most_failures,
         }.items():
-            at_least = 0 if name in {"history_size", "images_described"} else 1
+            at_least = 0 if name in {"history_size", "images_described", "ensemble"} else 1
             if value < at_least:
                 raise ArgumentError(f"{name} must be at least {at_least}, got {value}.")
         if not callable(metric):
@@ -141,6 +146,7 @@ class IPOOptimizer(Teleprompter):
         self.history_size = history_size
         self.images_described = images_described
         self.initial = initial
+        self.ensemble = ensemble
         self.temperature = temperature
         self.steady = steady
         self.budget = budget or Budget()
@@ -213,7 +219,12 @@ class IPOOptimizer(Teleprompter):
             )
             search.run()
         found = IPOResults(
-            tuple(search.trials), search.best, search.spent, search.ended_by, search.ranking
+            tuple(search.trials),
+            search.best,
+            search.spent,
+            search.ended_by,
+            search.ranking,
+            join_best(program, search.trials, search.ranking, self.ensemble),
         )
         if found.useless is not None:
             logger.warning(

@@ -39,6 +39,8 @@ class IPOResults:
         spent: calls, tokens and dollars.
         ended_by: the bound that ended the search.
         ranking: how trials were ordered, with the scale that was fitted to them.
+        ensemble: the best prompts as one program, for use in place of the one that was found; see
+            `join_best`. None where there are not two, or nobody asked.
     """
 
     trials: tuple[Trial, ...]
@@ -46,6 +48,7 @@ class IPOResults:
     spent: Spent
     ended_by: str
     ranking: Ranking = field(default_factory=Ranking)
+    ensemble: dspy.Module | None = None
 
     @property
     def ranked(self) -> list[Trial]:

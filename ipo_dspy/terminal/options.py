@@ -139,6 +139,7 @@ class SearchOptions:
         history_size: how many scored prompts the prompt model is shown.
         initial: the prompt to begin with; a few of other structure are tried beside it. Given
             several times, the search begins with these and no others.
+        ensemble: how many of the best prompts make a program of their own beside the one found.
         steady: keep calls in flight all the time rather than step by step.
     """
 
@@ -147,6 +148,7 @@ class SearchOptions:
     prompts_per_step: int = 5
     history_size: int = 20
     initial: tuple[str, ...] = ("a photo of a <CLASS>.",)
+    ensemble: int = 5
     steady: Flag = False
 
 

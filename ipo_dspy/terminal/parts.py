@@ -83,6 +83,7 @@ def make_optimizer(
         preset=search.preset,
         # A list stands for itself; a single prompt gets others beside it.
         initial=search.initial[0] if len(search.initial) == 1 else search.initial,
+        ensemble=search.ensemble,
         steady=search.steady,
         budget=Budget(
             calls=bounds.max_calls,
