@@ -35,8 +35,9 @@ from ipo_dspy.scoring.evaluate import CANDIDATE
 from ipo_dspy.scoring.scorers import Scorer, make_scorer
 from ipo_dspy.search.engine import Search, Settings
 from ipo_dspy.search.ensemble import join_best
+from ipo_dspy.search.history import History
 from ipo_dspy.search.results import IPOResults, attach_results
-from ipo_dspy.search.target import Target, first_texts, rules_for
+from ipo_dspy.search.target import Target, first_texts, keeps_case, rules_for
 
 logger = logging.getLogger(__name__)
 
@@ -315,6 +316,7 @@ class IPOOptimizer(Teleprompter):
                 training=self._scorer(program, name, trainset, key),
                 validation=self._scorer(program, name, valset, CANDIDATE) if valset else None,
                 others=first[1:],
+                history=History(keeps_case=keeps_case(predictor)),
             )
             target.use(first[0])
             targets.append(target)

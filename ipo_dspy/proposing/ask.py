@@ -9,6 +9,7 @@ import dspy
 from dspy.utils.exceptions import AdapterParseError
 
 from ipo_dspy.masking import brief, mask_own
+from ipo_dspy.prompts.rules import without_reasoning
 from ipo_dspy.proposing.faults import stop_if_hopeless
 
 NO_ANSWER = "it gave no answer"
@@ -21,6 +22,15 @@ class Answer(NamedTuple):
     error: str | None = None
 
 
+class _AnswerAdapter(dspy.ChatAdapter):
+    """Reads the answer alone: what a model thought before may hold drafts in the format asked."""
+
+    def parse(self, signature: type[dspy.Signature], completion: str) -> dict[str, Any]:
+        """Parse what comes after the reasoning."""
+        fields: dict[str, Any] = super().parse(signature, without_reasoning(completion))
+        return fields
+
+
 def ask(lm: dspy.BaseLM, module: dspy.Module, field: str, inputs: Mapping[str, Any]) -> Answer:
     """Call a module with a language model and take one field of what it gives.
 
@@ -30,7 +40,7 @@ def ask(lm: dspy.BaseLM, module: dspy.Module, field: str, inputs: Mapping[str, A
     Raises:
         SearchStoppedError: no call of this language model can succeed.
     """
-    adapter = dspy.settings.adapter or dspy.ChatAdapter(use_json_adapter_fallback=False)
+    adapter = dspy.settings.adapter or _AnswerAdapter(use_json_adapter_fallback=False)
     with dspy.context(lm=lm, adapter=adapter, trace=None):
         try:
             prediction = module(**inputs)

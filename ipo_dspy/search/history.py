@@ -11,9 +11,14 @@ from ipo_dspy.scoring.ranking import Ranking
 
 
 class History:
-    """The trials of one predictor's search, in the order they were made."""
+    """The trials of one predictor's search, in the order they were made.
 
-    def __init__(self) -> None:
+    Args:
+        keeps_case: whether texts that differ in letter case alone are different ones.
+    """
+
+    def __init__(self, *, keeps_case: bool = False) -> None:
+        self._keeps_case = keeps_case
         self._trials: list[Trial] = []
         self._texts: set[str] = set()
 
@@ -21,7 +26,7 @@ class History:
         """Remember one trial."""
         self._trials.append(trial)
         if trial.state is State.OK:
-            self._texts.add(_folded(trial.text))
+            self._texts.add(self._folded(trial.text))
 
     def __iter__(self) -> Iterator[Trial]:
         return iter(self._trials)
@@ -30,8 +35,11 @@ class History:
         return len(self._trials)
 
     def __contains__(self, text: str) -> bool:
-        """Tell whether a text was scored before; letter case and outer spaces do not matter."""
-        return _folded(text) in self._texts
+        """Tell whether a text was scored before; blanks do not matter."""
+        return self._folded(text) in self._texts
+
+    def _folded(self, text: str) -> str:
+        return " ".join((text if self._keeps_case else text.lower()).split())
 
     @property
     def scored(self) -> list[Trial]:
@@ -59,11 +67,6 @@ class History:
             if trial.state is State.INVALID:
                 latest.setdefault(trial.text, trial.reason)
         return list(latest.items())[:size]
-
-
-def _folded(text: str) -> str:
-    # CLIP's tokenizers lower-case, so texts that differ in case alone are one prompt.
-    return " ".join(text.lower().split())
 
 
 def _shown(text: str, score: Score, ranking: Ranking) -> ScoredPrompt:

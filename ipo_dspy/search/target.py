@@ -115,6 +115,11 @@ def rules_for(predictor: dspy.Predict) -> Rules:
     return InstructionRules()
 
 
+def keeps_case(predictor: dspy.Predict) -> bool:
+    """Whether letter case matters: to language models it does, to most of CLIP's tokenizers not."""
+    return not isinstance(predictor, ZeroShotPredict) or predictor.embedder.keeps_case
+
+
 def first_texts(
     predictor: dspy.Predict, rules: Rules, given: str | Sequence[str] | None, *, varied: bool
 ) -> list[str]:

@@ -63,6 +63,13 @@ def test_scores_are_shown_rounded() -> None:
     assert (line.accuracy, line.loss) == (33.33, 0.3333)
 
 
+def test_letter_case_counts_where_the_tokenizer_keeps_it() -> None:
+    made = History(keeps_case=True)
+    made.add(scored("A Photo", 50))
+    assert "A  Photo" in made
+    assert "a photo" not in made
+
+
 def test_a_text_counts_as_tried_whatever_its_case_and_spaces() -> None:
     made = history(scored("A photo of a <CLASS>.", 10))
     assert " a PHOTO  of a <class>." in made
