@@ -70,12 +70,12 @@ class CaptionWriter:
         if kind < 0.10:
             text = self._fill(self._pick(_FRAMES["words_only"]), scene, medium)
             return Caption(text, None, (medium,))
-        if kind < 0.18:
+        if kind < 0.26:
             return self._shared(scene, medium)
-        if kind < 0.21:
+        if kind < 0.30:
             text = self._fill(self._pick(_FRAMES["plain"]), scene, medium)
             return Caption(text, scene.class_name, MEDIA)
-        frames = _FRAMES["wrapped" if kind < 0.40 else "short"]
+        frames = _FRAMES["wrapped" if kind < 0.48 else "short"]
         text = self._fill(self._pick(frames), scene, medium)
         return Caption(self._punctuate(text), scene.class_name, (medium,))
 

@@ -3,8 +3,9 @@
 python -m benchmarks.train_demo_encoder --out ipo_dspy/demo/weights
 
 First the convolutions learn to name class and medium. Then the pooling and the text tower learn by
-CLIP's contrast, with every batch a grid of classes and media. Two runs with the same settings agree
-up to the order in which threads add.
+CLIP's contrast, with every batch a grid of classes and media. At last the logit scale alone learns
+from telling classes apart within a medium, so that probabilities mean what they say. Two runs with
+the same settings agree up to the order in which threads add.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import random
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import open_clip
 import safetensors.torch
@@ -25,7 +27,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from benchmarks.demo_pictures import Pictures, Vocabulary, prepare
-from ipo_dspy.demo.encoder import WEIGHTS_FORMAT, read_config
+from ipo_dspy.demo.encoder import WEIGHTS_FORMAT
 from ipo_dspy.demo.world import CLASSES, MEDIA
 
 
@@ -36,39 +38,50 @@ class Settings:
     `per_pair` counts the pictures of a class in a medium; `trunk_steps` and `trunk_batch` belong to
     the first stage, `steps` and `classes` (in a batch, each in every medium) to the second; `views`
     is how many shifts of each picture the second stage sees; `strictness` is how much the hardest
-    negatives weigh at last, in logits; `scale_limit` bounds the logit scale.
+    negatives weigh at last, in logits; `calibration_steps` belong to the last stage.
     """
 
     out: Path
     seed: int = 0
     per_pair: int = 80
-    trunk_steps: int = 2400
+    trunk_steps: int = 2600
     trunk_batch: int = 64
     trunk_learning_rate: float = 2e-3
     views: int = 2
-    steps: int = 700
+    steps: int = 1000
     classes: int = 12
     learning_rate: float = 1e-3
-    strictness: float = 7.0
-    scale_limit: float = 10.0
+    strictness: float = 8.5
+    calibration_steps: int = 120
     workers: int = 2
     threads: int = 2
+
+
+CONFIG: dict[str, Any] = {
+    "embed_dim": 64,
+    "vision_cfg": {"image_size": 64, "layers": [1, 2, 2, 1], "width": 16, "head_width": 64},
+    "text_cfg": {"context_length": 77, "vocab_size": 49408, "width": 96, "heads": 4, "layers": 3},
+}
+"""The arguments of `open_clip.CLIP`."""
+
+SCALE_LIMIT = 100.0
+"""CLIP's bound of the logit scale."""
 
 
 def train(settings: Settings) -> None:
     """Train and save."""
     torch.manual_seed(settings.seed)
     torch.set_num_threads(settings.threads)
-    config = read_config()
-    size = config["vision_cfg"]["image_size"]
+    size = CONFIG["vision_cfg"]["image_size"]
     pictures = prepare(settings.seed, settings.per_pair, size, settings.workers)
     vocabulary = Vocabulary(pictures)
     print(f"{len(pictures.pixels)} pictures, {len(vocabulary)} tokens", flush=True)
-    compact = {**config, "text_cfg": {**config["text_cfg"], "vocab_size": len(vocabulary)}}
+    compact = {**CONFIG, "text_cfg": {**CONFIG["text_cfg"], "vocab_size": len(vocabulary)}}
     model = open_clip.CLIP(**compact).to(memory_format=torch.channels_last)
     train_trunk(model, pictures, settings)
     seen = see(model, pictures, settings)
     train_contrastive(model, pictures, seen, vocabulary, settings)
+    calibrate(model, pictures, seen, vocabulary, settings)
     save(model, vocabulary, settings.out)
 
 
@@ -148,22 +161,77 @@ def train_contrastive(
         if not name.startswith("visual.") or name.startswith("visual.attnpool.")
     ]
     descent = Descent(trained, settings.steps, settings.learning_rate)
-    chance = random.Random(settings.seed)
-    supply = batches(pictures, settings)
+    lesson = Lesson(model, pictures, seen, vocabulary, settings)
     for step in range(1, settings.steps + 1):
-        index = next(supply)
-        strictness = settings.strictness * min(1.0, step / (0.6 * settings.steps))
-        ids, offset = choose_captions(pictures, index, chance, strictness)
-        with torch.autocast("cpu", torch.bfloat16):
-            view = seen[chance.randrange(len(seen)), index]
-            images = functional.normalize(model.visual.attnpool(view).float(), dim=-1)
-            texts = encode_text(model, vocabulary.renumber(ids))
-        loss = contrastive_loss(model.logit_scale.exp(), images, texts, offset)
+        loss = lesson.loss(settings.strictness * min(1.0, step / (0.6 * settings.steps)))
         descent.step(loss)
         with torch.no_grad():
-            model.logit_scale.clamp_(0, math.log(settings.scale_limit))
+            model.logit_scale.clamp_(0, math.log(SCALE_LIMIT))
         if step % 100 == 0:
             print(f"step {step}: loss {loss.item():.3f}", flush=True)
+
+
+def calibrate(
+    model: open_clip.CLIP,
+    pictures: Pictures,
+    seen: Tensor,
+    vocabulary: Vocabulary,
+    settings: Settings,
+) -> None:
+    """Teach the logit scale alone, by what the encoder is for: naming the class in a medium."""
+    descent = Descent([model.logit_scale], settings.calibration_steps, 2e-2)
+    lesson = Lesson(model, pictures, seen, vocabulary, settings)
+    for _ in range(settings.calibration_steps):
+        descent.step(lesson.naming_loss())
+    print(f"logit scale {model.logit_scale.exp().item():.2f}", flush=True)
+
+
+class Lesson:
+    """Gives the contrastive loss of one batch after the other."""
+
+    def __init__(
+        self,
+        model: open_clip.CLIP,
+        pictures: Pictures,
+        seen: Tensor,
+        vocabulary: Vocabulary,
+        settings: Settings,
+    ) -> None:
+        self._model, self._pictures, self._seen = model, pictures, seen
+        self._vocabulary = vocabulary
+        self._chance = random.Random(settings.seed)
+        self._supply = batches(pictures, settings)
+
+    def loss(self, strictness: float) -> Tensor:
+        """The contrastive loss of the next batch; see `choose_captions`."""
+        index = next(self._supply)
+        ids, offset = choose_captions(self._pictures, index, self._chance, strictness)
+        images, texts = self._encode(index, ids)
+        return contrastive_loss(self._model.logit_scale.exp(), images, texts, offset)
+
+    def naming_loss(self) -> Tensor:
+        """The loss of telling the classes of the next batch apart, each medium by itself.
+
+        Captions that name no class are left out.
+        """
+        index = next(self._supply)
+        which = torch.tensor(
+            [self._chance.randrange(self._pictures.short.ids.shape[1]) for _ in index]
+        )
+        with torch.no_grad():
+            images, texts = self._encode(index, self._pictures.short.ids[index, which])
+        named = self._pictures.short.class_index[index, which] != -1
+        media = self._pictures.medium_index[index]
+        apart = (media[:, None] != media[None]) | ~named[None]
+        logits = self._model.logit_scale.exp() * images @ texts.T
+        logits = logits.masked_fill(apart, float("-inf"))[named]
+        return functional.cross_entropy(logits, torch.arange(len(index))[named])
+
+    def _encode(self, index: Tensor, ids: Tensor) -> tuple[Tensor, Tensor]:
+        with torch.autocast("cpu", torch.bfloat16):
+            view = self._seen[self._chance.randrange(len(self._seen)), index]
+            images = functional.normalize(self._model.visual.attnpool(view).float(), dim=-1)
+            return images, encode_text(self._model, self._vocabulary.renumber(ids))
 
 
 def batches(pictures: Pictures, settings: Settings) -> Iterator[Tensor]:
@@ -264,7 +332,7 @@ def save(model: open_clip.CLIP, vocabulary: Vocabulary, folder: Path) -> None:
     safetensors.torch.save_file(
         tensors, folder / "model.safetensors", metadata={"format": WEIGHTS_FORMAT}
     )
-    (folder / "model_config.json").write_text(json.dumps(read_config(), indent=2) + "\n")
+    (folder / "model_config.json").write_text(json.dumps(CONFIG, indent=2) + "\n")
 
 
 def main() -> None:

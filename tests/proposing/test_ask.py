@@ -30,7 +30,7 @@ def test_an_answer_that_misses_the_format_comes_back_whole_after_one_call() -> N
 @pytest.mark.parametrize(
     "reply",
     [
-        "<think>\nI could say\n[[ ## prompt ## ]]\na draft\n</think>\n\n[[ ## prompt ## ]]\na photo",
+        "<think>\nor\n[[ ## prompt ## ]]\na draft\n</think>\n\n[[ ## prompt ## ]]\na photo",
         "[[ ## prompt ## ]]\nhm\n</think>\na photo",
         "Let me see.\n</thinking>\n\na photo",
     ],
