@@ -21,7 +21,7 @@ from ipo_dspy.optimizers.base import (
 )
 from ipo_dspy.programs.metrics import Metric, clip_acc
 from ipo_dspy.programs.predict import ZeroShotPredict, zero_shot_predictors
-from ipo_dspy.prompts.wording import INSTRUCTION_META_PROMPT, MetaPrompt
+from ipo_dspy.prompts.wording import INSTRUCTION_META_PROMPT, PAPER_META_PROMPT, MetaPrompt
 from ipo_dspy.proposing.describers import Describer
 from ipo_dspy.proposing.describing import describe_images, spread_images
 from ipo_dspy.proposing.faults import NO_LANGUAGE_MODEL, check_address
@@ -52,8 +52,8 @@ class IPOOptimizer(Teleprompter):
 
     Args:
         metric: a DSPy metric; `clip_acc` and `clip_prob` are scored in tensors.
-        preset: `paper` follows the paper to the letter: one first template, prompts ordered by
-            accuracy and then by the loss as the encoder gives it.
+        preset: `paper` follows the paper to the letter: its instructions, one first template,
+            prompts ordered by accuracy and then by the loss as the encoder gives it.
         prompt_model: the language model that proposes, or what names one: `offline`, `hf:NAME`,
             or a model of DSPy; None takes the configured one.
         describer: what describes the training images, or what names it: `vocabulary` (the encoder
@@ -208,6 +208,7 @@ class IPOOptimizer(Teleprompter):
                 [name for p in zero_shot_predictors(program).values() for name in p.classnames],
                 journal,
                 self.most_failures,
+                sum_up=self.preset != "paper",
             )
             proposer = self.proposer or Proposer(self._meta_prompt(program).signature())
             search = Search(
@@ -247,7 +248,12 @@ class IPOOptimizer(Teleprompter):
             calls = min(calls, self.budget.calls)
         return Plan.estimate(
             calls=calls,
-            instructions=[meta_prompt.task, meta_prompt.scores, meta_prompt.goal],
+            instructions=[
+                meta_prompt.task,
+                meta_prompt.scores,
+                meta_prompt.goal,
+                meta_prompt.facts,
+            ],
             descriptions=len(self.images_to_describe(examples)),
             calls_per_image=self._describer(student).calls_per_image,
             history_size=self.history_size,
@@ -275,7 +281,9 @@ class IPOOptimizer(Teleprompter):
     def _meta_prompt(self, program: dspy.Module) -> MetaPrompt:
         if self.meta_prompt is not None:
             return self.meta_prompt
-        return MetaPrompt() if zero_shot_predictors(program) else INSTRUCTION_META_PROMPT
+        if not zero_shot_predictors(program):
+            return INSTRUCTION_META_PROMPT
+        return PAPER_META_PROMPT if self.preset == "paper" else MetaPrompt()
 
     def _settings(self, descriptions: Sequence[str]) -> Settings:
         return Settings(
@@ -312,7 +320,7 @@ class IPOOptimizer(Teleprompter):
                 name=name,
                 predictor=predictor,
                 rules=rules,
-                meta_prompt=meta_prompt,
+                meta_prompt=_about(meta_prompt, predictor, trainset),
                 training=self._scorer(program, name, trainset, key),
                 validation=self._scorer(program, name, valset, CANDIDATE) if valset else None,
                 others=first[1:],
@@ -390,6 +398,14 @@ class IPOOptimizer(Teleprompter):
             )
         if self.on_trial is not None:
             self.on_trial(trial, spent)
+
+
+def _about(
+    meta_prompt: MetaPrompt, predictor: dspy.Predict, trainset: Sequence[dspy.Example]
+) -> MetaPrompt:
+    if not isinstance(predictor, ZeroShotPredict):
+        return meta_prompt
+    return meta_prompt.about(len(trainset), predictor.classnames)
 
 
 def _fingerprint(predictor: ZeroShotPredict) -> str:

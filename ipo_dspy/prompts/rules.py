@@ -13,6 +13,10 @@ from ipo_dspy.errors import InvalidTemplateError, RefusedError
 from ipo_dspy.prompts.template import SLOT, Template
 from ipo_dspy.prompts.wording import token_limit
 
+SLOT_FREE_SAMPLE = "rough pencil sketch on white paper, seen from the side, with grey lines"
+"""What the tokens of a word are measured on."""
+_START_AND_END = 2
+
 
 class TokenCounter(Protocol):
     """What knows how long a text an encoder takes."""
@@ -33,10 +37,17 @@ class Rules(Protocol):
         """How long a text may be, in words for the prompt model; may be empty."""
 
     def check(self, text: str) -> str:
-        """Give the text in its normal form.
+        """Give a proposal in its normal form.
 
         Raises:
             RefusedError: the text breaks a rule.
+        """
+
+    def form(self, text: str) -> str:
+        """Give a text of the user's own in its normal form; its words are the user's business.
+
+        Raises:
+            RefusedError: the text is not of the right form.
         """
 
 
@@ -47,20 +58,35 @@ class TemplateRules:
     token_counter: TokenCounter
     classnames: Sequence[str]
     limit: str = field(init=False)
+    _names: re.Pattern[str] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
-        longest = self.token_counter.count_tokens(Template("<CLASS>"), self.classnames)
+        count = self.token_counter.count_tokens
+        longest = count(Template(SLOT), self.classnames)
         room = self.token_counter.context_length - longest
-        object.__setattr__(self, "limit", token_limit(max(room, 0)))
+        frame = count(Template(f"{SLOT} {SLOT_FREE_SAMPLE}"), self.classnames) - longest
+        per_word = frame / len(SLOT_FREE_SAMPLE.split())
+        limit = token_limit(max(room, 0), longest - _START_AND_END, per_word)
+        object.__setattr__(self, "limit", limit)
+        names = [re.escape(name.replace("_", " ")) for name in self.classnames if len(name) > 2]
+        pattern = rf"(?<!\w)(?:{'|'.join(names)})(?!\w)" if names else r"(?!)"
+        object.__setattr__(self, "_names", re.compile(pattern, re.IGNORECASE))
 
     def check(self, text: str) -> str:
         """Normalise slot spellings and apply the rules; see `Rules.check`."""
+        template = self.form(text)
+        _refuse_what_is_no_caption(template)
+        if match := self._names.search(template.replace(SLOT, " ")):
+            raise RefusedError(f"it names the class {match[0]!r}, but has to fit all classes")
+        return template
+
+    def form(self, text: str) -> str:
+        """Normalise slot spellings and make sure it fits; see `Rules.form`."""
         line = _one_line(text)
         try:
             template = Template(line)
         except InvalidTemplateError as error:
             raise RefusedError(str(error)) from error
-        _refuse_what_is_no_caption(template.text)
         tokens = self.token_counter.count_tokens(template, self.classnames)
         if tokens > self.token_counter.context_length:
             raise RefusedError(
@@ -79,6 +105,10 @@ class InstructionRules:
     def check(self, text: str) -> str:
         """Apply the rules; see `Rules.check`."""
         return _without_left_overs(text)
+
+    def form(self, text: str) -> str:
+        """Apply the rules; see `Rules.form`."""
+        return self.check(text)
 
 
 _FENCE = re.compile(r"\A```(?:[\w-]*\n)?(.*?)\n?```\Z", re.DOTALL)

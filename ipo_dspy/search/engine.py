@@ -20,6 +20,7 @@ from ipo_dspy.search.target import Target
 
 _REFUSALS_SHOWN = 5
 _REFUSED_CHARACTERS = 160
+_LOSERS_SHOWN = 40
 
 
 @dataclass(frozen=True)
@@ -202,14 +203,21 @@ class Search:
 
     def _inputs(self, target: Target) -> Mapping[str, Any]:
         """What the prompt model sees, from the history as it stands."""
+        history, shown = target.history, self._settings.history_size
+        # What was refused long ago has been avoided since, or is of no use to say.
+        recent = 2 * self._settings.prompts_per_step
         refusals = [
             (text[:_REFUSED_CHARACTERS], reason)
-            for text, reason in target.history.refusals(_REFUSALS_SHOWN)
+            for text, reason in history.refusals(_REFUSALS_SHOWN, recent)
         ]
         return {
-            "meta_prompt": target.meta_prompt.render(limit=target.rules.limit, refusals=refusals),
+            "meta_prompt": target.meta_prompt.render(
+                limit=target.rules.limit,
+                refusals=refusals,
+                losers=history.losers(shown, _LOSERS_SHOWN, self.ranking),
+            ),
             "image_descriptions": list(self._settings.descriptions),
-            "scored_history": target.history.shown(self._settings.history_size, self.ranking),
+            "scored_history": history.shown(shown, self.ranking),
         }
 
     def _settle(self, reply: Reply) -> None:

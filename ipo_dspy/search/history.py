@@ -60,10 +60,17 @@ class History:
             if size and (place >= first_shown or trial is self._trials[0])
         ]
 
-    def refusals(self, size: int) -> list[tuple[str, str]]:
-        """The latest `size` different texts that were refused, each with its reason."""
+    def losers(self, shown: int, size: int, ranking: Ranking) -> list[str]:
+        """The best `size` texts that `shown(shown)` leaves out, best first."""
+        scored = [(trial, trial.score) for trial in self._trials if trial.score is not None]
+        ranked = sorted(scored, key=lambda pair: ranking.order(pair[1]), reverse=True)
+        left_out = [trial.text for trial, _ in ranked[shown:] if trial is not self._trials[0]]
+        return left_out[:size] if shown else []
+
+    def refusals(self, size: int, among: int) -> list[tuple[str, str]]:
+        """The latest `size` different texts refused in the last `among` trials, with reasons."""
         latest: dict[str, str] = {}
-        for trial in reversed(self._trials):
+        for trial in self._trials[: -among - 1 : -1]:
             if trial.state is State.INVALID:
                 latest.setdefault(trial.text, trial.reason)
         return list(latest.items())[:size]

@@ -147,7 +147,7 @@ def first_texts(
 
 def _fits(text: str, rules: Rules) -> bool:
     try:
-        rules.check(text)
+        rules.form(text)
     except RefusedError:
         return False
     return True
@@ -156,6 +156,6 @@ def _fits(text: str, rules: Rules) -> bool:
 def _first_template(text: str, rules: Rules) -> str:
     try:
         # Unlike a proposal, it may be an ensemble of several lines.
-        return "\n".join(rules.check(line) for line in Template(text).lines)
+        return "\n".join(rules.form(line) for line in Template(text).lines)
     except (RefusedError, InvalidTemplateError) as error:
         raise ArgumentError(f"The initial prompt {text!r} cannot be used: {error}.") from error

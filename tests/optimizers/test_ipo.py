@@ -400,9 +400,21 @@ def requests_of(student: CLIPClassifier, **settings: Any) -> list[str]:
 
 def test_the_encoder_describes_the_images_if_nothing_else_does(student: CLIPClassifier) -> None:
     [request] = requests_of(student, images_described=2)
-    assert "Image 0: " in request
-    assert "Image 1: " in request
-    assert "Image 2: " not in request
+    assert "Words that fit the 2 images" in request
+    [of_paper] = requests_of(student, images_described=2, preset="paper")
+    assert "Image 0: " in of_paper
+    assert "Image 1: " in of_paper
+    assert "Image 2: " not in of_paper
+
+
+def test_the_prompt_model_is_told_what_the_accuracy_stands_for_and_a_few_classes(
+    student: CLIPClassifier,
+) -> None:
+    [request] = requests_of(student)
+    assert "counts 6 training images" in request
+    assert ", ".join(list(COLOURS)[:5]) in request
+    [of_paper] = requests_of(student, preset="paper")
+    assert "training images; one of them" not in of_paper
 
 
 def test_the_described_images_are_spread_evenly(student: CLIPClassifier, tmp_path: Path) -> None:
@@ -490,8 +502,12 @@ def test_the_instructions_can_be_replaced_and_put_in_another_order(
         order=("scored_history", "image_descriptions", "meta_prompt"),
     )
     [request] = requests_of(student, meta_prompt=meta_prompt)
-    assert "The task is to classify images" not in request
-    assert request.rindex("a photo of a") < request.rindex("Image 5") < request.rindex("MY TASK")
+    assert "CLIP classifies images" not in request
+    assert (
+        request.rindex("a photo of a")
+        < request.rindex("Words that fit")
+        < request.rindex("MY TASK")
+    )
     assert request.rindex("MY TASK") < request.rindex("MY GOAL")
 
 

@@ -82,9 +82,17 @@ def test_refused_texts_do_not_count_as_tried() -> None:
 
 def test_the_latest_different_refusals_come_first() -> None:
     made = history(refused("a", "1"), refused("b", "2"), scored("c", 10), refused("a", "3"))
-    assert made.refusals(5) == [("a", "3"), ("b", "2")]
-    assert made.refusals(1) == [("a", "3")]
-    assert made.refusals(0) == []
+    assert made.refusals(5, among=9) == [("a", "3"), ("b", "2")]
+    assert made.refusals(1, among=9) == [("a", "3")]
+    assert made.refusals(0, among=9) == []
+    assert made.refusals(5, among=2) == [("a", "3")]
+
+
+def test_the_losers_are_what_the_history_does_not_show() -> None:
+    made = history(scored("initial", 10, step=0), *(scored(str(n), 20 + n) for n in range(5)))
+    assert made.losers(2, 9, Ranking()) == ["2", "1", "0"]
+    assert made.losers(2, 1, Ranking()) == ["2"]
+    assert made.losers(0, 9, Ranking()) == []
 
 
 def reply(step: int, slot: int, text: str = "x") -> dict[str, object]:
