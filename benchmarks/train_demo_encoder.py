@@ -4,7 +4,7 @@ python -m benchmarks.train_demo_encoder --out ipo_dspy/demo/weights
 
 First the convolutions learn to name class and medium. Then the pooling and the text tower learn by
 CLIP's contrast, with every batch a grid of classes and media. At last the logit scale alone learns
-from telling classes apart within a medium, so that probabilities mean what they say. Two runs with
+from naming the objects of new pictures, so that probabilities mean what they say. Two runs with
 the same settings agree up to the order in which threads add.
 """
 
@@ -20,15 +20,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import open_clip
 import safetensors.torch
 import torch
+from PIL import Image
 from torch import Tensor, nn
 from torch.nn import functional
 
-from benchmarks.demo_pictures import Pictures, Vocabulary, prepare
+from benchmarks.demo_pictures import UNKNOWN, Pictures, Vocabulary, prepare
+from benchmarks.measure_demo_encoder import RIGHT
 from ipo_dspy.demo.encoder import WEIGHTS_FORMAT
-from ipo_dspy.demo.world import CLASSES, MEDIA
+from ipo_dspy.demo.world import CLASSES, MEDIA, draw, picture_seed
 
 
 @dataclass(frozen=True)
@@ -38,7 +41,8 @@ class Settings:
     `per_pair` counts the pictures of a class in a medium; `trunk_steps` and `trunk_batch` belong to
     the first stage, `steps` and `classes` (in a batch, each in every medium) to the second; `views`
     is how many shifts of each picture the second stage sees; `strictness` is how much the hardest
-    negatives weigh at last, in logits; `calibration_steps` belong to the last stage.
+    negatives weigh at last, in logits; `calibration_steps` belong to the last stage, which sees
+    `calibration_pictures` of each class and medium.
     """
 
     out: Path
@@ -48,11 +52,12 @@ class Settings:
     trunk_batch: int = 64
     trunk_learning_rate: float = 2e-3
     views: int = 2
-    steps: int = 1000
+    steps: int = 700
     classes: int = 12
     learning_rate: float = 1e-3
-    strictness: float = 8.5
-    calibration_steps: int = 120
+    strictness: float = 7.0
+    calibration_steps: int = 200
+    calibration_pictures: int = 2
     workers: int = 2
     threads: int = 2
 
@@ -81,7 +86,7 @@ def train(settings: Settings) -> None:
     train_trunk(model, pictures, settings)
     seen = see(model, pictures, settings)
     train_contrastive(model, pictures, seen, vocabulary, settings)
-    calibrate(model, pictures, seen, vocabulary, settings)
+    calibrate(model, vocabulary, settings)
     save(model, vocabulary, settings.out)
 
 
@@ -171,19 +176,47 @@ def train_contrastive(
             print(f"step {step}: loss {loss.item():.3f}", flush=True)
 
 
-def calibrate(
-    model: open_clip.CLIP,
-    pictures: Pictures,
-    seen: Tensor,
-    vocabulary: Vocabulary,
-    settings: Settings,
-) -> None:
-    """Teach the logit scale alone, by what the encoder is for: naming the class in a medium."""
+def calibrate(model: open_clip.CLIP, vocabulary: Vocabulary, settings: Settings) -> None:
+    """Teach the logit scale alone, by what the encoder is for: naming the object in a medium.
+
+    The pictures are new, and one caption for each medium is filled with every class name.
+    """
+    logits = [
+        images @ name_classes(model, vocabulary, medium).T
+        for medium, images in new_pictures(model, settings)
+    ]
+    labels = torch.arange(len(CLASSES)).repeat_interleave(settings.calibration_pictures)
+    labels = labels.repeat(len(logits))
+    cosines = torch.cat(logits)
     descent = Descent([model.logit_scale], settings.calibration_steps, 2e-2)
-    lesson = Lesson(model, pictures, seen, vocabulary, settings)
     for _ in range(settings.calibration_steps):
-        descent.step(lesson.naming_loss())
+        descent.step(functional.cross_entropy(model.logit_scale.exp() * cosines, labels))
     print(f"logit scale {model.logit_scale.exp().item():.2f}", flush=True)
+
+
+@torch.no_grad()
+def new_pictures(model: open_clip.CLIP, settings: Settings) -> Iterator[tuple[str, Tensor]]:
+    """Encode pictures that trained nothing, medium by medium: [classes * pictures, D]."""
+    size = CONFIG["vision_cfg"]["image_size"]
+    model.eval()
+    for medium in MEDIA:
+        drawn = [
+            draw(name, medium, picture_seed("encoder", settings.seed + 1, index))
+            for name in CLASSES
+            for index in range(settings.calibration_pictures)
+        ]
+        resized = [picture.resize((size, size), Image.Resampling.BICUBIC) for picture in drawn]
+        pixels = torch.stack([torch.from_numpy(np.array(p)).permute(2, 0, 1) for p in resized])
+        features = model.visual.attnpool(trunk(model, pixels))
+        yield medium, functional.normalize(features.float(), dim=-1)
+
+
+@torch.no_grad()
+def name_classes(model: open_clip.CLIP, vocabulary: Vocabulary, medium: str) -> Tensor:
+    """Encode the right caption of a medium with every class name: [classes, D]."""
+    ids = open_clip.SimpleTokenizer()([RIGHT[medium].replace("<CLASS>", c) for c in CLASSES])
+    known = torch.isin(ids, vocabulary.ids) | (ids == 0)
+    return encode_text(model, vocabulary.renumber(torch.where(known, ids, UNKNOWN)))
 
 
 class Lesson:
@@ -208,24 +241,6 @@ class Lesson:
         ids, offset = choose_captions(self._pictures, index, self._chance, strictness)
         images, texts = self._encode(index, ids)
         return contrastive_loss(self._model.logit_scale.exp(), images, texts, offset)
-
-    def naming_loss(self) -> Tensor:
-        """The loss of telling the classes of the next batch apart, each medium by itself.
-
-        Captions that name no class are left out.
-        """
-        index = next(self._supply)
-        which = torch.tensor(
-            [self._chance.randrange(self._pictures.short.ids.shape[1]) for _ in index]
-        )
-        with torch.no_grad():
-            images, texts = self._encode(index, self._pictures.short.ids[index, which])
-        named = self._pictures.short.class_index[index, which] != -1
-        media = self._pictures.medium_index[index]
-        apart = (media[:, None] != media[None]) | ~named[None]
-        logits = self._model.logit_scale.exp() * images @ texts.T
-        logits = logits.masked_fill(apart, float("-inf"))[named]
-        return functional.cross_entropy(logits, torch.arange(len(index))[named])
 
     def _encode(self, index: Tensor, ids: Tensor) -> tuple[Tensor, Tensor]:
         with torch.autocast("cpu", torch.bfloat16):
