@@ -31,6 +31,12 @@ from .errors import (
     JournalError as JournalError,
 )
 from .errors import (
+    MetricError as MetricError,
+)
+from .errors import (
+    OutOfTimeError as OutOfTimeError,
+)
+from .errors import (
     RefusedError as RefusedError,
 )
 from .errors import (
@@ -41,6 +47,9 @@ from .errors import (
 )
 from .errors import (
     TrainingError as TrainingError,
+)
+from .errors import (
+    UnknownIdentityError as UnknownIdentityError,
 )
 from .errors import (
     UnknownNameError as UnknownNameError,

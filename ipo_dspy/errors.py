@@ -41,12 +41,24 @@ class EvaluationError(IPOError, RuntimeError):
     """A program or a metric fails on too many examples to be scored."""
 
 
+class MetricError(EvaluationError):
+    """The metric itself fails on too many examples, whatever the program gives."""
+
+
 class JournalError(IPOError, RuntimeError):
     """A journal cannot be read, written, or belongs to another run."""
 
 
+class UnknownIdentityError(ArgumentError):
+    """Of something that decides a run it cannot be told whether it is the same another time."""
+
+
 class StorageError(IPOError, OSError):
     """A file or a folder cannot be read or written; the message says which and why."""
+
+
+class OutOfTimeError(IPOError, TimeoutError):
+    """The time of a call or of a run is up; what was out is left behind."""
 
 
 class SearchStoppedError(IPOError, RuntimeError):

@@ -63,12 +63,24 @@ class State(StrEnum):
     FAILED = "failed"
 
 
+class Cost(Record):
+    """What calls of language models cost; tokens and dollars are None where unknown."""
+
+    calls: int = 0
+    tokens: int | None = None
+    dollars: float | None = None
+
+
 class Description(Record):
-    """The text about one training image, or the error that came instead."""
+    """The text about one training image, or the error that came instead.
+
+    `retries` are the reasons for which it was asked for again.
+    """
 
     index: int
     text: Text | None = None
     error: Text | None = None
+    retries: tuple[Text, ...] = ()
 
 
 class Reply(Record):
@@ -89,6 +101,11 @@ class Reply(Record):
         """Which call it answers."""
         return self.step, self.slot
 
+    @property
+    def cost(self) -> Cost:
+        """What the call cost."""
+        return Cost(calls=1, tokens=self.tokens, dollars=self.dollars)
+
 
 class Trial(Record):
     """One candidate and what became of it.
@@ -96,7 +113,7 @@ class Trial(Record):
     `step` 0 is the initial prompt. `score` is on the training set, `validation` on the validation
     set where there is one; both are None unless the state is `ok`, and then `reason` is empty.
     `counts_as_failure` marks what says that the prompt model does not work: ten such in a row stop
-    the search.
+    the search. `cost` is that of the program's own language models while it was scored.
     """
 
     step: int
@@ -108,6 +125,7 @@ class Trial(Record):
     counts_as_failure: bool = False
     score: Score | None = None
     validation: Score | None = None
+    cost: Cost | None = None
 
     @property
     def call(self) -> Call:

@@ -20,6 +20,10 @@ from typing import Any
 from ipo_dspy.errors import UnknownNameError
 
 _OURS: Mapping[str, Mapping[str, str]] = {
+    "strategies": {
+        "steps": "ipo_dspy.search.strategies.steps:Steps",
+        "steady": "ipo_dspy.search.strategies.steady:Steady",
+    },
     "encoders": {
         "demo": "ipo_dspy.demo.encoder:load_demo_encoder",
         "open_clip": "ipo_dspy.encoders.open_clip:load_open_clip_encoder",

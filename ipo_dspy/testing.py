@@ -1,16 +1,25 @@
-"""Fakes whose right answers are known, and contract checks for encoders made elsewhere."""
+"""Fakes whose right answers are known, and contract checks for what is made elsewhere."""
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING
+import zlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import dspy
 import PIL.Image
 
 from ipo_dspy.encoders.base import Encoder
 from ipo_dspy.images import labeled_image
+from ipo_dspy.prompts.rules import InstructionRules
+from ipo_dspy.prompts.wording import MetaPrompt
+from ipo_dspy.proposing.prompt_model import PromptModel
+from ipo_dspy.records import Score, Trial
+from ipo_dspy.runs.budget import Budget
+from ipo_dspy.search.engine import Search, Settings
+from ipo_dspy.search.strategies import Strategy
+from ipo_dspy.search.target import Target
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -207,6 +216,95 @@ def check_encoder(
     _check(isinstance(encoder.spec, str) and bool(encoder.spec), "spec is a text")
 
 
-def _check(kept: bool, promise: str) -> None:
+def _check(kept: bool, promise: str, what: str = "encoder") -> None:
     if not kept:
-        raise AssertionError(f"The encoder breaks a promise: {promise}.")
+        raise AssertionError(f"The {what} breaks a promise: {promise}.")
+
+
+def check_strategy(
+    make: Callable[[], Strategy], *, steps: int = 4, prompts_per_step: int = 3
+) -> None:
+    """Check that a strategy keeps the promises of its seam, by searches with known answers.
+
+    Each answer is made of the number of its call alone, so that searches can be compared.
+
+    Args:
+        make: makes a new strategy, always the same.
+        steps: steps of the searches.
+        prompts_per_step: most questions out at once.
+
+    Raises:
+        AssertionError: a promise is broken; the message names it.
+    """
+    strategy = "strategy"
+    whole = _strategy_run(make(), [], steps, prompts_per_step)
+    made = [trial for trial in whole.trials if trial.step > 0]
+    _check(bool(made), "it asks for something before it ends", strategy)
+    _check(max(trial.step for trial in made) <= steps, "it ends after the steps allowed", strategy)
+    again = _strategy_run(make(), [], steps, prompts_per_step)
+    _check(whole.trials == again.trials, "equal searches try the same", strategy)
+    for cut in range(len(whole.events) + 1):
+        resumed = _strategy_run(make(), whole.events[:cut], steps, prompts_per_step)
+        _check(
+            resumed.trials == whole.trials,
+            f"a search that was stopped after {cut} events ends as if it never had been",
+            strategy,
+        )
+
+
+class _Events:
+    """Keeps events in memory, as a journal does on disk."""
+
+    resume_hint = ""
+
+    def __init__(self, events: Sequence[dict[str, Any]]) -> None:
+        self.events = list(events)
+        self.kept = list(events)
+
+    def append(self, event: Mapping[str, Any]) -> None:
+        self.kept.append(dict(event))
+
+
+class _LengthScorer:
+    """Scores a text by a hash of it."""
+
+    at_once = True
+
+    def score(self, texts: Sequence[str]) -> list[Score]:
+        return [Score(accuracy=zlib.crc32(text.encode()) % 101, loss=1.0, n=1) for text in texts]
+
+
+class _NumberedAnswers(dspy.Module):
+    """Answers each question with the number of its call."""
+
+    def forward(self, **inputs: Any) -> dspy.Prediction:
+        number = dspy.settings.lm.kwargs["rollout_id"]
+        return dspy.Prediction(prompt=f"text {number} of a <CLASS>")
+
+
+class _StrategyRun(NamedTuple):
+    trials: list[Trial]
+    events: list[dict[str, Any]]
+
+
+def _strategy_run(
+    strategy: Strategy, events: Sequence[dict[str, Any]], steps: int, prompts_per_step: int
+) -> _StrategyRun:
+    log = _Events(events)
+    targets = [
+        Target(name, dspy.Predict("a -> b"), InstructionRules(), MetaPrompt(), _LengthScorer())
+        for name in ("first", "second")
+    ]
+    for target in targets:
+        target.use("a photo of a <CLASS>.")
+    search = Search(
+        targets,
+        PromptModel(scripted_lm(["unused"]), _NumberedAnswers(), temperature=1.0, seed=0),
+        strategy,
+        # One call at a time, so that answers arrive in the order of the questions.
+        Settings([], prompts_per_step, 20, 1, Budget(steps=steps), 10**6),
+        log,
+        lambda trial, spent: None,
+    )
+    search.run()
+    return _StrategyRun(search.trials, log.kept)

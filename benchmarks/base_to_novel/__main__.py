@@ -1,11 +1,15 @@
-"""IPO and CLIP without training on base and novel classes, beside the poster's figures.
+"""CLIP, IPO and gradient learners on base and novel classes, beside the poster's figures.
 
 python -m benchmarks.base_to_novel --root DATA --clip open_clip:ViT-B-16-quickgelu/openai
 --prompt-model openai/gpt-4o-mini --image-model hf:openbmb/MiniCPM-V-4.6 --shots 1 --seeds 1 2 3
 
-Runs over the datasets that are complete in DATA, or with --demo over the demo world. Every search
-has a folder of its own: a stopped command goes on where it was, and nothing is asked twice. Writes
-base_to_novel.json and .md, anew after each seed.
+--methods CLIP CoOp CoCoOp MaPLe PromptSRC CoPrompt IPO adds the poster's other rows, trained with
+their authors' settings. Runs over the datasets that are complete in DATA, or with --demo over the
+demo world. Every search and training has a folder of its own: a stopped command goes on where it
+was, and nothing is asked twice. Writes base_to_novel.json and .md, anew after each seed.
+
+--source ImageNet --targets Caltech101 ImageNetV2 ... trains on all classes of one data set and
+tests on others, in the demo on media; writes transfer_SOURCE.json and .md.
 """
 
 from __future__ import annotations
@@ -18,6 +22,7 @@ from rich.console import Console
 
 from benchmarks.base_to_novel.bench import Bench, load_embedder, make_method
 from benchmarks.base_to_novel.datasets import Dataset, find_datasets
+from benchmarks.base_to_novel.learning import IPO, LEARNERS, check_methods
 from benchmarks.base_to_novel.options import BenchmarkOptions
 from benchmarks.base_to_novel.outcomes import write_json, write_text
 from benchmarks.base_to_novel.published_counts import check_counts
@@ -31,6 +36,7 @@ from benchmarks.base_to_novel.results import (
     as_json,
 )
 from benchmarks.base_to_novel.table import markdown
+from benchmarks.base_to_novel.transfer import transfer
 from benchmarks.poster import POSTER
 from benchmarks.provenance import provenance
 from ipo_dspy import __version__
@@ -54,8 +60,13 @@ def base_to_novel(
         published_counts: compare CLIP's counts with the published ones whatever the encoder is
             called; for OpenAI's ViT-B/16 in a file of your own.
     """
+    if run.transfer.source is not None or run.transfer.targets:
+        Console().print(transfer(run), markup=False, highlight=False, soft_wrap=True)
+        return
+    methods = check_methods(run.compared.methods)
     datasets = find_datasets(run.data, run.files.runs)
-    method = make_method(run)
+    method = make_method(run) if IPO in methods else None
+    epochs = {} if run.compared.epochs is None else {"epochs": run.compared.epochs}
     bench = Bench(load_embedder(run.encoder), run.files.runs)
     done: list[DatasetOutcome] = []
     for dataset in datasets:
@@ -65,8 +76,12 @@ def base_to_novel(
             remark(f"{dataset.name}, seed {seed}")
             task = make_task(seed)
             # The search comes first: a model that cannot be used is found out within seconds.
-            found = bench.search(task, method)
-            outcomes.append(SeedOutcome(seed, bench.test(task, fixed_texts(dataset)), found))
+            found = bench.search(task, method) if method else None
+            fixed = bench.test(task, fixed_texts(dataset))
+            learned = {
+                name: bench.learn(task, name, **epochs) for name in methods if name in LEARNERS
+            }
+            outcomes.append(SeedOutcome(seed, fixed, found, learned))
             tested = outcomes[0].fixed[HAND_WRITTEN]
             counts = check_counts(
                 dataset.benchmark, tested, run.encoder.clip, always=published_counts

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -12,6 +12,13 @@ from typing import Any
 
 import dspy
 
+from benchmarks.base_to_novel.learning import (
+    Learned,
+    count_right,
+    facts_of,
+    make_learner,
+    train,
+)
 from benchmarks.base_to_novel.options import BenchmarkOptions
 from benchmarks.base_to_novel.outcomes import Counted, Fixed, Found, Step, remembered
 from benchmarks.judging import Judge
@@ -25,7 +32,8 @@ from ipo_dspy.images import LabeledImages
 from ipo_dspy.prompts.template import Template
 from ipo_dspy.proposing.describers import Describer
 from ipo_dspy.records import Score, Trial
-from ipo_dspy.runs.identity import digest
+from ipo_dspy.runs.budget import Spent
+from ipo_dspy.runs.identity.earlier import digest
 from ipo_dspy.scoring.ranking import Ranking
 from ipo_dspy.search.results import IPOResults
 from ipo_dspy.terminal.options import EncoderOptions, RunOptions
@@ -63,6 +71,23 @@ class Method:
             "prompts_per_step": self.prompts_per_step,
             "history_size": self.history_size,
         }
+
+    def optimizer(
+        self, seed: int, folder: Path, on_trial: Callable[[Trial, Spent], None] | None = None
+    ) -> IPOOptimizer:
+        """Make the search, which goes on in its folder where it stopped."""
+        return IPOOptimizer(
+            # A copy has a history of its own, which is let go of with the search.
+            prompt_model=self.lm.copy(),
+            describer=self.describer,
+            steps=self.steps,
+            prompts_per_step=self.prompts_per_step,
+            history_size=self.history_size,
+            num_threads=self.num_threads,
+            seed=seed,
+            run_dir=folder,
+            on_trial=on_trial,
+        )
 
 
 def make_method(options: BenchmarkOptions) -> Method:
@@ -141,6 +166,38 @@ class Bench:
         facts = self._facts(task) | {"texts": dict(texts)}
         return self._remembered("fixed", task, facts, Fixed, make).tested
 
+    def learn(self, task: Task, method: str, **arguments: Any) -> Learned:
+        """Train a gradient learner on the few training images, and test it on unseen ones.
+
+        Args:
+            task: its name chooses the authors' settings.
+            method: one of `LEARNERS`.
+            arguments: come before the authors'.
+
+        Raises:
+            EncoderError: the encoder does not take learned vectors.
+        """
+        learner = make_learner(method, task.name, seed=task.seed, **arguments)
+        facts = self._facts(task) | facts_of(learner)
+
+        def make(folder: Path) -> Learned:
+            learner.run_dir = folder
+            with stage(f"Training {method}, {task.name}, seed {task.seed}"):
+                fields, learned = train(learner, self._embedder, task.train, task.template)
+            with stage("Testing"):
+                base, novel = (
+                    count_right(self._embedder, part, learned) for part in (task.base, task.novel)
+                )
+            tested = Counted(
+                base_images=len(task.base),
+                base_right=base,
+                novel_images=len(task.novel),
+                novel_right=novel,
+            )
+            return Learned(**fields, tested=tested)
+
+        return self._remembered(method.lower(), task, facts, Learned, make)
+
     def _remembered(self, what: str, task: Task, *rest: Any) -> Any:
         return remembered(self._runs, f"{task.name}-seed{task.seed}-{what}", *rest)
 
@@ -166,18 +223,7 @@ class Bench:
 
     def _search(self, task: Task, method: Method, folder: Path) -> Found:
         progress = SearchProgress(method.steps, method.prompts_per_step)
-        optimizer = IPOOptimizer(
-            # A copy has a history of its own, which is let go of with the search.
-            prompt_model=method.lm.copy(),
-            describer=method.describer,
-            steps=method.steps,
-            prompts_per_step=method.prompts_per_step,
-            history_size=method.history_size,
-            num_threads=method.num_threads,
-            seed=task.seed,
-            run_dir=folder,
-            on_trial=progress.show,
-        )
+        optimizer = method.optimizer(task.seed, folder, progress.show)
         student = CLIPClassifier(task.train.classnames, self._embedder, task.template)
         with progress.shown():
             program = optimizer.compile(student, trainset=task.train.examples)

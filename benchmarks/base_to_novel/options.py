@@ -60,6 +60,35 @@ class StepOptions:
     history_size: int = 20
 
 
+@Parameter(name="*", group=SEARCH)
+@dataclass(frozen=True)
+class MethodOptions:
+    """What is compared.
+
+    Attributes:
+        methods: rows of the poster's table: CLIP, CoOp, CoCoOp, MaPLe, PromptSRC, CoPrompt, IPO.
+        epochs: of the gradient learners; by default those of their authors.
+    """
+
+    methods: Names = ("CLIP", "IPO")
+    epochs: int | None = None
+
+
+@Parameter(name="*", group=DATA)
+@dataclass(frozen=True)
+class TransferOptions:
+    """Training on one data set and testing on others, in the place of base and novel classes.
+
+    Attributes:
+        source: what all methods are trained on, all its classes; in the demo a medium.
+        targets: what they are tested on: other data sets, or variants of ImageNet; in the demo
+            media.
+    """
+
+    source: str | None = None
+    targets: Names = ()
+
+
 @Parameter(name="*", group=FILES)
 @dataclass(frozen=True)
 class FileOptions:
@@ -84,16 +113,28 @@ class BenchmarkOptions:
     proposing: ProposingOptions = field(default_factory=ProposingOptions)
     describing: DescribingOptions = field(default_factory=DescribingOptions)
     search: StepOptions = StepOptions()
+    compared: MethodOptions = MethodOptions()
+    transfer: TransferOptions = TransferOptions()
     files: FileOptions = FileOptions()
 
     @property
     def settings(self) -> dict[str, Any]:
         """What decides the figures, for the results file; an address may hold a password."""
-        groups = (self.data, self.encoder, self.proposing, self.describing, self.search)
+        groups = (
+            self.data,
+            self.encoder,
+            self.proposing,
+            self.describing,
+            self.search,
+            self.compared,
+            self.transfer,
+        )
         named = {name: value for group in groups for name, value in asdict(group).items()}
         left_out = {"root", "api_base"}
         return {name: value for name, value in named.items() if name not in left_out}
 
     def file(self, name: str, suffix: str) -> Path:
-        """Name a results file; those of the demo never take the place of others."""
-        return self.files.out / f"{name}{'_demo' if self.data.demo else ''}{suffix}"
+        """Name a results file; those of the demo or of more shots never take others' place."""
+        demo = "_demo" if self.data.demo else ""
+        shots = f"_{self.data.shots}_shots" if self.data.shots > 1 else ""
+        return self.files.out / f"{name}{demo}{shots}{suffix}"

@@ -11,7 +11,7 @@ from benchmarks.figures import Figures
 from benchmarks.judging import Verdict
 from ipo_dspy.records import Record
 from ipo_dspy.runs.folder import make_run_folder, write_whole
-from ipo_dspy.runs.identity import digest
+from ipo_dspy.runs.identity.earlier import digest
 
 _R = TypeVar("_R", bound=Record)
 _DIGITS = 10

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from benchmarks.base_to_novel.datasets import Dataset
+from benchmarks.base_to_novel.learning import IPO, LEARNERS, Learned
 from benchmarks.base_to_novel.outcomes import Counted, Found
 from benchmarks.base_to_novel.published_counts import CountCheck
 from benchmarks.figures import Figures, average
@@ -16,8 +17,7 @@ HAND_WRITTEN = "CLIP, hand-written template"
 GENERIC = "CLIP, generic template"
 ENSEMBLE = "CLIP, 80-template ensemble"
 POSTER_PROMPT = "CLIP, the poster's prompt"
-IPO = "IPO"
-ROWS = (HAND_WRITTEN, GENERIC, ENSEMBLE, POSTER_PROMPT, IPO)
+ROWS = (HAND_WRITTEN, GENERIC, ENSEMBLE, POSTER_PROMPT, *LEARNERS, IPO)
 """The rows of the table, in order."""
 
 OUTLIER = "FGVCAircraft"
@@ -30,7 +30,15 @@ class SeedOutcome:
 
     seed: int
     fixed: Mapping[str, Counted]
-    ipo: Found
+    ipo: Found | None = None
+    learned: Mapping[str, Learned] = field(default_factory=dict)
+
+    @property
+    def tested(self) -> dict[str, Counted]:
+        """What was tested, by row."""
+        rows = {name: of_method.tested for name, of_method in self.learned.items()}
+        searched = {} if self.ipo is None else {IPO: self.ipo.tested}
+        return {**self.fixed, **rows, **searched}
 
 
 @dataclass(frozen=True)
@@ -44,7 +52,7 @@ class DatasetOutcome:
     @property
     def rows(self) -> dict[str, Figures]:
         """The figures of each row, averaged over seeds."""
-        tests = [{**outcome.fixed, IPO: outcome.ipo.tested} for outcome in self.seeds]
+        tests = [outcome.tested for outcome in self.seeds]
         return {
             row: average(of_seed[row].figures for of_seed in tests)
             for row in ROWS
@@ -61,6 +69,8 @@ def poster_figures(row: str, dataset: str) -> Figures | None:
             return POSTER.generic_template.get(dataset)
         case "CLIP, the poster's prompt" | "IPO":
             return POSTER.of("IPO", dataset)
+        case _ if row in LEARNERS:
+            return POSTER.of(row, dataset)
         case _:
             return None
 
@@ -127,7 +137,11 @@ def _dataset_json(outcome: DatasetOutcome) -> dict[str, Any]:
             {
                 "seed": of_seed.seed,
                 "fixed": {row: tested.model_dump() for row, tested in of_seed.fixed.items()},
-                "ipo": of_seed.ipo.model_dump(mode="json", exclude={"curve"}),
+                "learned": {
+                    name: learned.model_dump(mode="json")
+                    for name, learned in of_seed.learned.items()
+                },
+                "ipo": of_seed.ipo and of_seed.ipo.model_dump(mode="json", exclude={"curve"}),
             }
             for of_seed in outcome.seeds
         ],

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from statistics import fmean
 from typing import Any
 
+from benchmarks.base_to_novel.learning import Learned
 from benchmarks.base_to_novel.outcomes import Found
 from benchmarks.base_to_novel.results import (
     OUTLIER,
@@ -23,10 +25,13 @@ def markdown(outcomes: Sequence[DatasetOutcome], written: Mapping[str, Any]) -> 
         outcomes: of the data sets, at least one.
         written: what the results file holds.
     """
-    lines = ["# Base to novel", "", origin(written, (s.ipo for o in outcomes for s in o.seeds)), ""]
+    lines = ["# Base to novel", "", origin(written, _made(outcomes)), ""]
     if len(outcomes) > 1:
         lines += ["## Averages", "", *_averages(outcomes), ""]
     lines += ["## By data set", "", *_by_dataset(outcomes), ""]
+    if any(seed.learned for outcome in outcomes for seed in outcome.seeds):
+        lines += ["## What was trained", "", *_trained(outcomes), ""]
+        lines += ["## Learned vectors in words", "", *_words(outcomes), ""]
     lines += ["## Prompts", "", *_prompts(outcomes), ""]
     lines += ["## CLIP's counts with the hand-written template", "", *_counts(outcomes), ""]
     if any(outcome.dataset.benchmark for outcome in outcomes):
@@ -34,7 +39,52 @@ def markdown(outcomes: Sequence[DatasetOutcome], written: Mapping[str, Any]) -> 
     return "\n".join(lines)
 
 
-def origin(written: Mapping[str, Any], searches: Iterable[Found]) -> str:
+def _made(outcomes: Sequence[DatasetOutcome]) -> Iterator[Found | Learned]:
+    """The searches and trainings."""
+    for outcome in outcomes:
+        for of_seed in outcome.seeds:
+            yield from of_seed.learned.values()
+            if of_seed.ipo is not None:
+                yield of_seed.ipo
+
+
+def _trained(outcomes: Sequence[DatasetOutcome]) -> Iterator[str]:
+    rows = []
+    for outcome in outcomes:
+        for method in outcome.seeds[0].learned:
+            of_seeds = [seed.learned[method] for seed in outcome.seeds]
+            memory = [each.peak_memory for each in of_seeds if each.peak_memory is not None]
+            rows.append(
+                [
+                    outcome.dataset.name,
+                    method,
+                    f"{of_seeds[0].parameters:,}",
+                    str(of_seeds[0].epochs),
+                    f"{fmean(each.seconds for each in of_seeds):.1f}",
+                    f"{max(memory):,}" if memory else NONE,
+                    f"{fmean(each.accuracy for each in of_seeds):.2f}",
+                ]
+            )
+    headings = ["data set", "method", "parameters", "epochs", "seconds", "MiB", "training %"]
+    yield from aligned(headings, rows, left=2)
+    yield ""
+    yield (
+        "Seconds are means over the seeds, MiB the most memory in use (on a CPU that of the whole "
+        "process, encoder included), training % the accuracy of the last epoch on changed views."
+    )
+
+
+def _words(outcomes: Sequence[DatasetOutcome]) -> Iterator[str]:
+    for outcome in outcomes:
+        seed = outcome.seeds[0]
+        for method, learned in seed.learned.items():
+            yield f"- {outcome.dataset.name}, seed {seed.seed}, {method}:"
+            yield from (f"    - {line}" for line in learned.nearest_words.splitlines())
+        if seed.ipo is not None:
+            yield f"- {outcome.dataset.name}, seed {seed.seed}, IPO: `{seed.ipo.text}`"
+
+
+def origin(written: Mapping[str, Any], searches: Iterable[Found | Learned]) -> str:
     """Say where results come from, and how to read them.
 
     Args:
@@ -107,6 +157,8 @@ def _prompts(outcomes: Sequence[DatasetOutcome]) -> Iterator[str]:
         yield f"- {name}, written by hand: `{outcome.dataset.template}`"
         for of_seed in outcome.seeds:
             found = of_seed.ipo
+            if found is None:
+                continue
             base, novel, h = found.tested.figures.cells
             tokens = "unknown" if found.tokens is None else f"{found.tokens:,}"
             passed = (

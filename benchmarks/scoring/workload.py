@@ -40,7 +40,7 @@ class Workload:
         logging.disable(logging.WARNING)  # open_clip warns that the weights are random.
         model, _, preprocess = open_clip.create_model_and_transforms(MODEL, device=self.device)
         logging.disable(logging.NOTSET)
-        return model, preprocess
+        return model.eval(), preprocess
 
     @property
     def model(self) -> Any:

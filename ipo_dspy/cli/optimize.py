@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ipo_dspy.cli.run_folder import default_run_folder
+from ipo_dspy.cli.run_folder import default_run_folder, work_of
 from ipo_dspy.cli.summary import ENSEMBLE, print_summary
 from ipo_dspy.cli.tasks import Task, demo_task, folder_task, task_name
 from ipo_dspy.errors import SearchStoppedError
@@ -16,7 +16,7 @@ from ipo_dspy.features.embedder import Embedder
 from ipo_dspy.images.image import ImageFile
 from ipo_dspy.programs.classifier import CLIPClassifier
 from ipo_dspy.prompts.template import Template
-from ipo_dspy.runs.folder import hold, make_run_folder, write_whole
+from ipo_dspy.runs.folder import hold, make_run_folder, mark_folder, write_whole
 from ipo_dspy.scoring.comparison import Comparison, check_fit, compare
 from ipo_dspy.terminal.options import RunOptions
 from ipo_dspy.terminal.output import SearchProgress, remark, results, stage
@@ -40,13 +40,15 @@ def optimize(
     Args:
         folder: one folder per class with its images, or a .csv, .tsv or .jsonl table with the
             columns path and label; by default the demo, which draws its own pictures.
-        out: folder of the run; by default one in runs/, named after images, models and seed.
+        out: folder of the run; by default one in runs/, named after images, models and seed, and
+            numbered where images or options differ otherwise.
     """
     run_folder = out or default_run_folder(folder, run)
     progress = SearchProgress(run.steps, run.search.prompts_per_step)
     optimizer = make_optimizer(run, run_folder, progress.show)
     before = Template(run.search.initial[0])
     make_run_folder(run_folder, folder)
+    mark_folder(run_folder, work_of(folder, run))
     _introduce(folder, run)
     with stage(f"Reading images of {task_name(folder)}"):
         task = _task(folder, run, run_folder)

@@ -1,16 +1,20 @@
-"""The name of the run folder of a command."""
+"""The run folder of a command: the same for the same command, and another for any other."""
 
 from __future__ import annotations
 
+import os
 import re
+from dataclasses import asdict, fields
 from pathlib import Path
 
 from ipo_dspy.cli.tasks import task_name
+from ipo_dspy.runs.folder import folder_for
+from ipo_dspy.runs.identity import identity
 from ipo_dspy.terminal.options import RunOptions
 
 
 def default_run_folder(source: Path | None, run: RunOptions) -> Path:
-    """Name the run folder: the same for the same command, another for other images or models."""
+    """Name the run folder after images, models and seed, and number those that differ otherwise."""
     standard = RunOptions()
     parts = [task_name(source)]
     if run.encoder.clip != standard.encoder.clip:
@@ -26,4 +30,47 @@ def default_run_folder(source: Path | None, run: RunOptions) -> Path:
     if run.describing.image_model != standard.describing.image_model:
         parts.append(run.describing.image_model)
     parts.append(f"seed{run.sampling.seed}")
-    return Path("runs", "-".join(re.sub(r"[^\w.]+", "-", part).strip("-.") for part in parts))
+    name = "-".join(re.sub(r"[^\w.]+", "-", part).strip("-.") for part in parts)
+    return folder_for(Path("runs", name), work_of(source, run))
+
+
+def work_of(source: Path | None, run: RunOptions) -> str:
+    """The identity of what a command does: its images, without reading them, and its options.
+
+    How long it goes on and how it reaches its models makes no difference.
+    """
+    describing, search = run.describing, run.search
+    return identity(
+        {
+            "images": None if source is None else (str(source.resolve()), _listed(source)),
+            "class names": _content(run.reading.class_names),
+            "skip bad images": run.reading.skip_bad_images,
+            "drawing": asdict(run.drawing),
+            "encoder": asdict(run.encoder),
+            "prompt model": run.proposing.prompt_model,
+            "image model": describing.image_model,
+            "descriptions": _content(Path(describing.image_model.removeprefix("file:"))),
+            "preset": search.preset,
+            "search": [
+                getattr(search, field.name)
+                for field in fields(search)
+                if field.name not in ("steps", "preset")
+            ],
+        }
+    )
+
+
+def _listed(source: Path) -> object:
+    """The files of a folder with their sizes, or the content of a table."""
+    if not source.is_dir():
+        return _content(source)
+    return {
+        (os.path.relpath(entry, source), entry.stat().st_size)
+        for folder, _, names in os.walk(source, followlinks=True)
+        for entry in (Path(folder, name) for name in names)
+        if entry.exists()
+    }
+
+
+def _content(path: Path | None) -> bytes | None:
+    return path.read_bytes() if path is not None and path.is_file() else None

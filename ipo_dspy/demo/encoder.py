@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Any
 import open_clip
 import safetensors.torch
 import torch
-from open_clip.transform import PreprocessCfg, image_transform_v2
 from torch import Tensor
 
+from ipo_dspy.encoders.dual_encoder import frozen
 from ipo_dspy.encoders.open_clip import OpenCLIPEncoder
+from ipo_dspy.encoders.open_clip_parts import PreprocessCfg, image_transform_v2
 from ipo_dspy.errors import ArgumentError
 
 if TYPE_CHECKING:
@@ -55,7 +56,9 @@ def load_demo_model(folder: Path = WEIGHTS_FOLDER) -> tuple[open_clip.CLIP, Prep
 
 def load_demo_encoder(spec: str, *, device: str, precision: str) -> OpenCLIPEncoder:
     """Make the encoder of the spec `demo`."""
-    return OpenCLIPEncoder(spec, *load_demo_model(), device=device, precision=precision)
+    model, preprocess, tokenizer = load_demo_model()
+    model = frozen(model, device)
+    return OpenCLIPEncoder(spec, model, preprocess, tokenizer, device=device, precision=precision)
 
 
 def read_config(folder: Path = WEIGHTS_FOLDER) -> dict[str, Any]:

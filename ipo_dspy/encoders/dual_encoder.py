@@ -15,10 +15,16 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from ipo_dspy.encoders.device import BatchSize, autocast
+from ipo_dspy.encoders.fast import (
+    FastPathOffError,
+    MisfitError,
+    fast_text_tower,
+    read_text_tower,
+)
 from ipo_dspy.encoders.loading import load_encoder
 from ipo_dspy.encoders.parallel import parallel_map
 from ipo_dspy.encoders.weights import weights_digest
-from ipo_dspy.errors import ArgumentError
+from ipo_dspy.errors import ArgumentError, EncoderError
 
 if TYPE_CHECKING:
     import PIL.Image
@@ -38,8 +44,8 @@ _TEXTS_AT_ONCE = 128
 # A GPU needs many tokens to be busy; on a CPU more would only leave the caches.
 _TOKENS_AT_ONCE = 16384
 _TOKENS_AT_ONCE_ON_CPU = 2048
+_TOLD_APART = ("a photo of a cat", "a photo of a dog")
 _TRIED_TEXTS = ("a photo of a cat.", "a photo of two dogs, asleep in the snow", "a cat")
-_LARGEST_DIFFERENCE = 1e-4
 
 
 class DualEncoder(ABC):
@@ -50,10 +56,14 @@ class DualEncoder(ABC):
 
     Args:
         spec: the text that rebuilds it through `load_encoder`.
-        model: the library's model, moved to `device` and put into evaluation mode.
+        model: the library's model, in evaluation mode and on `device`; it is used as it is, and its
+            weights must not change while the encoder is in use.
         context_length: most tokens a text may have.
         device: as torch spells it.
         precision: `float32`, `bfloat16` or `float16`.
+
+    Raises:
+        ArgumentError: the model is in training mode, or on another device.
     """
 
     def __init__(
@@ -69,13 +79,13 @@ class DualEncoder(ABC):
         self.context_length = context_length
         self.device = torch.device(device)
         self.precision = precision
-        self.model = model.to(self.device).eval().requires_grad_(False)
+        self.model = _as_it_must_be(model, self.device)
         self._texts_at_once = BatchSize(_TEXTS_AT_ONCE)
         on_cpu = self.device.type == "cpu"
         self._images_at_once = BatchSize(_IMAGES_AT_ONCE_ON_CPU if on_cpu else _IMAGES_AT_ONCE)
         self._tokens_at_once = BatchSize(_TOKENS_AT_ONCE_ON_CPU if on_cpu else _TOKENS_AT_ONCE)
         self._tower_lock = threading.Lock()
-        self._tower_tried = False
+        self._text_path = ""
         self._tower: CausalTextTower | None = None
 
     @abstractmethod
@@ -106,9 +116,19 @@ class DualEncoder(ABC):
     def _text_tower(self, tokens: Tensor) -> Tensor:
         """Run the library's own text tower: [T, D], any length."""
 
-    def _read_text_tower(self) -> CausalTextTower | None:
-        """Read the library's text tower for the fast path; None where that is not exact."""
-        return None
+    def _read_text_tower(self) -> CausalTextTower:
+        """Read the library's text tower for the fast path.
+
+        Raises:
+            FastPathOffError: the fast path does not compute what it does.
+        """
+        return read_text_tower(self.model)
+
+    @property
+    def text_path(self) -> str:
+        """`fast`, or why texts go through the library's own text tower."""
+        self._fast_tower()
+        return self._text_path
 
     @abstractmethod
     def _scale_and_bias(self) -> tuple[Tensor, Tensor | None]:
@@ -172,23 +192,24 @@ class DualEncoder(ABC):
                 f"groups of {sizes[0]} and of {sizes[-1]} texts"
             )
         tower = self._fast_tower()
-        with torch.inference_mode():
+        with torch.no_grad():
             encoded = [self._encode_group(group, tower) for group in groups]
             return torch.stack(encoded).cpu()
 
     def logits(self, image_features: Tensor, text_features: Tensor) -> Tensor:
-        """Compare [N, D] image features with [C, D] text features: [N, C] logits."""
-        with torch.inference_mode():
-            scale, bias = self._scale_and_bias()
-            logits = image_features @ text_features.T * scale.to(image_features.device)
-            return logits if bias is None else logits + bias.to(image_features.device)
+        """Compare [N, D] image features with [C, D] text features: [N, C] logits.
+
+        They carry a graph where the features or the model's scale do.
+        """
+        scale, bias = self._scale_and_bias()
+        logits = image_features @ text_features.T * scale.to(image_features.device)
+        return logits if bias is None else logits + bias.to(image_features.device)
 
     def _encode(self, images: Sequence[PIL.Image.Image]) -> Tensor:
         return self._encode_batch([self.prepare_image(image) for image in images])
 
     def _encode_batch(self, prepared: Sequence[Pixels]) -> Tensor:
-        # Worker threads do not inherit inference mode, so it is entered here.
-        with torch.inference_mode():
+        with torch.no_grad():
             pixels = _joined(prepared, self.device)
             with autocast(self.device, self.precision):
                 features = self._image_tower(pixels)
@@ -209,7 +230,7 @@ class DualEncoder(ABC):
         return _unit_length(self._tokens_at_once.attempt(partial(tower.encode, tokens)))
 
     def _encode_text_batch(self, texts: Sequence[str]) -> Tensor:
-        with torch.inference_mode():
+        with torch.no_grad():
             tokens = self._tokenize(texts).to(self.device)
             with autocast(self.device, self.precision):
                 features = self._text_tower(tokens)
@@ -218,37 +239,25 @@ class DualEncoder(ABC):
     def _fast_tower(self) -> CausalTextTower | None:
         """The tower that replaces the library's own, if any; found out at the first text."""
         with self._tower_lock:
-            if not self._tower_tried:
-                self._tower = self._try_fast_tower()
-                self._tower_tried = True
+            if not self._text_path:
+                self._tower, self._text_path = self._try_fast_tower()
             return self._tower
 
-    @torch.inference_mode()
-    def _try_fast_tower(self) -> CausalTextTower | None:
+    @torch.no_grad()
+    def _try_fast_tower(self) -> tuple[CausalTextTower | None, str]:
+        """The tower, if any, and what `text_path` says of it."""
         tokens = self._tokenize(_TRIED_TEXTS)
-        # It reads what the libraries keep to themselves, and another version may name otherwise.
         try:
-            tower = self._read_text_tower()
-            if tower is None:
-                return None
-            found = self._run_tower(tower, tokens)
-        except (AttributeError, TypeError, RuntimeError) as error:
-            _logger.warning(
-                "The fast text path of %s does not fit its library, whose own is used instead: %s",
-                self.spec,
-                error,
+            tower = fast_text_tower(
+                self._read_text_tower,
+                lambda tower: self._run_tower(tower, tokens),
+                lambda: _unit_length(self._text_tower(tokens.to(self.device))),
             )
-            return None
-        expected = _unit_length(self._text_tower(tokens.to(self.device)))
-        difference = (found - expected).abs().max().item()
-        if not difference <= _LARGEST_DIFFERENCE:
-            _logger.warning(
-                "The fast text path of %s is off by %.1e; its library's own is used instead",
-                self.spec,
-                difference,
-            )
-            return None
-        return tower.to(getattr(torch, self.precision))
+        except FastPathOffError as off:
+            level = logging.WARNING if isinstance(off, MisfitError) else logging.INFO
+            _logger.log(level, "The fast text path of %s is off: %s", self.spec, off)
+            return None, f"off: {off}"
+        return tower.to(getattr(torch, self.precision)), "fast"
 
     def _refuse_long(self, texts: Sequence[str]) -> None:
         for text, count in zip(texts, self.count_tokens(texts), strict=True):
@@ -267,6 +276,41 @@ class DualEncoder(ABC):
     def __reduce__(self) -> tuple[Callable[[str], Encoder], tuple[str]]:
         load = partial(load_encoder, device=str(self.device), precision=self.precision)
         return (load, (self.spec,))
+
+
+def check_texts(encoder: DualEncoder) -> None:
+    """Check that an encoder tells texts apart, which it does not without its tokenizer's files.
+
+    Raises:
+        EncoderError: different texts have the same tokens, or the same features.
+    """
+    tokens, features = encoder._tokenize(_TOLD_APART), encoder.encode_texts(_TOLD_APART)
+    if torch.equal(*tokens) or torch.equal(*features):
+        raise EncoderError(
+            f"{encoder.spec} cannot be used: it takes {_TOLD_APART[0]!r} for {_TOLD_APART[1]!r}; "
+            "check that the files of its tokenizer are there, and that its weights are trained ones"
+        )
+
+
+def frozen(model: nn.Module, device: str) -> nn.Module:
+    """Make a model that was loaded here ready: on the device, for evaluation, without gradients."""
+    return model.to(device).eval().requires_grad_(False)
+
+
+def _as_it_must_be(model: nn.Module, device: torch.device) -> nn.Module:
+    name = type(model).__name__
+    if model.training:
+        raise ArgumentError(
+            f"The {name} is in training mode, in which features change from call to call; call "
+            "model.eval() first."
+        )
+    found = next((weight.device for weight in model.parameters()), device)
+    if (found.type, found.index or 0) != (device.type, device.index or 0):
+        raise ArgumentError(
+            f"The {name} is on {found}, not on {device}; call model.to({str(device)!r}) first, or "
+            f"pass device={str(found)!r}."
+        )
+    return model
 
 
 def _joined(prepared: Sequence[Any], device: torch.device) -> Any:

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Hashable
+from contextlib import nullcontext, suppress
 from difflib import get_close_matches
+from pathlib import Path
 from typing import TYPE_CHECKING
 from weakref import WeakValueDictionary
 
 from ipo_dspy import registry
+from ipo_dspy.encoders.offline import offline
 from ipo_dspy.errors import UnknownNameError
 
 if TYPE_CHECKING:
@@ -20,11 +24,18 @@ _FORMS = (
     "name of an installed plug-in"
 )
 
-_loaded: WeakValueDictionary[tuple[str, str, str], Encoder] = WeakValueDictionary()
+_loaded: WeakValueDictionary[tuple[Hashable, ...], Encoder] = WeakValueDictionary()
 _lock = threading.RLock()
 
 
-def load_encoder(spec: str, *, device: str | None = None, precision: str | None = None) -> Encoder:
+def load_encoder(
+    spec: str,
+    *,
+    device: str | None = None,
+    precision: str | None = None,
+    trust_remote_code: bool = False,
+    fetch: bool = True,
+) -> Encoder:
     """Load the encoder that `spec` names; while it is in use, the same call gives the same object.
 
     Args:
@@ -33,6 +44,9 @@ def load_encoder(spec: str, *, device: str | None = None, precision: str | None 
         device: `cuda`, `mps`, `cpu` or as torch spells it; by default the best there is.
         precision: `float32`, `bfloat16` or `float16`, the last two as autocast over float32
             weights; by default bfloat16 on CUDA and float32 elsewhere.
+        trust_remote_code: run code that comes with a tokenizer or a model; no spec and no file can
+            ask for it.
+        fetch: take from the network what is not on this machine.
 
     Raises:
         ArgumentError: the spec, device or precision is none there is; the message has near matches.
@@ -43,19 +57,36 @@ def load_encoder(spec: str, *, device: str | None = None, precision: str | None 
     _scheme(spec)
     chosen_device = choose_device(device)
     chosen_precision = choose_precision(precision, chosen_device)
-    key = (spec, str(chosen_device), chosen_precision)
+    key = (spec, str(chosen_device), chosen_precision, trust_remote_code, files_of(spec))
     with _lock:
         encoder = _loaded.get(key)
         if encoder is None:
-            encoder = _load(spec, str(chosen_device), chosen_precision)
+            load = registry.find("encoders", _scheme(spec))
+            options = {"device": str(chosen_device), "precision": chosen_precision}
+            trust = {"trust_remote_code": True} if trust_remote_code else {}
+            with nullcontext() if fetch else offline():
+                encoder = load(spec, **options, **trust)
             _loaded[key] = encoder
         return encoder
 
 
-def _load(spec: str, device: str, precision: str) -> Encoder:
-    load = registry.find("encoders", _scheme(spec))
-    encoder: Encoder = load(spec, device=device, precision=precision)
-    return encoder
+def files_of(spec: str) -> tuple[tuple[str, int, int], ...]:
+    """The files that a spec names, each with its time and size; rewritten files tell otherwise."""
+    text = spec.partition(":")[2].removeprefix("local-dir:")
+    starts = [0, *(index + 1 for index, character in enumerate(text) if character == "/")]
+    for named in filter(None, (text[start:] for start in starts)):
+        with suppress(OSError, ValueError, RuntimeError):
+            path = Path(named).expanduser()
+            if path.is_dir():
+                return tuple(_status(each) for each in sorted(path.iterdir()) if each.is_file())
+            if path.is_file():
+                return (_status(path),)
+    return ()
+
+
+def _status(path: Path) -> tuple[str, int, int]:
+    status = path.stat()
+    return str(path.absolute()), status.st_mtime_ns, status.st_size
 
 
 def _scheme(spec: str) -> str:

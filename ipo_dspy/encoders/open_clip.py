@@ -10,27 +10,60 @@ from difflib import get_close_matches
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import TYPE_CHECKING, Any
-from zipfile import ZipFile, is_zipfile
+from zipfile import BadZipFile, ZipFile, is_zipfile
 
 import open_clip
-from open_clip.factory import HF_HUB_PREFIX, LOCAL_DIR_PREFIX
-from open_clip.pretrained import download_pretrained, get_pretrained_cfg
-from open_clip.tokenizer import HFTokenizer, SigLipTokenizer, SimpleTokenizer
 from safetensors import SafetensorError
 from torch import Tensor, nn
 
-from ipo_dspy.encoders.dual_encoder import DualEncoder
-from ipo_dspy.encoders.fast.open_clip import read_open_clip_text_tower
-from ipo_dspy.encoders.hub import quick_hub
+from ipo_dspy.encoders.checkpoints import describe_misfit
+from ipo_dspy.encoders.dual_encoder import DualEncoder, check_texts, frozen
+from ipo_dspy.encoders.offline import cached_first, is_offline
+from ipo_dspy.encoders.open_clip_parts import (
+    HF_HUB_PREFIX,
+    LOCAL_DIR_PREFIX,
+    HFTokenizer,
+    SigLipTokenizer,
+    SimpleTokenizer,
+    basic_clean,
+    canonicalize_text,
+    download_pretrained,
+    get_pretrained_cfg,
+)
 from ipo_dspy.errors import ArgumentError, EncoderError
 
 if TYPE_CHECKING:
     import PIL.Image
 
-    from ipo_dspy.encoders.fast.tower import CausalTextTower
-
 _SCHEME = "open_clip:"
-_LOADING_ERRORS = (OSError, RuntimeError, ValueError, KeyError, UnpicklingError, SafetensorError)
+# What a damaged config or checkpoint makes the libraries raise.
+_LOADING_ERRORS = (
+    OSError,
+    RuntimeError,
+    ValueError,
+    LookupError,
+    AttributeError,
+    TypeError,
+    AssertionError,
+    ArithmeticError,
+    StopIteration,
+    ImportError,
+    EOFError,
+    BadZipFile,
+    UnpicklingError,
+    SafetensorError,
+)
+_TOKENIZER_SETTINGS = {
+    "additional_special_tokens",
+    "clean",
+    "language",
+    "lower",
+    "reduction_mask",
+    "strip_sep_token",
+    "use_fast",
+}
+"""What a config from outside may say of its tokenizer: words and flags, nothing that loads code."""
+_SETTINGS = "open_clip_config.json"
 
 
 class OpenCLIPEncoder(DualEncoder):
@@ -92,21 +125,27 @@ class OpenCLIPEncoder(DualEncoder):
         features: Tensor = self.model.encode_text(tokens)  # type: ignore[operator]
         return features
 
-    def _read_text_tower(self) -> CausalTextTower | None:
-        return read_open_clip_text_tower(self.model)
-
     def _scale_and_bias(self) -> tuple[Tensor, Tensor | None]:
         scale: Tensor = self.model.logit_scale  # type: ignore[assignment]
         bias: Tensor | None = getattr(self.model, "logit_bias", None)
         return scale.exp(), bias
 
 
-def load_open_clip_encoder(spec: str, *, device: str, precision: str) -> OpenCLIPEncoder:
+def load_open_clip_encoder(
+    spec: str, *, device: str, precision: str, trust_remote_code: bool = False
+) -> OpenCLIPEncoder:
     """Load `open_clip:MODEL/PRETRAINED`, `open_clip:MODEL/FILE` or `open_clip:hf-hub:NAME`.
+
+    Args:
+        spec: the spec.
+        device: as torch spells it.
+        precision: `float32`, `bfloat16` or `float16`.
+        trust_remote_code: let a tokenizer bring code.
 
     Raises:
         ArgumentError: unknown model or tag, or weights made with the other GELU.
-        EncoderError: weights are missing, unreadable or do not fit the model.
+        EncoderError: weights are missing, unreadable or do not fit the model, or a config asks for
+            code.
     """
     name, pretrained = _parse(spec.removeprefix(_SCHEME))
     if pretrained is None:
@@ -115,18 +154,73 @@ def load_open_clip_encoder(spec: str, *, device: str, precision: str) -> OpenCLI
         spec = f"{_SCHEME}{name}/{pretrained}"
         _refuse_wrong_gelu(name, pretrained)
     try:
-        with quick_hub():
-            if pretrained is not None:
-                # Alone, this says what is missing; within create_model it also logs at the root.
-                download_pretrained(get_pretrained_cfg(name, pretrained))
-            # Unlike its sisters, this does not go on with random weights where there are none.
-            model, preprocess = open_clip.create_model_from_pretrained(
-                name, pretrained, device=device
-            )
-            tokenizer = open_clip.get_tokenizer(name)
+        model, preprocess, tokenizer = cached_first(
+            lambda: _load(name, pretrained, trust_remote_code)
+        )
     except _LOADING_ERRORS as error:
-        raise EncoderError(_cannot_load(spec, name, error)) from error
-    return OpenCLIPEncoder(spec, model, preprocess, tokenizer, device=device, precision=precision)
+        raise EncoderError(_cannot_load(spec, name, pretrained, error)) from error
+    encoder = OpenCLIPEncoder(
+        spec, frozen(model, device), preprocess, tokenizer, device=device, precision=precision
+    )
+    check_texts(encoder)
+    return encoder
+
+
+def _load(
+    name: str, pretrained: str | None, trust_remote_code: bool
+) -> tuple[nn.Module, Callable[[PIL.Image.Image], Tensor], Any]:
+    config = open_clip.get_model_config(name)
+    _check_config(config, trust_remote_code)
+    if pretrained is not None:
+        known = get_pretrained_cfg(name, pretrained)
+        _refuse_download(known)
+        # Alone, this says what is missing; within create_model it also logs at the root.
+        download_pretrained(known)
+    # Unlike its sisters, this does not go on with random weights where there are none.
+    model, preprocess = open_clip.create_model_from_pretrained(name, pretrained)
+    settings = {"trust_remote_code": trust_remote_code} if _has_hf_tokenizer(config) else {}
+    return model, preprocess, open_clip.get_tokenizer(name, **settings)
+
+
+def _has_hf_tokenizer(config: Any) -> bool:
+    return bool(config["text_cfg"].get("hf_tokenizer_name"))
+
+
+def _check_config(config: Any, trust_remote_code: bool) -> None:
+    """Refuse what is no config, and what would run code that comes with it.
+
+    Raises:
+        ValueError: it is none, or asks for more than words and flags.
+    """
+    if not isinstance(config, dict) or not all(
+        isinstance(config.get(part), dict) for part in ("text_cfg", "vision_cfg")
+    ):
+        raise ArgumentError(f"{_SETTINGS} describes no model: it needs text_cfg and vision_cfg")
+    text = config["text_cfg"]
+    settings = text.get("tokenizer_kwargs") or {}
+    if not isinstance(settings, dict) or settings.keys() - _TOKENIZER_SETTINGS:
+        asked = ", ".join(sorted(settings)) if isinstance(settings, dict) else str(settings)
+        raise ArgumentError(
+            f"its config gives the tokenizer settings that may load code, tokenizer_kwargs {asked}"
+        )
+    if text.get("hf_model_name") and not trust_remote_code:
+        from transformers import AutoConfig
+
+        # open_clip would ask on the terminal whether to run the code.
+        AutoConfig.from_pretrained(text["hf_model_name"], trust_remote_code=False)
+
+
+def _refuse_download(tag: dict[str, Any]) -> None:
+    """Where nothing may be fetched, refuse weights that are neither here nor on the hub.
+
+    Raises:
+        FileNotFoundError: the file is not here.
+    """
+    url = tag.get("url")
+    if url and not tag.get("hf_hub") and is_offline():
+        file = Path("~/.cache/clip").expanduser() / Path(url).name
+        if not file.is_file():
+            raise FileNotFoundError(f"{file} is not there")
 
 
 def _parse(text: str) -> tuple[str, str | None]:
@@ -241,8 +335,6 @@ def _count_tokens(tokenizer: Any, text: str) -> int:
     if isinstance(tokenizer, SimpleTokenizer):
         return len(tokenizer.encode(text)) + 2
     if isinstance(tokenizer, SigLipTokenizer):
-        from open_clip.tokenizer import basic_clean, canonicalize_text
-
         return len(tokenizer.tokenizer(canonicalize_text(basic_clean(text))).input_ids)
     if isinstance(tokenizer, HFTokenizer):
         clean = tokenizer.clean_fn(text)
@@ -253,11 +345,15 @@ def _count_tokens(tokenizer: Any, text: str) -> int:
     raise EncoderError(f"cannot count the tokens of a {type(tokenizer).__name__}")
 
 
-def _cannot_load(spec: str, name: str, error: Exception) -> str:
-    reason = str(error).strip().partition("\n")[0].partition(". ")[0]
+def _cannot_load(spec: str, name: str, pretrained: str | None, error: Exception) -> str:
+    reason = str(error).strip().partition("\n")[0].partition(". ")[0] or type(error).__name__
     advice = "check the name and the network connection"
+    file = Path(pretrained) if pretrained else None
     if name.startswith(LOCAL_DIR_PREFIX):
-        advice = "check that the folder holds open_clip_config.json and the weights of its model"
-    elif isinstance(error, (SafetensorError, UnpicklingError)) or "state_dict" in reason:
+        advice = f"check that the folder holds {_SETTINGS} and the weights of its model"
+    elif file is not None and file.is_file():
+        reason = describe_misfit(file, lambda: open_clip.create_model(name)) or reason
         advice = f"check that the file holds weights of {name}"
+    elif is_offline():
+        advice = "nothing is fetched, so put its files into the hub's cache, or allow the network"
     return f"{spec} cannot be loaded: {reason.rstrip('.')}; {advice}"

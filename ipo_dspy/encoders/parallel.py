@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
+from contextlib import contextmanager
+from functools import partial
 from typing import TypeVar
 
 import torch
+
+WORTH_A_THREAD = 10**9
+"""Multiplications that are worth a thread of their own: some milliseconds."""
 
 _Result = TypeVar("_Result")
 
@@ -17,7 +22,9 @@ _pools: dict[int, ThreadPoolExecutor] = {}
 
 
 def parallel_map(tasks: Sequence[Callable[[], _Result]]) -> list[_Result]:
-    """Run tasks on as many threads as torch has, each without gradients: their results in order.
+    """Run tasks on as many threads as torch has: their results in order.
+
+    They record a graph where the caller does, and are in inference mode where the caller is.
 
     Left to itself, torch splits every operation over all threads and waits for the last of them.
     Where operations are short and other programs run too, that waiting is most of the time.
@@ -27,13 +34,29 @@ def parallel_map(tasks: Sequence[Callable[[], _Result]]) -> list[_Result]:
     """
     threads = torch.get_num_threads()
     if threads == 1:
-        return [_run(task) for task in tasks]
-    return list(_pool(threads).map(_run, tasks))
+        return [task() for task in tasks]
+    run = partial(_run, torch.is_inference_mode_enabled(), torch.is_grad_enabled())
+    return list(_pool(threads).map(run, tasks))
 
 
-@torch.inference_mode()
-def _run(task: Callable[[], _Result]) -> _Result:
-    return task()
+def _run(inference: bool, grad: bool, task: Callable[[], _Result]) -> _Result:
+    # Threads do not inherit a mode.
+    with torch.inference_mode() if inference else torch.set_grad_enabled(grad):
+        return task()
+
+
+@contextmanager
+def threads_for(multiplications: int) -> Iterator[None]:
+    """Let torch use as many threads as a piece of work is worth, and afterwards as many as before.
+
+    Depends on the work and on how many threads torch has, so that results are the same again.
+    """
+    before = torch.get_num_threads()
+    torch.set_num_threads(max(1, min(before, multiplications // WORTH_A_THREAD)))
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def _pool(threads: int) -> ThreadPoolExecutor:

@@ -9,15 +9,19 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from open_clip import CLIP, CustomTextCLIP
-from open_clip.modified_resnet import ModifiedResNet
-from open_clip.transformer import TextTransformer, VisionTransformer
 from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.utils.rnn import pad_sequence
 
 from ipo_dspy.encoders.base import Encoder
 from ipo_dspy.encoders.open_clip import OpenCLIPEncoder
+from ipo_dspy.encoders.open_clip_parts import (
+    CLIP,
+    CustomTextCLIP,
+    ModifiedResNet,
+    TextTransformer,
+    VisionTransformer,
+)
 from ipo_dspy.errors import ArgumentError, EncoderError
 
 

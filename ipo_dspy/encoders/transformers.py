@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,22 +16,31 @@ from torch import Tensor
 from transformers import AutoConfig, AutoModel, AutoProcessor
 from transformers.utils import logging
 
-from ipo_dspy.encoders.dual_encoder import DualEncoder
-from ipo_dspy.encoders.fast.transformers import read_transformers_text_tower
-from ipo_dspy.encoders.hub import quick_hub
+from ipo_dspy.encoders.dual_encoder import DualEncoder, check_texts, frozen
+from ipo_dspy.encoders.offline import cached_first
 from ipo_dspy.errors import ArgumentError, EncoderError
 
 if TYPE_CHECKING:
     import PIL.Image
-
-    from ipo_dspy.encoders.fast.tower import CausalTextTower
 
 FAMILIES = ("clip", "metaclip_2", "siglip", "siglip2")
 """The values of `model_type` that load: their text towers read token ids and nothing else."""
 
 _SCHEME = "hf:"
 _EXAMPLES = "'hf:openai/clip-vit-large-patch14' or 'hf:google/siglip-base-patch16-224'"
-_LOADING_ERRORS = (ImportError, OSError, ValueError, KeyError, RuntimeError, SafetensorError)
+# What a damaged folder makes the library raise.
+_LOADING_ERRORS = (
+    ImportError,
+    OSError,
+    ValueError,
+    LookupError,
+    AttributeError,
+    TypeError,
+    AssertionError,
+    ArithmeticError,
+    RuntimeError,
+    SafetensorError,
+)
 
 
 class TransformersEncoder(DualEncoder):
@@ -101,17 +110,22 @@ class TransformersEncoder(DualEncoder):
     def _text_tower(self, tokens: Tensor) -> Tensor:
         return _pooled(self.model.get_text_features(tokens))  # type: ignore[operator]
 
-    def _read_text_tower(self) -> CausalTextTower | None:
-        return read_transformers_text_tower(self.model)
-
     def _scale_and_bias(self) -> tuple[Tensor, Tensor | None]:
         scale: Tensor = self.model.logit_scale  # type: ignore[assignment]
         bias: Tensor | None = getattr(self.model, "logit_bias", None)
         return scale.exp(), bias
 
 
-def load_transformers_encoder(spec: str, *, device: str, precision: str) -> TransformersEncoder:
+def load_transformers_encoder(
+    spec: str, *, device: str, precision: str, trust_remote_code: bool = False
+) -> TransformersEncoder:
     """Load `hf:NAME` with a name on the hub, or `hf:FOLDER`; of weights only safetensors.
+
+    Args:
+        spec: the spec.
+        device: as torch spells it.
+        precision: `float32`, `bfloat16` or `float16`.
+        trust_remote_code: let model and processors bring code.
 
     Raises:
         ArgumentError: neither a folder that is there nor a name.
@@ -120,11 +134,15 @@ def load_transformers_encoder(spec: str, *, device: str, precision: str) -> Tran
     name, is_folder = _parse(spec.removeprefix(_SCHEME))
     spec = _SCHEME + name
     try:
-        with nullcontext() if is_folder else quick_hub(), _quiet():
-            model, processor = _load(name)
+        with _quiet():
+            model, processor = cached_first(lambda: _load(name, trust_remote_code))
     except _LOADING_ERRORS as error:
         raise EncoderError(_cannot_load(spec, is_folder, error)) from error
-    return TransformersEncoder(spec, model, processor, device=device, precision=precision)
+    encoder = TransformersEncoder(
+        spec, frozen(model, device), processor, device=device, precision=precision
+    )
+    check_texts(encoder)
+    return encoder
 
 
 def _parse(text: str) -> tuple[str, bool]:
@@ -142,8 +160,8 @@ def _parse(text: str) -> tuple[str, bool]:
     return text, False
 
 
-def _load(name: str) -> tuple[Any, Any]:
-    config = AutoConfig.from_pretrained(name, trust_remote_code=False)
+def _load(name: str, trust_remote_code: bool) -> tuple[Any, Any]:
+    config = AutoConfig.from_pretrained(name, trust_remote_code=trust_remote_code)
     if config.model_type not in FAMILIES:
         known = f"{', '.join(FAMILIES[:-1])} or {FAMILIES[-1]}"
         raise ArgumentError(f"it is a model of type {config.model_type!r}, not {known}")
@@ -151,7 +169,7 @@ def _load(name: str) -> tuple[Any, Any]:
         name,
         config=config,
         use_safetensors=True,
-        trust_remote_code=False,
+        trust_remote_code=trust_remote_code,
         # Left to itself, the library prints a table of them.
         ignore_mismatched_sizes=True,
         output_loading_info=True,
@@ -163,7 +181,8 @@ def _load(name: str) -> tuple[Any, Any]:
             f"{min(misfits)!r}"
         )
     # Some are published at half precision; a lower one is chosen by autocast.
-    return model.float(), AutoProcessor.from_pretrained(name, trust_remote_code=False)
+    processor = AutoProcessor.from_pretrained(name, trust_remote_code=trust_remote_code)
+    return model.float(), processor
 
 
 @contextmanager

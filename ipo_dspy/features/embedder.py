@@ -5,8 +5,9 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 from collections.abc import Hashable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import cached_property, partial
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from ipo_dspy.errors import ArgumentError, EncoderError
 from ipo_dspy.features.cache_folder import CacheChoice, cache_folder, cache_limit
@@ -14,8 +15,6 @@ from ipo_dspy.images.image import ImageSource, image_key
 from ipo_dspy.prompts.template import Template
 
 if TYPE_CHECKING:
-    import dspy
-    import numpy as np
     from torch import Tensor
 
     from ipo_dspy.encoders.base import Encoder
@@ -32,31 +31,6 @@ IMAGES_AT_ONCE = 1024
 LOGITS_AT_ONCE = 2**22
 """About the most logits that are computed together."""
 _FEWEST_AT_ONCE = 16
-
-
-class Probabilities(NamedTuple):
-    """The class probabilities of one image: `values` is [C] float32, one per class name.
-
-    `label_field` names the field of the prediction that has the class name.
-    """
-
-    classnames: tuple[str, ...]
-    values: np.ndarray[Any, Any]
-    label_field: str = "label"
-
-    def of(self, label: str) -> float:
-        """Give the probability of a class.
-
-        Raises:
-            ArgumentError: the label is none of the class names.
-        """
-        return float(self.values[class_index(self.classnames, label)])
-
-
-def probabilities_of(prediction: dspy.Prediction) -> Probabilities | None:
-    """The probabilities behind a prediction of a `CLIPPredict`; None for any other prediction."""
-    found: Probabilities | None = getattr(prediction, "_probabilities", None)
-    return found
 
 
 class Embedder:
@@ -85,6 +59,15 @@ class Embedder:
     def __reduce__(self) -> tuple[type[Embedder], tuple[Encoder, CacheChoice]]:
         return (Embedder, (self.encoder, self._cache))
 
+    @property
+    def encoder_identity(self) -> str:
+        """Tells encoders apart whose spec is the same: by weights, precision and preprocessing."""
+        return str(getattr(self.encoder, "image_fingerprint", self.encoder.spec))
+
+    def __run_identity__(self) -> dict[str, object]:
+        """Known again by its encoder; what it has in memory makes no difference."""
+        return {"encoder": self.encoder.spec, "encoder weights": self.encoder_identity}
+
     def image_features(self, images: Sequence[ImageSource]) -> Tensor:
         """Encode images, each once: [N, D] unit length, all in memory.
 
@@ -97,7 +80,7 @@ class Embedder:
 
         if not images:
             raise ArgumentError("Expected at least one image, got none.")
-        with self._lock, torch.inference_mode():
+        with self._lock, _constants():
             keys = [image_key(image) for image in images]
             known = {key: self._images[key] for key in keys if key in self._images}
             new = {key: image for key, image in zip(keys, images, strict=True) if key not in known}
@@ -118,7 +101,7 @@ class Embedder:
         """
         if len(images) <= IMAGE_MEMORY:
             return self.image_features(images)
-        with self._lock:
+        with self._lock, _constants():
             return self._encode_images(images)
 
     def _encode_images(self, images: Sequence[ImageSource]) -> ImageFeatures:
@@ -150,11 +133,9 @@ class Embedder:
             ArgumentError: no class names, or a text that is too long.
             EncoderError: features that are no numbers; the message names the text.
         """
-        import torch
-
         if not classnames:
             raise ArgumentError("Expected at least one class name, got none.")
-        with self._lock, torch.inference_mode():
+        with self._lock, _constants():
             keys = [(template.text, tuple(classnames)) for template in templates]
             known = {key: self._texts[key] for key in keys if key in self._texts}
             new = {
@@ -195,9 +176,10 @@ class Embedder:
             )
 
     def logits(self, image_features: Tensor, text_features: Tensor) -> Tensor:
-        """Compare features: [N, D] and [C, D] give [N, C].
+        """Compare features: [N, D] and [C, D] give [N, C], on the CPU.
 
-        Beside others an image gets what it gets alone, on most machines to the last bit.
+        They carry a graph where the features do. Beside others an image gets what it gets alone, on
+        most machines to the last bit.
         """
         import torch
 
@@ -266,30 +248,16 @@ def image_chunks(images: int, classes: int) -> Iterator[slice]:
         yield slice(start, min(start + size, images))
 
 
-def class_indices(classnames: Sequence[str], labels: Sequence[str]) -> list[int]:
-    """Find labels among the class names.
+@contextmanager
+def _constants() -> Iterator[None]:
+    """Make tensors without a graph that may be a constant in one, whatever mode the caller is in.
 
-    Raises:
-        ArgumentError: a label is none of them.
+    Tensors that are made in inference mode may not, and features outlive the call that made them.
     """
-    known = {name: index for index, name in enumerate(classnames)}
-    return [known[label] if label in known else class_index(classnames, label) for label in labels]
+    import torch
 
-
-def class_index(classnames: Sequence[str], label: object) -> int:
-    """Find a label among the class names.
-
-    Raises:
-        ArgumentError: the label is none of them.
-    """
-    for index, name in enumerate(classnames):
-        if name == label:
-            return index
-    some = ", ".join(classnames[:5])
-    raise ArgumentError(
-        f"The label {label!r} is none of the {len(classnames)} class names ({some}, ...). "
-        "Labels must be spelt as in CLIPClassifier(classnames=...)."
-    )
+    with torch.inference_mode(False), torch.no_grad():
+        yield
 
 
 def _ensemble(features: Sequence[Tensor]) -> Tensor:

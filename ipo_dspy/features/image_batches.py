@@ -55,7 +55,7 @@ def encode_images(encoder: Encoder, images: Sequence[ImageSource]) -> Tensor:
         UnreadableImage: an image cannot be read.
         EncoderError: the encoder gives features that are no numbers; the message names the image.
     """
-    with torch.inference_mode():
+    with torch.no_grad():
         features = torch.cat(list(_batches(encoder, images)))
     for index in (~features.isfinite().all(dim=1)).nonzero().flatten().tolist():
         raise EncoderError(

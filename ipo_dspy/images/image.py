@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import base64
-import binascii
 import hashlib
 import io
 import os
-import struct
-import zlib
+from io import BufferedIOBase
 from pathlib import Path
 from typing import Any, TypeAlias
 from urllib.parse import unquote_to_bytes
@@ -16,29 +14,17 @@ from urllib.request import url2pathname
 
 import dspy
 import pydantic
-from PIL import Image, ImageOps
+from PIL import Image
 
 from ipo_dspy.errors import DataError, UnreadableImage
+from ipo_dspy.images.decoding import check, decode, format_of, one_error, open_file, to_rgb
 
 ImageSource: TypeAlias = str | os.PathLike[str] | Image.Image | dspy.Image
 
 _FILE_SCHEME = "file://"
 _REMOTE_SCHEMES = ("http://", "https://")
 _URL_SCHEMES = ("data:", *_REMOTE_SCHEMES)
-_EXIF_ORIENTATION = 0x0112
 _FORMATS_LANGUAGE_MODELS_TAKE = {"PNG", "JPEG", "WEBP", "GIF"}
-_DECODING_ERRORS = (
-    OSError,
-    SyntaxError,
-    ValueError,
-    EOFError,
-    KeyError,
-    IndexError,
-    TypeError,
-    struct.error,
-    zlib.error,
-    Image.DecompressionBombError,
-)
 
 
 class ImageFile(dspy.Image):
@@ -55,7 +41,11 @@ class ImageFile(dspy.Image):
     @property
     def path(self) -> Path:
         """The absolute path of the file."""
-        return Path(url2pathname(self.url.removeprefix(_FILE_SCHEME)))
+        quoted = self.url.removeprefix(_FILE_SCHEME)
+        if os.name == "nt":
+            return Path(url2pathname(quoted))
+        # Names are bytes, and not always UTF-8, which is all that `url2pathname` gives back.
+        return Path(os.fsdecode(unquote_to_bytes(quoted)))
 
     def format(self) -> list[dict[str, Any]]:
         """The file as the image part of a chat message, base64 encoded.
@@ -65,14 +55,11 @@ class ImageFile(dspy.Image):
         Raises:
             UnreadableImage: the file is missing or no image.
         """
-        content = _file_bytes(self.path)
-        try:
-            with Image.open(io.BytesIO(content)) as image:
-                image_format = image.format or ""
-        except _DECODING_ERRORS as error:
-            raise _unreadable(str(self.path), error) from error
-        if image_format in _FORMATS_LANGUAGE_MODELS_TAKE:
-            return _message_part(content, image_format)
+        with open_file(self.path) as file:
+            image_format = format_of(file, str(self.path))
+            if image_format in _FORMATS_LANGUAGE_MODELS_TAKE:
+                file.seek(0)
+                return _message_part(file.read(), image_format)
         return _message_part(_png(open_image(self)), "PNG")
 
     def __repr__(self) -> str:
@@ -104,10 +91,8 @@ class DatasetImage(dspy.Image):
             DataError: the dataset gives something else than a PIL image.
             UnreadableImage: the dataset cannot decode it.
         """
-        try:
+        with one_error(f"image {self._index} of the dataset"):
             image = self._dataset[self._index][self._column]
-        except _DECODING_ERRORS as error:
-            raise _unreadable(f"image {self._index} of the dataset", error) from error
         if not isinstance(image, Image.Image):
             raise DataError(
                 f"image {self._index} of the dataset is a {type(image).__name__}, not a PIL image; "
@@ -127,9 +112,10 @@ def open_image(source: ImageSource) -> Image.Image:
     """The image as RGB, eight bits a channel, the way a person sees it.
 
     Turned as its EXIF orientation says; transparent parts laid on white; 16-bit gray scaled to
-    eight bits; the first frame of an animation. CLIP's own preprocessing is a bare
-    `convert("RGB")`: the result is the same for opaque, upright 8-bit images, whereas that call
-    would show what is stored beneath transparent pixels, mostly black, and clip 16-bit gray.
+    eight bits; the first frame of an animation; smaller where it has more than 67 million pixels.
+    CLIP's own preprocessing is a bare `convert("RGB")`: the result is the same for opaque, upright
+    8-bit images, whereas that call would show what is stored beneath transparent pixels, mostly
+    black, and clip 16-bit gray.
 
     Args:
         source: a path, a PIL image, or a `dspy.Image`; text that starts with `data:`, `http://`
@@ -141,16 +127,9 @@ def open_image(source: ImageSource) -> Image.Image:
     """
     found = _resolve(source)
     if isinstance(found, Image.Image):
-        return _as_rgb(found, "the image given")
-    content = _content(found)
-    try:
-        with Image.open(io.BytesIO(content)) as image:
-            image.load()
-            return _as_rgb(image, _name(found))
-    except UnreadableImage:
-        raise
-    except _DECODING_ERRORS as error:
-        raise _unreadable(_name(found), error) from error
+        return to_rgb(found, "the image given")
+    with _opened(found) as file:
+        return decode(file, _name(found))
 
 
 def check_image(path: str | os.PathLike[str]) -> None:
@@ -159,13 +138,8 @@ def check_image(path: str | os.PathLike[str]) -> None:
     Raises:
         UnreadableImage: missing, truncated, or in a format Pillow cannot decode.
     """
-    try:
-        with Image.open(path) as image:
-            # A JPEG is read to its end but decoded at an eighth of its size.
-            image.draft("L", (1, 1))
-            image.load()
-    except _DECODING_ERRORS as error:
-        raise _unreadable(os.fspath(path), error) from error
+    with open_file(Path(path)) as file:
+        check(file, os.fspath(path))
 
 
 def image_key(source: ImageSource) -> str:
@@ -185,10 +159,8 @@ def image_key(source: ImageSource) -> str:
         return content_hash(found)
     if isinstance(found, str):
         return _digest(found.encode("utf-8"))
-    try:
+    with one_error(str(found)):
         status = found.stat()
-    except OSError as error:
-        raise _unreadable(str(found), error) from error
     return f"{found.absolute()}:{status.st_mtime_ns}:{status.st_size}"
 
 
@@ -205,7 +177,8 @@ def content_hash(source: ImageSource) -> str:
     if isinstance(found, Image.Image):
         rgb = open_image(found)
         return _digest(f"{rgb.size}".encode() + rgb.tobytes())
-    return _digest(_content(found))
+    with _opened(found) as file, one_error(_name(found)):
+        return hashlib.file_digest(file, _hash).hexdigest()
 
 
 def _png(image: Image.Image) -> bytes:
@@ -220,38 +193,12 @@ def _message_part(content: bytes, image_format: str) -> list[dict[str, Any]]:
     return [{"type": "image_url", "image_url": {"url": url}}]
 
 
+def _hash(content: bytes = b"") -> hashlib.blake2b:
+    return hashlib.blake2b(content, digest_size=32)
+
+
 def _digest(content: bytes) -> str:
-    return hashlib.blake2b(content, digest_size=32).hexdigest()
-
-
-def _as_rgb(image: Image.Image, name: str) -> Image.Image:
-    try:
-        if image.getexif().get(_EXIF_ORIENTATION, 1) != 1:
-            image = ImageOps.exif_transpose(image)
-        if image.mode.startswith("I") or image.mode == "F":
-            image = _eight_bit(image)
-        if image.has_transparency_data:
-            layer = image.convert("RGBA")
-            white = Image.new("RGBA", layer.size, "white")
-            image = Image.alpha_composite(white, layer)
-        return image.convert("RGB")
-    except _DECODING_ERRORS as error:
-        raise _unreadable(name, error) from error
-
-
-def _eight_bit(image: Image.Image) -> Image.Image:
-    """Gray of 16 bits, 32 bits or floating point as gray of eight bits, white staying white."""
-    import numpy as np
-
-    values = np.nan_to_num(np.asarray(image, dtype=np.float64))
-    low, high = 0.0, 65535.0
-    if image.mode == "F":
-        high = 1.0 if values.max() <= 1.0 else 255.0
-    if values.min() < low or values.max() > high:
-        low, high = values.min(), values.max()
-    spread = (high - low) or 1.0
-    scaled = np.rint((values - low) * (255.0 / spread))
-    return Image.fromarray(scaled.astype(np.uint8), mode="L")
+    return _hash(content).hexdigest()
 
 
 def _resolve(source: ImageSource) -> Path | Image.Image | str:
@@ -279,22 +226,15 @@ def _name(found: Path | str) -> str:
     return name if isinstance(found, Path) or len(name) <= 80 else f"{name[:60]}..."
 
 
-def _content(found: Path | str) -> bytes:
+def _opened(found: Path | str) -> BufferedIOBase:
     if isinstance(found, Path):
-        return _file_bytes(found)
+        return open_file(found)
     if not found.startswith(_REMOTE_SCHEMES):
-        return _data_bytes(found)
+        return io.BytesIO(_data_bytes(found))
     try:
-        return _data_bytes(dspy.Image.from_url(found).url)
+        return io.BytesIO(_data_bytes(dspy.Image.from_url(found).url))
     except OSError as error:
         raise UnreadableImage(f"{found} cannot be fetched ({error}); check the address") from error
-
-
-def _file_bytes(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise _unreadable(str(path), error) from error
 
 
 def _data_bytes(url: str) -> bytes:
@@ -306,15 +246,5 @@ def _data_bytes(url: str) -> bytes:
         )
     if not header.endswith(";base64"):
         return unquote_to_bytes(body)
-    try:
+    with one_error(f"{url[:60]}..."):
         return base64.b64decode(body)
-    except binascii.Error as error:
-        raise _unreadable(f"{url[:60]}...", error) from error
-
-
-def _unreadable(name: str, error: Exception) -> UnreadableImage:
-    if isinstance(error, FileNotFoundError):
-        return UnreadableImage(f"there is no image file {name}; check the path")
-    return UnreadableImage(
-        f"{name} cannot be read as an image ({error}); replace it, or remove it from the data"
-    )

@@ -169,13 +169,14 @@ class PretrainedEngine(LocalEngine):
         from safetensors import SafetensorError
 
         from ipo_dspy.encoders.device import choose_device, choose_precision
-        from ipo_dspy.encoders.hub import quick_hub
+        from ipo_dspy.encoders.offline import cached_first
 
         device = choose_device(self.device)
         dtype = getattr(torch, choose_precision(self.dtype, device))
         try:
-            with quick_hub():
-                loaded = self.load({"trust_remote_code": self.trust_remote_code}, dtype)
+            loaded = cached_first(
+                lambda: self.load({"trust_remote_code": self.trust_remote_code}, dtype)
+            )
         except (ImportError, OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
             raise UnsupportedModelError(self._cannot_load(error)) from error
         loaded.model.to(device).eval()

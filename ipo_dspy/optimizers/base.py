@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import dspy
 
 from ipo_dspy.errors import ArgumentError, SearchStoppedError
 from ipo_dspy.features.embedder import Embedder
 from ipo_dspy.proposing.describers import Describer, NoDescriber, VocabularyDescriber
+from ipo_dspy.runs.identity import RunIdentity
 from ipo_dspy.runs.journal import Journal, NoJournal
 from ipo_dspy.search.results import detach_results
 
@@ -61,21 +61,25 @@ def find_describer(chosen: Describer | str | None, embedder: Embedder | None) ->
 
 
 @contextmanager
-def open_run(run_dir: Path | None, header: Mapping[str, Any]) -> Iterator[Journal | NoJournal]:
+def open_run(
+    run_dir: Path | None, identity: RunIdentity | None = None
+) -> Iterator[Journal | NoJournal]:
     """Hold the run folder, or keep nothing where there is none.
 
     A `SearchStoppedError` from within gains a sentence on what was kept.
 
     Args:
         run_dir: the folder of the journal; None keeps nothing.
-        header: what the run is made of, without the version.
+        identity: what the run is made of; needed with a folder.
 
     Raises:
         JournalError: the run folder belongs to another search or cannot be written.
     """
-    journal = (
-        NoJournal() if run_dir is None else Journal(run_dir, {"version": _version(), **header})
-    )
+    if run_dir is None or identity is None:
+        journal: Journal | NoJournal = NoJournal()
+    else:
+        header = {"version": _version(), **identity.record}
+        journal = Journal(run_dir, header, identity.differences)
     with journal:
         try:
             yield journal

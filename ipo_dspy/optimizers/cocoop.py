@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Unpack
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from ipo_dspy.encoders.prompted_towers import Towers
-from ipo_dspy.optimizers.context import INITIAL_WORDS, Context
-from ipo_dspy.optimizers.prompt_learner import PromptLearner, TrainingOptions
+from ipo_dspy.optimizers.context import Context
+from ipo_dspy.optimizers.prompt_learner import PromptLearner
 from ipo_dspy.optimizers.prompted_model import (
     PromptedModel,
     linear,
     unit_length,
 )
 from ipo_dspy.optimizers.schedule import Recipe
-from ipo_dspy.programs.metrics import Metric, clip_acc
 
 _TEXTS_AT_ONCE = 1024
 _REDUCTION = 16
@@ -82,26 +80,10 @@ class CoCoOp(PromptLearner):
     Defaults are the authors' for base-to-novel generalisation: vectors that start as `a photo of
     a`, 10 epochs, one image a step. Every image has a text classifier of its own, so classifying
     takes images times classes texts.
-
-    Args:
-        metric: see `PromptLearner`.
-        n_ctx: how many vectors; None takes as many as `init` has words.
-        init: see `PromptLearner`.
-        options: see `TrainingOptions`.
     """
 
     name = "cocoop"
     recipe = Recipe(epochs=10, batch_size=1, lr=0.002)
-
-    def __init__(
-        self,
-        metric: Metric = clip_acc,
-        *,
-        n_ctx: int | None = None,
-        init: str | None = INITIAL_WORDS,
-        **options: Unpack[TrainingOptions],
-    ) -> None:
-        super().__init__(metric, n_ctx=n_ctx, init=init, options=options)
 
     def model(self, towers: Towers, context: Context, classnames: Sequence[str]) -> CoCoOpModel:
         """Put vectors into the text tower, and the network beside it."""

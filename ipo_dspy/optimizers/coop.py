@@ -75,6 +75,7 @@ class CoOp(PromptLearner):
     name = "coop"
     recipe = Recipe(epochs=200, batch_size=32, lr=0.002)
     published: ClassVar[Mapping[str, Mapping[str, Any]]] = {"imagenet": {"epochs": 50}}
+    transferred: ClassVar[Mapping[str, Any]] = {"epochs": 50}
 
     def __init__(
         self,
@@ -86,8 +87,13 @@ class CoOp(PromptLearner):
         position: Position = "end",
         **options: Unpack[TrainingOptions],
     ) -> None:
-        super().__init__(metric, n_ctx=n_ctx, init=init, position=position, options=options)
+        super().__init__(metric, n_ctx=n_ctx, init=init, position=position, **options)
         self.class_specific = class_specific
+
+    @classmethod
+    def sizes_of(cls, tensors: Mapping[str, torch.Tensor]) -> dict[str, Any]:
+        """The arguments that make tensors of the sizes of an authors' checkpoint."""
+        return {**super().sizes_of(tensors), "class_specific": tensors["ctx"].ndim == 3}
 
     def model(self, towers: Towers, context: Context, classnames: Sequence[str]) -> CoOpModel:
         """Put vectors into the text tower."""

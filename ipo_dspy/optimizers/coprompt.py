@@ -17,7 +17,7 @@ from ipo_dspy.errors import ArgumentError
 from ipo_dspy.images.examples import image_of, label_of
 from ipo_dspy.optimizers.base import find_describer
 from ipo_dspy.optimizers.context import INITIAL_WORDS, Context
-from ipo_dspy.optimizers.maple import MaPLeModel
+from ipo_dspy.optimizers.maple import MaPLeModel, depth_of_official
 from ipo_dspy.optimizers.prompt_learner import PromptLearner, TrainingOptions, only_predictor
 from ipo_dspy.optimizers.prompted_model import (
     PromptedModel,
@@ -30,7 +30,7 @@ from ipo_dspy.programs.metrics import Metric, clip_acc
 from ipo_dspy.programs.predict import ZeroShotPredict, label_field
 from ipo_dspy.proposing.describers import Describer
 from ipo_dspy.proposing.describing import descriptions_by_number
-from ipo_dspy.runs.identity import digest
+from ipo_dspy.runs.identity import identity
 from ipo_dspy.runs.journal import EventLog
 
 IMAGE_SHARE = 0.1
@@ -187,11 +187,12 @@ class CoPrompt(PromptLearner):
     published: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "imagenet": {"weight": 8, "n_ctx": 4, "depth": 12},
         "caltech101": {"weight": 4, "n_ctx": 4, "depth": 12},
-        "oxford_pets": {"weight": 0.1, "n_ctx": 2, "depth": 12},
-        "stanford_cars": {"weight": 4, "n_ctx": 4, "depth": 12},
+        "oxfordpets": {"weight": 0.1, "n_ctx": 2, "depth": 12},
+        "stanfordcars": {"weight": 4, "n_ctx": 4, "depth": 12},
         "flowers102": {"weight": 8, "n_ctx": 4, "depth": 9},
+        "oxfordflowers": {"weight": 8, "n_ctx": 4, "depth": 9},
         "food101": {"weight": 0.5, "n_ctx": 4, "depth": 9, "epochs": 5},
-        "fgvc_aircraft": {"weight": 2, "n_ctx": 4, "depth": 9},
+        "fgvcaircraft": {"weight": 2, "n_ctx": 4, "depth": 9},
         "sun397": {"weight": 8, "n_ctx": 4, "depth": 12},
         "dtd": {"weight": 8, "n_ctx": 2, "depth": 12},
         "eurosat": {"weight": 0.1, "n_ctx": 2, "depth": 12},
@@ -210,11 +211,16 @@ class CoPrompt(PromptLearner):
         weight: float = 1.0,
         **options: Unpack[TrainingOptions],
     ) -> None:
-        super().__init__(metric, n_ctx=n_ctx, init=init, options=options)
+        super().__init__(metric, n_ctx=n_ctx, init=init, **options)
         self.depth = depth
         self.sentences = sentences
         self.describer = describer
         self.weight = weight
+
+    @classmethod
+    def sizes_of(cls, tensors: Mapping[str, Tensor]) -> dict[str, Any]:
+        """The arguments that make tensors of the sizes of an authors' checkpoint."""
+        return {**super().sizes_of(tensors), "depth": depth_of_official(tensors)}
 
     def model(self, towers: Towers, context: Context, classnames: Sequence[str]) -> CoPromptModel:
         """Put prompts into both towers, and adapters behind them."""
@@ -261,7 +267,7 @@ class CoPrompt(PromptLearner):
         describer = getattr(self.describer, "spec", self.describer)
         return {
             "weight": self.weight,
-            "sentences": texts and digest([repr(sorted(texts.items()))]),
+            "sentences": texts and identity(texts),
             "describer": describer or "vocabulary",
         }
 

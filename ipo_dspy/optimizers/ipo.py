@@ -6,6 +6,7 @@ import logging
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
+from operator import index
 from pathlib import Path
 from typing import Any, Literal
 
@@ -19,9 +20,16 @@ from ipo_dspy.optimizers.base import (
     open_run,
     training_examples,
 )
+from ipo_dspy.optimizers.parts import identity_of
 from ipo_dspy.programs.metrics import Metric, clip_acc
 from ipo_dspy.programs.predict import ZeroShotPredict, zero_shot_predictors
-from ipo_dspy.prompts.wording import INSTRUCTION_META_PROMPT, PAPER_META_PROMPT, MetaPrompt
+from ipo_dspy.prompts.wording import (
+    INSTRUCTION_META_PROMPT,
+    PAPER_META_PROMPT,
+    MetaPrompt,
+    ProposeInstruction,
+    ProposePrompt,
+)
 from ipo_dspy.proposing.describers import Describer
 from ipo_dspy.proposing.describing import describe_images, spread_images
 from ipo_dspy.proposing.faults import NO_LANGUAGE_MODEL, check_address
@@ -29,7 +37,7 @@ from ipo_dspy.proposing.prompt_model import PromptModel
 from ipo_dspy.proposing.proposer import Proposer
 from ipo_dspy.records import Trial
 from ipo_dspy.runs.budget import Budget, Plan, Spent
-from ipo_dspy.runs.identity import callable_name, digest, fingerprint
+from ipo_dspy.runs.calls import within
 from ipo_dspy.runs.journal import Journal, NoJournal
 from ipo_dspy.scoring.evaluate import CANDIDATE
 from ipo_dspy.scoring.scorers import Scorer, make_scorer
@@ -37,7 +45,8 @@ from ipo_dspy.search.engine import Search, Settings
 from ipo_dspy.search.ensemble import join_best
 from ipo_dspy.search.history import History
 from ipo_dspy.search.results import IPOResults, attach_results
-from ipo_dspy.search.target import Target, first_texts, keeps_case, rules_for
+from ipo_dspy.search.strategies import Strategy, make_strategy
+from ipo_dspy.search.target import Target, about_step, first_texts, keeps_case, rules_for
 
 logger = logging.getLogger(__name__)
 
@@ -72,10 +81,13 @@ class IPOOptimizer(Teleprompter):
             (`FIRST_TEMPLATES`); they cost no call.
         ensemble: how many of the best prompts make the program `detailed_results.ensemble` beside
             the one that is found; 0 makes none. Programs with one template alone have one.
-        temperature: of the proposals.
-        steady: keep `prompts_per_step` calls in flight all the time, each made from the history as
-            it stands, rather than step by step; for prompt models that take long to answer. Which
-            prompts are found then depends on the order in which answers arrive.
+        temperature: of the proposals; None leaves it to the model.
+        send_seed: send each call's number as its seed, to models that take one.
+        strategy: what is tried next, a `Strategy` or the name of one: `steps`, the paper's, or
+            `steady`, which keeps `prompts_per_step` calls in flight all the time, each made from
+            the history as it stands; for prompt models that take long to answer. Which prompts are
+            found then depends on the order in which answers arrive.
+        steady: the same as `strategy="steady"`.
         budget: further bounds.
         most_failures: so many useless answers in a row end the search.
         num_threads: most calls in flight; None takes DSPy's setting.
@@ -83,6 +95,8 @@ class IPOOptimizer(Teleprompter):
             takes DSPy's setting.
         seed: numbers the calls, so that a repeated search makes the same ones.
         run_dir: folder of the journal; a search that is begun again there goes on where it was.
+        identity: with a `run_dir`, stands for what cannot be told of metric, program or proposer,
+            such as a connection that they hold; to be changed whenever that changes.
         track_stats: attach `candidate_programs`, `trial_logs` and `detailed_results`.
         on_trial: called with every trial and what was spent so far.
         callbacks: DSPy callbacks for `on_compile_start` and `on_compile_end`.
@@ -103,7 +117,9 @@ class IPOOptimizer(Teleprompter):
         images_described: int = 64,
         initial: str | Sequence[str] | None = None,
         ensemble: int = 5,
-        temperature: float = 1.0,
+        temperature: float | None = 1.0,
+        send_seed: bool = True,
+        strategy: str | Strategy | None = None,
         steady: bool = False,
         budget: Budget | None = None,
         most_failures: int = 10,
@@ -111,6 +127,7 @@ class IPOOptimizer(Teleprompter):
         max_errors: int | None = None,
         seed: int = 0,
         run_dir: str | Path | None = None,
+        identity: str | None = None,
         track_stats: bool = True,
         on_trial: Callable[[Trial, Spent], None] | None = None,
         callbacks: Sequence[Any] | None = None,
@@ -137,27 +154,31 @@ class IPOOptimizer(Teleprompter):
             )
         if preset not in (None, "paper"):
             raise ArgumentError(f"preset must be 'paper' or None, got {preset!r}.")
+        if steady and strategy not in (None, "steady"):
+            raise ArgumentError("steady=True means strategy='steady'; give one of them.")
         self.metric = metric
         self.preset = preset
         self.prompt_model = prompt_model
         self.describer = describer
         self.proposer = proposer
         self.meta_prompt = meta_prompt
-        self.prompts_per_step = prompts_per_step
-        self.history_size = history_size
-        self.images_described = images_described
+        self.prompts_per_step = index(prompts_per_step)
+        self.history_size = index(history_size)
+        self.images_described = index(images_described)
         self.initial = initial
-        self.ensemble = ensemble
-        self.temperature = temperature
-        self.steady = steady
+        self.ensemble = index(ensemble)
+        self.temperature = None if temperature is None else float(temperature)
+        self.send_seed = send_seed
+        self.strategy = strategy or ("steady" if steady else "steps")
         self.budget = budget or Budget()
         if steps is not None:
             self.budget = replace(self.budget, steps=steps)
         self.most_failures = most_failures
         self.num_threads = num_threads
         self.max_errors = max_errors
-        self.seed = seed
-        self.run_dir = None if run_dir is None else Path(run_dir)
+        self.seed = index(seed)
+        self.run_dir = None if run_dir is None else Path(run_dir).expanduser()
+        self.identity = identity
         self.track_stats = track_stats
         self.on_trial = on_trial
         self.callbacks = list(callbacks or [])
@@ -190,7 +211,10 @@ class IPOOptimizer(Teleprompter):
             ArgumentError: there is no training set, no predictor or no prompt model, or the initial
                 prompt breaks a rule.
             SearchStoppedError: the prompt model cannot be used, or gave useless answers in a row.
+            OutOfTimeError: the time is up before the program's own texts are scored.
             JournalError: the run folder belongs to another search or cannot be written.
+            UnknownIdentityError: with a run folder, it cannot be told of something that decides
+                the search whether it is the same when it goes on; `identity` vouches for it.
         """
         examples = training_examples(student, trainset)
         lm = self._language_model()
@@ -199,7 +223,7 @@ class IPOOptimizer(Teleprompter):
         spent = Spent()
         with (
             self._open_journal(program, examples, valset, lm, describer) as journal,
-            dspy.context(trace=None),
+            within(self.budget.seconds, since=spent.started),
         ):
             targets = self._targets(program, examples, valset)
             descriptions = describe_images(
@@ -210,10 +234,14 @@ class IPOOptimizer(Teleprompter):
                 self.most_failures,
                 sum_up=self.preset != "paper",
             )
-            proposer = self.proposer or Proposer(self._meta_prompt(program).signature())
             search = Search(
                 targets,
-                PromptModel(lm, proposer, self.temperature, self.seed),
+                PromptModel(
+                    lm, self._proposer(program), self.temperature, self.seed, self.send_seed
+                ),
+                make_strategy(
+                    self.strategy, prompts_per_step=self.prompts_per_step, seed=self.seed
+                ),
                 self._settings(descriptions),
                 journal,
                 self._listen,
@@ -225,8 +253,8 @@ class IPOOptimizer(Teleprompter):
             search.best,
             search.spent,
             search.ended_by,
-            search.ranking,
-            join_best(program, search.trials, search.ranking, self.ensemble),
+            targets[0].history.ranking,
+            join_best(program, search.trials, targets[0].history.ranking, self.ensemble),
         )
         if found.useless is not None:
             logger.warning(
@@ -257,7 +285,15 @@ class IPOOptimizer(Teleprompter):
             descriptions=len(self.images_to_describe(examples)),
             calls_per_image=self._describer(student).calls_per_image,
             history_size=self.history_size,
+            scoring_calls=self._scoring_calls(student, calls, len(examples)),
         )
+
+    def _scoring_calls(self, program: dspy.Module, proposals: int, examples: int) -> int:
+        """About how many calls the program's language models take to score all candidates."""
+        clip = zero_shot_predictors(program)
+        asking = len(program.predictors()) - len(clip)
+        targets = len(clip) or asking
+        return (targets + proposals) * examples * asking
 
     def images_to_describe(self, trainset: Sequence[dspy.Example]) -> list[object]:
         """Pick the images that are described: at most `images_described`, at even distances."""
@@ -285,16 +321,21 @@ class IPOOptimizer(Teleprompter):
             return INSTRUCTION_META_PROMPT
         return PAPER_META_PROMPT if self.preset == "paper" else MetaPrompt()
 
+    def _proposer(self, program: dspy.Module) -> dspy.Module:
+        if self.proposer is not None:
+            return self.proposer
+        is_clip = bool(zero_shot_predictors(program))
+        signature = ProposePrompt if is_clip else ProposeInstruction
+        return Proposer(self._meta_prompt(program).signature(signature))
+
     def _settings(self, descriptions: Sequence[str]) -> Settings:
         return Settings(
             descriptions=descriptions,
             prompts_per_step=self.prompts_per_step,
             history_size=self.history_size,
             num_threads=self.num_threads or dspy.settings.num_threads,
-            steady=self.steady,
             budget=self.budget,
             most_failures=self.most_failures,
-            fit_scale=self.preset != "paper",
         )
 
     def _targets(
@@ -321,10 +362,15 @@ class IPOOptimizer(Teleprompter):
                 predictor=predictor,
                 rules=rules,
                 meta_prompt=_about(meta_prompt, predictor, trainset),
+                about=about_step(name, predictor, trainset),
                 training=self._scorer(program, name, trainset, key),
                 validation=self._scorer(program, name, valset, CANDIDATE) if valset else None,
                 others=first[1:],
-                history=History(keeps_case=keeps_case(predictor)),
+                # Texts of several predictors are tried in turn, each beside the others' best.
+                history=History(
+                    keeps_case=keeps_case(predictor),
+                    fit_scale=self.preset != "paper" and len(predictors) == 1,
+                ),
             )
             target.use(first[0])
             targets.append(target)
@@ -346,43 +392,9 @@ class IPOOptimizer(Teleprompter):
         describer: Describer,
     ) -> AbstractContextManager[Journal | NoJournal]:
         if self.run_dir is None:
-            return open_run(None, {})
-        clip = zero_shot_predictors(program)
-        proposer = (self.proposer or Proposer()).dump_state()
-        return open_run(
-            self.run_dir,
-            {
-                "seed": self.seed,
-                "prompt_model": lm.model,
-                "describer": describer.spec,
-                "encoder": [predictor.embedder.encoder.spec for predictor in clip.values()],
-                # The same name may stand for other weights or another precision.
-                "encoder_weights": digest([_fingerprint(p) for p in clip.values()]),
-                "class_names": digest([repr(predictor.classnames) for predictor in clip.values()]),
-                "demo_cache": [
-                    [repr(p.demo_cache), fingerprint(p.demos)]
-                    for p in clip.values()
-                    if p.demo_cache is not None
-                ],
-                "training_images": fingerprint(trainset),
-                "validation_images": fingerprint(valset or []),
-                "initial": self.initial or [p.signature.instructions for p in program.predictors()],
-                "metric": callable_name(self.metric),
-                "program": type(program).__qualname__,
-                "language_models": [
-                    getattr(predictor.lm or dspy.settings.lm, "model", None)
-                    for predictor in program.predictors()
-                    if not isinstance(predictor, ZeroShotPredict)
-                ],
-                "preset": self.preset,
-                "prompts_per_step": self.prompts_per_step,
-                "history_size": self.history_size,
-                "images_described": self.images_described,
-                "temperature": self.temperature,
-                "steady": self.steady,
-                "meta_prompt": digest([repr(self._meta_prompt(program)), repr(proposer)]),
-            },
-        )
+            return open_run(None)
+        identity = identity_of(self, program, trainset, valset or [], lm, describer)
+        return open_run(self.run_dir, identity)
 
     def _listen(self, trial: Trial, spent: Spent) -> None:
         score = trial.score
@@ -406,8 +418,3 @@ def _about(
     if not isinstance(predictor, ZeroShotPredict):
         return meta_prompt
     return meta_prompt.about(len(trainset), predictor.classnames)
-
-
-def _fingerprint(predictor: ZeroShotPredict) -> str:
-    encoder = predictor.embedder.encoder
-    return str(getattr(encoder, "image_fingerprint", encoder.spec))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping, Sequence
-from typing import Any, Unpack
+from typing import Any, ClassVar, Unpack
 
 import torch
 from torch import Tensor, nn
@@ -82,6 +82,11 @@ class MaPLeModel(PromptedModel):
         return names
 
 
+def depth_of_official(tensors: Mapping[str, Tensor]) -> int:
+    """In how many layers a checkpoint of MaPLe or CoPrompt has prompts."""
+    return 1 + sum(name.startswith("compound_prompts_text.") for name in tensors)
+
+
 class MaPLe(PromptLearner):
     """Multi-modal prompt learning: prompts in the first layers of both towers.
 
@@ -99,6 +104,7 @@ class MaPLe(PromptLearner):
 
     name = "maple"
     recipe = Recipe(epochs=5, batch_size=4, lr=0.0035)
+    transferred: ClassVar[Mapping[str, Any]] = {"depth": 3, "epochs": 2, "lr": 0.0026}
 
     def __init__(
         self,
@@ -109,8 +115,13 @@ class MaPLe(PromptLearner):
         init: str | None = INITIAL_WORDS,
         **options: Unpack[TrainingOptions],
     ) -> None:
-        super().__init__(metric, n_ctx=n_ctx, init=init, options=options)
+        super().__init__(metric, n_ctx=n_ctx, init=init, **options)
         self.depth = depth
+
+    @classmethod
+    def sizes_of(cls, tensors: Mapping[str, Tensor]) -> dict[str, Any]:
+        """The arguments that make tensors of the sizes of an authors' checkpoint."""
+        return {**super().sizes_of(tensors), "depth": depth_of_official(tensors)}
 
     def model(self, towers: Towers, context: Context, classnames: Sequence[str]) -> MaPLeModel:
         """Put prompts into both towers."""

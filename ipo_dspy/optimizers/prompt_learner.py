@@ -7,31 +7,33 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, replace
+from difflib import get_close_matches
 from pathlib import Path
-from typing import Any, ClassVar, Self, TypedDict
+from typing import Any, ClassVar, Self, TypedDict, Unpack
 
 import dspy
 import torch
 from dspy.teleprompt import Teleprompter
 
+from ipo_dspy.encoders.device import PRECISIONS
 from ipo_dspy.encoders.prompted_towers import Towers, towers_of
 from ipo_dspy.errors import ArgumentError
-from ipo_dspy.features.embedder import class_indices
 from ipo_dspy.images.examples import image_of, label_of
 from ipo_dspy.images.image import ImageSource
 from ipo_dspy.optimizers.base import copy_to_optimize, open_run, training_examples
 from ipo_dspy.optimizers.checkpoint import Epoch
-from ipo_dspy.optimizers.context import Context, Position
-from ipo_dspy.optimizers.prompted_model import PromptedModel
+from ipo_dspy.optimizers.context import INITIAL_WORDS, Context, Position
+from ipo_dspy.optimizers.prompted_model import PromptedModel, official_tensors
 from ipo_dspy.optimizers.schedule import GaussianAverage, Recipe
 from ipo_dspy.optimizers.training import Training
 from ipo_dspy.optimizers.vector_prompt import VectorPrompt
 from ipo_dspy.optimizers.views import Augmentation, Views
 from ipo_dspy.programs.metrics import Metric, clip_acc
 from ipo_dspy.programs.predict import ZeroShotPredict, label_field, zero_shot_predictors
+from ipo_dspy.programs.probabilities import class_indices
 from ipo_dspy.prompts.template import Template
 from ipo_dspy.runs.budget import Budget
-from ipo_dspy.runs.identity import digest, fingerprint
+from ipo_dspy.runs.identity import Examples, Part, RunIdentity, Setting, Thing
 from ipo_dspy.runs.journal import EventLog, Journal, NoJournal
 from ipo_dspy.scoring.evaluate import BatchEvaluate
 
@@ -97,9 +99,10 @@ class PromptLearner(Teleprompter, ABC):
     Args:
         metric: scores the learned program on the validation set, where there is one; what is
             trained is the cross-entropy.
-        n_ctx: how many vectors stand in the text.
+        n_ctx: how many vectors stand in the text; None takes as many as `init` has words.
         init: words that the vectors start as, a template, `program` for the template of the
             program, or None to start at random.
+        position: where the class name stands: behind the vectors, in their middle or before them.
         options: see `TrainingOptions`.
     """
 
@@ -112,18 +115,27 @@ class PromptLearner(Teleprompter, ABC):
     average: GaussianAverage | None = None
     """How its authors average over epochs; None keeps the last one."""
     published: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
-    """The authors' arguments for single datasets."""
+    """The authors' arguments for single datasets, by their name without case, `-` and `_`."""
+    transferred: ClassVar[Mapping[str, Any]] = {}
+    """The authors' arguments for training on one dataset and testing on others."""
 
     def __init__(
         self,
         metric: Metric = clip_acc,
         *,
-        n_ctx: int | None,
-        init: str | None,
+        n_ctx: int | None = None,
+        init: str | None = INITIAL_WORDS,
         position: Position = "end",
-        options: TrainingOptions,
+        **options: Unpack[TrainingOptions],
     ) -> None:
         super().__init__()
+        for name in options:
+            if name not in TrainingOptions.__annotations__:
+                near = get_close_matches(name, TrainingOptions.__annotations__)
+                hint = (
+                    f"did you mean {near[0]}?" if near else "see TrainingOptions for those it has."
+                )
+                raise ArgumentError(f"{type(self).__name__} has no argument {name!r}; {hint}")
         self.metric = metric
         self.n_ctx = n_ctx
         self.init = init
@@ -136,6 +148,10 @@ class PromptLearner(Teleprompter, ABC):
         )
         self.views: Augmentation = options.get("augmentation", self.augmentation)
         self.precision = options.get("precision", "float32")
+        if self.precision not in PRECISIONS:
+            raise ArgumentError(
+                f"precision must be one of {', '.join(PRECISIONS)}, got {self.precision!r}."
+            )
         self.seed = options.get("seed", 0)
         self.budget = options.get("budget") or Budget()
         run_dir = options.get("run_dir")
@@ -147,8 +163,23 @@ class PromptLearner(Teleprompter, ABC):
 
     @classmethod
     def for_dataset(cls, dataset: str, **arguments: Any) -> Self:
-        """Make one with the authors' arguments for a dataset, where they have some of its own."""
-        return cls(**{**cls.published.get(dataset, {}), **arguments})
+        """Make one with the authors' arguments for a dataset, where they have some of its own.
+
+        Args:
+            dataset: its name, in which letter case, `-` and `_` do not matter.
+            arguments: come before the authors'.
+        """
+        name = dataset.lower().replace("-", "").replace("_", "")
+        return cls(**{**cls.published.get(name, {}), **arguments})
+
+    @classmethod
+    def for_transfer(cls, **arguments: Any) -> Self:
+        """Make one with the authors' arguments for training on one dataset and testing on others.
+
+        Args:
+            arguments: come before the authors'.
+        """
+        return cls(**{**cls.transferred, **arguments})
 
     @abstractmethod
     def model(self, towers: Towers, context: Context, classnames: Sequence[str]) -> PromptedModel:
@@ -256,7 +287,12 @@ class PromptLearner(Teleprompter, ABC):
     def _prompt(self, model: PromptedModel) -> VectorPrompt:
         settings = model.settings
         return VectorPrompt(
-            self.name, settings, model.context, model.learned(), type(self)(**settings).model
+            self.name,
+            settings,
+            model.context,
+            model.classnames,
+            model.learned(),
+            type(self)(**settings).model,
         )
 
     @classmethod
@@ -273,12 +309,38 @@ class PromptLearner(Teleprompter, ABC):
             context = Context(
                 Template(state["text"]), int(state["n_ctx"]), position=state["position"]
             )
+            classnames = tuple(map(str, state["classnames"]))
             learner = cls(**settings)
         except (KeyError, TypeError, ValueError) as error:
             raise ArgumentError(
                 f"This is no prompt that {cls.__name__} learned: {error}."
             ) from error
-        return VectorPrompt(cls.name, settings, context, tensors, learner.model)
+        return VectorPrompt(cls.name, settings, context, classnames, tensors, learner.model)
+
+    @classmethod
+    def of_official(cls, state_dict: Mapping[str, Any]) -> Self:
+        """Make one with the sizes that an authors' checkpoint has, so that it can load it.
+
+        Raises:
+            ArgumentError: the checkpoint is none of this method.
+        """
+        tensors = official_tensors(state_dict)
+        vectors = tensors.get("ctx")
+        if vectors is None:
+            raise ArgumentError(
+                f"This is no checkpoint of {cls.__name__}: it has no tensor called ctx, but "
+                f"{', '.join(list(tensors)[:4]) or 'none that is learned'}."
+            )
+        return cls(**cls.sizes_of(tensors))
+
+    @classmethod
+    def sizes_of(cls, tensors: Mapping[str, torch.Tensor]) -> dict[str, Any]:
+        """The arguments that make tensors of the sizes of an authors' checkpoint.
+
+        Args:
+            tensors: as `official_tensors` gives them; `ctx` is among them.
+        """
+        return {"n_ctx": tensors["ctx"].shape[-2]}
 
     def load_official(self, student: dspy.Module, state_dict: Mapping[str, Any]) -> dspy.Module:
         """Give a copy of the student that classifies with one of the authors' checkpoints.
@@ -291,10 +353,14 @@ class PromptLearner(Teleprompter, ABC):
             ArgumentError: the checkpoint is none of this method, or of other sizes.
         """
         program = student.deepcopy()
+        only_predictor(program).use_learned(self.official_prompt(program, state_dict))
+        return program
+
+    def official_prompt(self, program: dspy.Module, state_dict: Mapping[str, Any]) -> VectorPrompt:
+        """Give what one of the authors' checkpoints learned; see `load_official`."""
         model = self.prompted(program)
         model.load_official(state_dict)
-        only_predictor(program).use_learned(self._prompt(model))
-        return program
+        return self._prompt(model)
 
     @property
     def generator(self) -> torch.Generator:
@@ -306,23 +372,23 @@ class PromptLearner(Teleprompter, ABC):
     ) -> AbstractContextManager[Journal | NoJournal]:
         encoder = predictor.embedder.encoder
         context = model.context
-        return open_run(
-            self.run_dir,
-            {
-                "optimizer": self.name,
-                "seed": self.seed,
-                "encoder": encoder.spec,
-                "encoder_weights": digest([model.towers.encoder.image_fingerprint]),
-                "class_names": digest(list(predictor.classnames)),
-                "training_images": fingerprint(examples),
-                "initial": [context.words, context.text.text, context.n, context.position],
-                "settings": model.settings | self.facts,
-                "recipe": asdict(self.training),
-                "average": self.average and asdict(self.average),
-                "augmentation": self.views,
-                "precision": self.precision,
-            },
-        )
+        images = ("image", "images")
+        start = [context.words, context.text.text, context.n, context.position]
+        parts: list[Part] = [
+            Setting("optimizer", "another optimizer", self.name),
+            Examples("training", images, "training images", examples),
+            Setting("encoder", "another encoder", encoder.spec),
+            Thing("weights", "other weights", model.towers.encoder.image_fingerprint),
+            Setting("class_names", "other class names", predictor.classnames),
+            Setting("initial", "another beginning of the context", start),
+            Thing("settings", "other settings of the learner", model.settings | self.facts),
+            Setting("recipe", "another training", asdict(self.training)),
+            Setting("average", "another average", self.average and asdict(self.average)),
+            Setting("augmentation", "other views of the images", self.views),
+            Setting("precision", "another precision", self.precision),
+            Setting("seed", "another seed", self.seed),
+        ]
+        return open_run(self.run_dir, RunIdentity(parts) if self.run_dir else None)
 
     def _attach(
         self,

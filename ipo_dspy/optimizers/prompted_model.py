@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Literal, Self
 
@@ -32,7 +31,7 @@ _IGNORED = (
 )
 
 
-class PromptedModel(nn.Module, ABC):
+class PromptedModel(nn.Module):
     """The towers of an encoder and the tensors that are learned, which alone have gradients.
 
     `step` is the number of the training's step, for learners that draw in each.
@@ -141,9 +140,9 @@ class PromptedModel(nn.Module, ABC):
         """The learner's arguments that rebuild a model of this shape, as JSON."""
         return {}
 
-    @abstractmethod
     def official_names(self) -> Mapping[str, str]:
-        """From the names of the learned tensors to those in the authors' checkpoints."""
+        """From the names of the learned tensors to those in the authors' checkpoints, if any."""
+        return {}
 
     def load_official(self, state_dict: Mapping[str, Any]) -> None:
         """Take over the learned tensors of one of the authors' checkpoints.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import cached_property
-from typing import Any, Unpack
+from typing import Any, ClassVar, Unpack
 
 import torch
 from torch import Tensor, nn
@@ -141,6 +141,10 @@ class PromptSRC(PromptLearner):
 
     name = "promptsrc"
     recipe = Recipe(epochs=20, batch_size=4, lr=0.0025)
+    transferred: ClassVar[Mapping[str, Any]] = {
+        "depth": 3,
+        "average": GaussianAverage(mean=6, deviation=10),
+    }
 
     def __init__(
         self,
@@ -153,10 +157,16 @@ class PromptSRC(PromptLearner):
         average: GaussianAverage = GaussianAverage(mean=15, deviation=1),  # noqa: B008 - frozen
         **options: Unpack[TrainingOptions],
     ) -> None:
-        super().__init__(metric, n_ctx=n_ctx, init=init, options=options)
+        super().__init__(metric, n_ctx=n_ctx, init=init, **options)
         self.depth = depth
         self.average = average
         self.teacher_templates = teacher_templates
+
+    @classmethod
+    def sizes_of(cls, tensors: Mapping[str, Tensor]) -> dict[str, Any]:
+        """The arguments that make tensors of the sizes of an authors' checkpoint."""
+        deep = sum(name.startswith("text_encoder.") for name in tensors)
+        return {**super().sizes_of(tensors), "depth": 1 + deep}
 
     def model(self, towers: Towers, context: Context, classnames: Sequence[str]) -> PromptSRCModel:
         """Put prompts into both towers."""

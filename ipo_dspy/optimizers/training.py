@@ -15,6 +15,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from ipo_dspy.encoders.device import autocast
+from ipo_dspy.encoders.parallel import threads_for
 from ipo_dspy.errors import TrainingError
 from ipo_dspy.features.image_batches import ahead
 from ipo_dspy.images.image import ImageSource, open_image
@@ -71,6 +72,16 @@ class Training:
             TrainingError: the loss is not finite, or the checkpoint cannot be used.
             UnreadableImage: an image cannot be read.
         """
+        with threads_for(self._multiplications):
+            return self._run()
+
+    @property
+    def _multiplications(self) -> int:
+        """About how many one pass of the texts takes."""
+        tower, texts = self.model.towers.text, self.model.texts.tokens
+        return 12 * tower.width**2 * tower.depth * texts.numel()
+
+    def _run(self) -> tuple[tuple[Epoch, ...], str]:
         started = time.monotonic()
         state = Progress.of(self.model, self.recipe, self.average)
         if self.checkpoint is not None:

@@ -43,6 +43,7 @@ class VectorPrompt:
         learner: the name of what trained it.
         settings: the learner's arguments that rebuild a model of this shape, as JSON.
         context: how many vectors stand in the text, and the text behind them.
+        classnames: the names it was learned with.
         tensors: what was learned, on the CPU.
         build: makes a model of this shape.
     """
@@ -50,6 +51,7 @@ class VectorPrompt:
     learner: str
     settings: Mapping[str, Any]
     context: Context
+    classnames: tuple[str, ...]
     tensors: Mapping[str, Tensor]
     build: Build
     _memory: _Memory = field(default_factory=lambda: _Memory(), compare=False, repr=False)
@@ -117,7 +119,9 @@ class VectorPrompt:
 
     def _model_of(self, embedder: Embedder) -> PromptedModel:
         """A model for the images, whatever the classes."""
-        return self._memory.model_of(embedder.encoder.spec, lambda: self.model(embedder, ["X"]))
+        return self._memory.model_of(
+            embedder.encoder.spec, lambda: self.model(embedder, self.classnames)
+        )
 
     def model(self, embedder: Embedder, classnames: Sequence[str]) -> PromptedModel:
         """Put the tensors into an encoder.
@@ -128,9 +132,9 @@ class VectorPrompt:
         """
         towers = towers_of(embedder.encoder)
         with torch.inference_mode(mode=False):
-            model = self.build(towers, self.context, classnames)
+            model = self.build(towers, self.context, self.classnames)
             model.learn(self.tensors)
-        return model
+            return model.for_classes(classnames)
 
     def nearest_words(self, embedder: Embedder) -> NearestWords:
         """Find the tokens nearest to the learned vectors that stand in the text."""
@@ -145,6 +149,7 @@ class VectorPrompt:
             "text": context.text.text,
             "n_ctx": context.n,
             "position": context.position,
+            "classnames": list(self.classnames),
         }
 
 

@@ -188,6 +188,12 @@ class _ClassifierBase(dspy.Module):
             )
         return learned.nearest_words(self.embedder)
 
+    def __run_identity__(self) -> dict[str, object]:
+        """What decides a prediction: not the images that it was made from."""
+        left_out = {"data", "history", "callbacks"}
+        own = {name: value for name, value in vars(self).items() if name not in left_out}
+        return {**own, "class": type(self)}
+
     @property
     def trainset(self) -> list[dspy.Example] | None:
         """The labelled images that came with the program, if any."""

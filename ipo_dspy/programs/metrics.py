@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 import dspy
 
 from ipo_dspy.errors import ArgumentError
-from ipo_dspy.features.embedder import probabilities_of
 from ipo_dspy.images.examples import label_of
 from ipo_dspy.programs.predict import ZeroShotPredict
+from ipo_dspy.programs.probabilities import probabilities_of
 from ipo_dspy.prompts.wording import classification_feedback
 
 if TYPE_CHECKING:

@@ -10,7 +10,8 @@ import dspy
 from dspy.signatures.signature import ensure_signature
 
 from ipo_dspy.errors import ArgumentError
-from ipo_dspy.features.embedder import Embedder, Probabilities
+from ipo_dspy.features.embedder import Embedder
+from ipo_dspy.programs.probabilities import Probabilities
 from ipo_dspy.programs.prompt import LearnedPrompt, Prompt, TextPrompt, load_learned
 from ipo_dspy.programs.tensor_file import tensors_as_text, tensors_of
 from ipo_dspy.programs.tip_adapter import LabelledDemos, TipAdapter, loaded_demos, saved_demos
@@ -137,15 +138,19 @@ class ZeroShotPredict(dspy.Predict):
             signature: its instructions are the template; None takes the predictor's own.
             demos: what the cache holds, if there is one; None takes the predictor's own.
         """
+        import torch
+
         if not images:
             return []
         signature = signature or self.signature
         template = self.template_of(signature)
-        features = self.prompt(template).image_features(self.embedder, images)
-        logits = self.logits(features, template)
-        if self.demo_cache is not None:
-            logits = logits + self._demo_logits(features, signature, demos)
-        return self.predictions(logits, label_field(signature))
+        # Whoever wants a graph asks the prompt.
+        with torch.inference_mode():
+            features = self.prompt(template).image_features(self.embedder, images)
+            logits = self.logits(features, template)
+            if self.demo_cache is not None:
+                logits = logits + self._demo_logits(features, signature, demos)
+            return self.predictions(logits, label_field(signature))
 
     def logits(self, image_features: Tensor, template: Template) -> Tensor:
         """Compare [N, D] image features with the template's classes: [N, C]."""
@@ -228,6 +233,19 @@ class ZeroShotPredict(dspy.Predict):
         # InferRules writes into the signature class in place: every copy needs a class of its own.
         super().__setstate__(state)
         self.signature = self.signature.with_instructions(self.signature.instructions)
+
+    def __run_identity__(self) -> dict[str, object]:
+        """What decides a prediction; demos do where the cache makes them count."""
+        inputs, label = list(self.signature.input_fields), label_field(self.signature)
+        known = {"lm", "history", "callbacks", "stage", "traces", "train", "demos", "signature"}
+        own = {n: v for n, v in vars(self).items() if n not in known and n != "_reader"}
+        return {
+            **own,
+            "class": type(self),
+            "fields": [*inputs, label],
+            "instructions": self.signature.instructions,
+            "demos": None if self.demo_cache is None else list(self.demos),
+        }
 
     def dump_state(self, json_mode: bool = True) -> dict[str, Any]:
         """Give what `load_state` needs: template, class names and encoder spec; no weights.

@@ -36,6 +36,9 @@ class Rules(Protocol):
     def limit(self) -> str:
         """How long a text may be, in words for the prompt model; may be empty."""
 
+    def read(self, reply: str) -> str:
+        """Take the text out of a reply of the prompt model."""
+
     def check(self, text: str) -> str:
         """Give a proposal in its normal form.
 
@@ -72,6 +75,10 @@ class TemplateRules:
         pattern = rf"(?<!\w)(?:{'|'.join(names)})(?!\w)" if names else r"(?!)"
         object.__setattr__(self, "_names", re.compile(pattern, re.IGNORECASE))
 
+    def read(self, reply: str) -> str:
+        """Take off what language models put around a template; see `clean`."""
+        return clean(reply)
+
     def check(self, text: str) -> str:
         """Normalise slot spellings and apply the rules; see `Rules.check`."""
         template = self.form(text)
@@ -98,19 +105,31 @@ class TemplateRules:
 
 @dataclass(frozen=True)
 class InstructionRules:
-    """A candidate is any text that is not empty and has no left-over tags."""
+    """A candidate is any text that is not empty and keeps DSPy's own markers out.
+
+    Quotes, tags, fences and lead-ins may be meant, so nothing is taken off.
+    """
 
     limit: str = ""
 
+    def read(self, reply: str) -> str:
+        """Take the reply as it is."""
+        return reply
+
     def check(self, text: str) -> str:
         """Apply the rules; see `Rules.check`."""
-        return _without_left_overs(text)
+        if not text.strip():
+            raise RefusedError("it is empty")
+        if match := _MARKER.search(text):
+            raise RefusedError(f"it has a left-over {match[0]!r}")
+        return text
 
     def form(self, text: str) -> str:
         """Apply the rules; see `Rules.form`."""
         return self.check(text)
 
 
+_MARKER = re.compile(r"\[\[ ##|## \]\]")
 _FENCE = re.compile(r"\A```(?:[\w-]*\n)?(.*?)\n?```\Z", re.DOTALL)
 _TAGS = re.compile(r"\A<(INS|prompt|answer)>(.*?)</\1>\Z", re.DOTALL | re.IGNORECASE)
 _REASONING = r"(?:think(?:ing)?|thoughts?|reasoning|reflection|analysis|scratchpad)"

@@ -45,6 +45,14 @@ class ProposePrompt(dspy.Signature):
     prompt: str = dspy.OutputField(desc="the new prompt alone, on one line, without quotes")
 
 
+class ProposeInstruction(ProposePrompt):
+    """Propose one new instruction, following the meta-prompt."""
+
+    prompt: str = dspy.OutputField(
+        desc="the new instruction alone and in full, as it shall stand; it may have several lines"
+    )
+
+
 CLASSES_NAMED = 5
 """So many class names give an idea of the domain."""
 _CHARACTERS_PER_WORD = 5.5
@@ -159,6 +167,55 @@ INSTRUCTION_META_PROMPT = MetaPrompt(
     losers="",
 )
 """The meta-prompt for programs of language-model predictors."""
+
+
+_EXAMPLES_SHOWN = 3
+_EXAMPLE_CHARACTERS = 300
+
+
+def describe_step(
+    name: str,
+    inputs: Mapping[str, Any],
+    outputs: Mapping[str, Any],
+    examples: Sequence[Mapping[str, Any]],
+) -> str:
+    """Say what a step of a program takes and gives, with a few examples of the program.
+
+    Args:
+        name: of the step in its program.
+        inputs: its input fields by name, as a signature has them.
+        outputs: its output fields.
+        examples: of the whole program; the first ones are shown, cut where they are long.
+    """
+    parts = [f"The instruction is for the step {name!r} of the program."]
+    for title, fields in (("It is given", inputs), ("It answers with", outputs)):
+        lines = [_field_line(field, info) for field, info in fields.items()]
+        parts.append("\n".join([f"{title}:", *lines]))
+    shown = [_example_line(example) for example in examples[:_EXAMPLES_SHOWN]]
+    if shown:
+        parts.append(
+            "\n".join(["Examples of what the whole program is given and should give:", *shown])
+        )
+    return "\n\n".join(parts)
+
+
+def _field_line(name: str, info: Any) -> str:
+    kind = getattr(info.annotation, "__name__", str(info.annotation))
+    description = (info.json_schema_extra or {}).get("desc") or ""
+    # Where nobody described a field, DSPy puts its name in braces there.
+    return f"- {name} ({kind})" + ("" if description == f"${{{name}}}" else f": {description}")
+
+
+def _example_line(example: Mapping[str, Any]) -> str:
+    fields = (f"{name} = {_shortened(value)}" for name, value in example.items())
+    return "- " + "; ".join(fields)
+
+
+def _shortened(value: Any) -> str:
+    if isinstance(value, dspy.Image | dspy.Audio | bytes):
+        return f"<{type(value).__name__}>"
+    text = str(value)
+    return text if len(text) <= _EXAMPLE_CHARACTERS else text[:_EXAMPLE_CHARACTERS] + "..."
 
 
 def token_limit(tokens: int, of_name: int, tokens_per_word: float) -> str:

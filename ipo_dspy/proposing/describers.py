@@ -5,9 +5,8 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
-from contextvars import copy_context
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar, Protocol
 
@@ -17,8 +16,9 @@ from ipo_dspy.errors import ArgumentError
 from ipo_dspy.features.embedder import Embedder
 from ipo_dspy.prompts.vocabulary import VOCABULARY
 from ipo_dspy.prompts.wording import DescribeImage
-from ipo_dspy.proposing.ask import NO_ANSWER, ask
+from ipo_dspy.proposing.ask import NO_ANSWER, Endpoint
 from ipo_dspy.records import Description
+from ipo_dspy.runs.calls import Calls
 
 logger = logging.getLogger(__name__)
 
@@ -68,24 +68,31 @@ class LMDescriber:
 
         Raises:
             SearchStoppedError: the model cannot be used at all.
+            OutOfTimeError: the time of the run is up.
         """
-        with ThreadPoolExecutor(self.num_threads) as pool:
-            futures = [
-                pool.submit(copy_context().run, self._ask, index, image)
+        endpoint = Endpoint(self.lm)
+        with Calls[Description](self.num_threads) as calls:
+            out = [
+                calls.submit(partial(self._ask, endpoint, index, image))
                 for index, image in images.items()
             ]
-            try:
-                for future in as_completed(futures):
+            while out:
+                for future in calls.wait(out):
+                    out.remove(future)
                     yield future.result()
-            finally:
-                pool.shutdown(cancel_futures=True)
 
-    def _ask(self, index: int, image: object) -> Description:
-        lm = self.lm.copy(temperature=self.temperature)
-        answer = ask(lm, dspy.Predict(DescribeImage), "description", {"image": _for_lm(image)})
-        if answer.text is not None and not answer.text.strip():
-            return Description(index=index, error=NO_ANSWER)
-        return Description(index=index, text=answer.text, error=answer.error)
+    def _ask(self, endpoint: Endpoint, index: int, image: object) -> Description:
+        retries: list[str] = []
+        text, error, *_ = endpoint.ask(
+            dspy.Predict(DescribeImage),
+            "description",
+            {"image": _for_lm(image)},
+            {"temperature": self.temperature},
+            retries.append,
+        )
+        if text is not None and not text.strip():
+            text, error = None, NO_ANSWER
+        return Description(index=index, text=text, error=error, retries=tuple(retries))
 
 
 @dataclass(frozen=True)

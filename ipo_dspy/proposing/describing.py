@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import dspy
 
-from ipo_dspy.errors import stop
+from ipo_dspy.errors import OutOfTimeError, stop
 from ipo_dspy.images.examples import image_of
 from ipo_dspy.proposing.describers import Describer, mask_class_names
 from ipo_dspy.records import Description
@@ -84,22 +84,27 @@ def descriptions_by_number(
         SearchStoppedError: the image model cannot be used, or described no image at all.
         JournalError: a description cannot be kept.
     """
+    failures = 0
     known = _known(log)
     missing = {index: image for index, image in enumerate(images) if index not in known}
-    failures = 0
-    for description in describer.describe(missing) if missing else ():
-        log.append({"description": description.model_dump()})
-        known[description.index] = description
-        failures = failures + 1 if description.text is None else 0
-        if failures >= most_failures:
-            stop(
-                f"The image model failed {failures} times in a row; the last error: "
-                f"{description.error}. Check it, or describe images without one."
-            )
+    try:
+        for description in describer.describe(missing) if missing else ():
+            log.append({"description": description.model_dump()})
+            known[description.index] = description
+            failures = failures + 1 if description.text is None else 0
+            if failures >= most_failures:
+                stop(
+                    f"The image model failed {failures} times in a row; the last error: "
+                    f"{description.error}. Check it, or describe images without one."
+                )
+    except OutOfTimeError:
+        logger.warning("The time was up with %d of %d images described.", len(known), len(images))
+        return {index: d.text for index, d in sorted(known.items()) if d.text is not None}
     texts = {index: d.text for index, d in sorted(known.items()) if d.text is not None}
     if known and not texts:
+        first = next(iter(known.values()))
         stop(
-            f"No image could be described; the first error: {known[0].error}. Check the image "
+            f"No image could be described; the first error: {first.error}. Check the image "
             "model, or describe images without one."
         )
     if len(texts) < len(known):

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import dspy
 
-from ipo_dspy.proposing.ask import ask
+from ipo_dspy.proposing.ask import Endpoint
 from ipo_dspy.proposing.proposer import rollout_id
 from ipo_dspy.records import Call, Reply
 from ipo_dspy.runs.journal import EventLog
+from ipo_dspy.runs.meter import measured
 
 
 class PromptModel:
@@ -20,18 +21,25 @@ class PromptModel:
     Args:
         lm: the language model.
         proposer: a module with the fields of `ProposePrompt`; it calls the configured model.
-        temperature: of every call.
+        temperature: of every call; None leaves it to the model.
         seed: numbers the calls, so that a repeated search makes the same ones.
+        send_seed: send the number as seed, where DSPy says that the model takes one.
     """
 
     def __init__(
-        self, lm: dspy.BaseLM, proposer: dspy.Module, temperature: float, seed: int
+        self,
+        lm: dspy.BaseLM,
+        proposer: dspy.Module,
+        temperature: float | None,
+        seed: int,
+        send_seed: bool = True,
     ) -> None:
         self.lm = lm
+        self._endpoint = Endpoint(lm)
         self._proposer = proposer
         self._temperature = temperature
         self._seed = seed
-        self._takes_seed = "seed" in lm.supported_params
+        self._sends_seed = send_seed and "seed" in lm.supported_params
         self._attempts: Counter[Call] = Counter()
 
     def count_earlier(self, replies: Sequence[Reply]) -> None:
@@ -43,40 +51,31 @@ class PromptModel:
 
         Raises:
             SearchStoppedError: no call of this model can succeed.
+            OutOfTimeError: the time of the run is up.
             JournalError: the reply cannot be kept.
         """
-        settings = self._settings(rollout_id(self._seed, step, slot, self._attempts[step, slot]))
-        # A copy has its own history: that of this call, while others are out at the same time.
-        lm = self.lm.copy(**settings)
-        with dspy.track_usage() as usage:
-            answer = ask(lm, self._proposer, "prompt", inputs)
-        for entry in lm.history:
-            entry["kwargs"] = {**settings, **entry["kwargs"]}
-        self.lm.history.extend(lm.history)
+
+        def note(reason: str) -> None:
+            log.append({"retry": {"step": step, "slot": slot, "reason": reason}})
+
+        number = rollout_id(self._seed, step, slot, self._attempts[step, slot])
+        with measured() as meter:
+            answer = self._endpoint.ask(
+                self._proposer, "prompt", inputs, self._parameters(number), note
+            )
+        cost = meter.cost
         reply = Reply(
             step=step,
             slot=slot,
             text=answer.text,
             error=answer.error,
-            tokens=_tokens(usage.get_total_tokens().values()),
-            dollars=_dollars(lm.history),
+            tokens=cost.tokens,
+            dollars=cost.dollars,
         )
         log.append({"reply": reply.model_dump()})
         return reply
 
-    def _settings(self, number: int) -> dict[str, Any]:
-        """The settings of one call; its number keeps equal requests apart in DSPy's cache."""
-        seed = {"seed": number} if self._takes_seed else {}
+    def _parameters(self, number: int) -> dict[str, Any]:
+        """The parameters of one call; its number keeps equal requests apart in DSPy's cache."""
+        seed = {"seed": number} if self._sends_seed else {}
         return {"temperature": self._temperature, "rollout_id": number, **seed}
-
-
-def _tokens(usages: Iterable[Mapping[str, Any]]) -> int | None:
-    """Sum the tokens of a call's usage, by model; None where none is known."""
-    known = [usage["total_tokens"] for usage in usages if usage.get("total_tokens") is not None]
-    return sum(known) if known else None
-
-
-def _dollars(calls: Sequence[Mapping[str, Any]]) -> float | None:
-    """Sum what calls cost; None where one is unknown. Answers of DSPy's cache have no usage."""
-    costs = [call["cost"] for call in calls if call["usage"]]
-    return sum(costs) if costs and None not in costs else None

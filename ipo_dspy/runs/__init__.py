@@ -1,1 +1,1 @@
-"""What a run is: its journal, its identity, its budget."""
+"""A run: its journal, its budget, and what makes it the same run again."""

@@ -7,21 +7,23 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from ipo_dspy.errors import ArgumentError
-from ipo_dspy.records import Reply
+from ipo_dspy.records import Reply, Trial
 
 
 @dataclass(frozen=True)
 class Budget:
     """When a search ends; None means no bound.
 
-    Calls, tokens and dollars are those of the prompt model over the whole run, interrupted parts
-    included; `seconds` counts from the start of the `compile` that is running. Calls are
+    Calls, tokens and dollars are those of the prompt model, and of the program's own language
+    models while candidates are scored, over the whole run, interrupted parts included. Calls are
     counted one by one; the other bounds are checked between steps, so a step that has begun is
-    finished. Tokens and dollars that are unknown are not counted.
+    finished, except where scoring calls language models: then they are checked before each
+    candidate. `seconds` counts from the start of the `compile` that is running, and ends it also
+    while calls hang. Tokens and dollars that are unknown are not counted.
 
     Args:
         steps: how many steps to make.
-        calls: most calls of the prompt model.
+        calls: most calls.
         tokens: most tokens sent and received.
         dollars: most dollars, where DSPy knows the price.
         seconds: most seconds.
@@ -49,26 +51,45 @@ class Budget:
 
 @dataclass
 class Spent:
-    """What a search has cost so far; tokens and dollars stay None until one is known."""
+    """What a search has cost so far; tokens and dollars stay None until one is known.
+
+    `calls` are all calls, and `scoring_calls` those among them that scored candidates.
+    """
 
     calls: int = 0
+    scoring_calls: int = 0
     tokens: int | None = None
     dollars: float | None = None
     steps_without_gain: int = 0
     started: float = field(default_factory=time.monotonic)
 
-    def add(self, reply: Reply) -> None:
-        """Count one call."""
-        self.calls += 1
-        if reply.tokens is not None:
-            self.tokens = (self.tokens or 0) + reply.tokens
-        if reply.dollars is not None:
-            self.dollars = (self.dollars or 0.0) + reply.dollars
+    def add(self, made: Reply | Trial) -> None:
+        """Count the call of a reply, or the calls that scored a trial."""
+        cost = made.cost
+        if cost is None:
+            return
+        self.calls += cost.calls
+        if isinstance(made, Trial):
+            self.scoring_calls += cost.calls
+        if cost.tokens is not None:
+            self.tokens = (self.tokens or 0) + cost.tokens
+        if cost.dollars is not None:
+            self.dollars = (self.dollars or 0.0) + cost.dollars
+
+    def out_of_time(self, budget: Budget, waited_for: int) -> str:
+        """Say that the time was up while so many answers were waited for."""
+        seconds = time.monotonic() - self.started
+        used = f"seconds: {seconds:.0f} of {budget.seconds or 0:g} used"
+        return f"{used}, {waited_for} answers still out" if waited_for else used
+
+    def lacks_calls(self, budget: Budget, next_calls: int) -> bool:
+        """Tell whether the bound on calls forbids so many more."""
+        return budget.calls is not None and self.calls + next_calls > budget.calls
 
     def exhausted(self, budget: Budget, next_calls: int) -> str:
         """Name the bound that forbids the next step, or give an empty text."""
         seconds = time.monotonic() - self.started
-        if budget.calls is not None and self.calls + next_calls > budget.calls:
+        if self.lacks_calls(budget, next_calls):
             return f"calls: {self.calls} of {budget.calls} made"
         if budget.tokens is not None and (self.tokens or 0) >= budget.tokens:
             return f"tokens: {self.tokens} of {budget.tokens} used"
@@ -96,11 +117,14 @@ class Plan:
 
     `description_calls` go to the vision model, `proposal_calls` to the prompt model;
     `proposal_tokens` is about how many tokens the proposals send in all, answers included.
+    `scoring_calls` is about how many calls the program's own language models take to score the
+    candidates: one for each predictor, example and candidate, and so none for CLIP programs.
     """
 
     description_calls: int
     proposal_calls: int
     proposal_tokens: int
+    scoring_calls: int = 0
 
     @classmethod
     def estimate(
@@ -111,6 +135,7 @@ class Plan:
         descriptions: int,
         calls_per_image: int,
         history_size: int,
+        scoring_calls: int = 0,
     ) -> Plan:
         """Estimate the tokens of calls that each show instructions, descriptions and history."""
         words = _WORDS_OF_A_DESCRIPTION if calls_per_image else _WORDS_OF_A_WORD_LIST
@@ -120,6 +145,7 @@ class Plan:
             description_calls=descriptions * calls_per_image,
             proposal_calls=calls,
             proposal_tokens=calls * (tokens + _TOKENS_OF_THE_FORMAT + _TOKENS_OF_AN_ANSWER),
+            scoring_calls=scoring_calls,
         )
 
 

@@ -6,7 +6,10 @@ import os
 import secrets
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from itertools import chain, count
 from pathlib import Path
+
+import orjson
 
 from ipo_dspy.errors import ArgumentError, JournalError, StorageError
 
@@ -82,6 +85,50 @@ def remove_unfinished(folder: Path) -> None:
     for file in folder.glob(f"{_UNFINISHED}*"):
         with suppress(OSError):
             file.unlink()
+
+
+_MARK = "work.json"
+"""Says which work a folder is for; it is there before the journal is."""
+
+
+def folder_for(wanted: Path, work: str) -> Path:
+    """Find the folder for a work: the one wanted, or where that is another's, one with a number.
+
+    The same work is given the same folder, and other work another one. A folder that does not say
+    whose it is, such as one that was made by hand or by version 0.1, is given to whoever asks; its
+    journal then tells whether it is that of the same run.
+
+    Args:
+        wanted: the folder that a person would expect.
+        work: the identity of what is to be done there.
+    """
+    others = (wanted.with_name(f"{wanted.name}-{number}") for number in count(2))
+    return next(folder for folder in chain([wanted], others) if _work_of(folder) in (None, work))
+
+
+def mark_folder(folder: Path, work: str) -> None:
+    """Write down whose a folder is, unless it says so already.
+
+    Raises:
+        StorageError: it cannot be written.
+    """
+    try:
+        with (folder / _MARK).open("xb") as file:
+            file.write(orjson.dumps({"work": work}))
+    except FileExistsError:
+        pass
+    except OSError as error:
+        raise StorageError(
+            f"The run folder {folder} cannot be used ({error.strerror}); choose another with --out."
+        ) from error
+
+
+def _work_of(folder: Path) -> str | None:
+    try:
+        said = orjson.loads((folder / _MARK).read_bytes())
+    except (OSError, orjson.JSONDecodeError):
+        return None
+    return str(said.get("work")) if isinstance(said, dict) else None
 
 
 def write_whole(path: Path, write: Callable[[Path], object]) -> None:

@@ -6,7 +6,7 @@ import logging
 import os
 import threading
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import TracebackType
@@ -50,18 +50,26 @@ class Journal:
 
     Args:
         folder: the run folder, made if missing.
-        header: what the run is made of; a journal with another header is refused.
+        header: what the run is made of, for the first line.
+        differences: says how the run of another first line is another run; empty for the same.
 
     Raises:
-        JournalError: another process holds the journal, its header differs, it is damaged, or the
-            folder cannot be used.
+        JournalError: another process holds the journal, it is that of another run or of a later
+            version, it is damaged, or the folder cannot be used.
     """
 
     resume_hint = "Repeat the command to go on where it stopped."
 
-    def __init__(self, folder: Path, header: Mapping[str, Any]) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        header: Mapping[str, Any],
+        differences: Callable[[Mapping[str, Any]], Sequence[str]] = lambda found: (),
+    ) -> None:
         self.path = folder / "journal.jsonl"
+        self._differences = differences
         self._writing = threading.Lock()
+        self._is_closed = False
         try:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -88,7 +96,7 @@ class Journal:
             for number, line in enumerate(lines[:-1], start=2)
             if (event := self._event(number, line, needs_checksum)) is not None
         ]
-        self._compare(found, orjson.loads(orjson.dumps(dict(header))))
+        self._compare(found)
         return events
 
     def _header(self, line: bytes) -> dict[str, Any]:
@@ -126,14 +134,20 @@ class Journal:
                 f"{self.path} cannot be read: {error}. Choose another run folder."
             ) from error
 
-    def _compare(self, found: Mapping[str, Any], expected: Mapping[str, Any]) -> None:
-        for key in [*expected, *found]:
-            if found.get(key) != expected.get(key):
-                raise JournalError(
-                    f"{self.path} belongs to a run that differs in its {key.replace('_', ' ')}: "
-                    f"{found.get(key)!r} there, {expected.get(key)!r} here. Repeat the command it "
-                    "was begun with to go on, or choose another run folder."
-                )
+    def _compare(self, found: Mapping[str, Any]) -> None:
+        written = found.get("format")
+        if not isinstance(written, int) or written > FORMAT:
+            raise JournalError(
+                f"{self.path} was written by version {found.get('version')}, which is later than "
+                "this one. Go on with that version, or choose another run folder: --out, in Python "
+                "run_dir=."
+            )
+        if differences := self._differences(found):
+            raise JournalError(
+                f"{self.path} belongs to another run, with {'; '.join(differences)}. Repeat what "
+                "it was begun with to go on, or choose another run folder: --out, in Python "
+                "run_dir=."
+            )
 
     def append(self, event: Mapping[str, Any]) -> None:
         """Write one event and wait until it is on disk.
@@ -145,6 +159,9 @@ class Journal:
         line = _with_checksum(orjson.dumps(dict(event))) + b"\n"
         try:
             with self._writing, self.path.open("r+b") as file:
+                if self._is_closed:
+                    # A call that was left behind may still answer, when the folder is another's.
+                    raise JournalError(f"{self.path} is closed; nothing is written any more.")
                 # Writing where the last whole line ends keeps a line cut short from spoiling more.
                 file.seek(self._end)
                 file.truncate()
@@ -167,6 +184,8 @@ class Journal:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
+        with self._writing:
+            self._is_closed = True
         self._held.close()
 
 

@@ -5,15 +5,18 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import cached_property
 
 from ipo_dspy.errors import ArgumentError
-from ipo_dspy.features.embedder import Embedder
+from ipo_dspy.features.embedder import Embedder, image_chunks
 from ipo_dspy.images import LabeledImages
 from ipo_dspy.programs.classifier import CLIPClassifier
 from ipo_dspy.programs.metrics import clip_acc
+from ipo_dspy.programs.probabilities import class_indices
+from ipo_dspy.programs.prompt import LearnedPrompt
 from ipo_dspy.prompts.template import Template
 from ipo_dspy.records import Score
-from ipo_dspy.scoring.scorers import TensorScorer
+from ipo_dspy.scoring.scorers import TensorScorer, score_logits
 
 
 @dataclass(frozen=True)
@@ -56,7 +59,7 @@ class Comparison:
 
 
 class Evaluator:
-    """Evaluates templates on one set of images, which it encodes once.
+    """Evaluates templates, or what was learned, on one set of images, which it encodes once.
 
     Memory is bounded whatever the number of images.
 
@@ -71,8 +74,13 @@ class Evaluator:
     def __init__(self, embedder: Embedder, images: LabeledImages) -> None:
         if not images.examples:
             raise ArgumentError("Expected at least one image to evaluate on, got none.")
-        predictor = CLIPClassifier(images.classnames, embedder).predict
-        self._scorer = TensorScorer(predictor, images.examples, clip_acc)
+        self._embedder = embedder
+        self._images = images
+
+    @cached_property
+    def _scorer(self) -> TensorScorer:
+        predictor = CLIPClassifier(self._images.classnames, self._embedder).predict
+        return TensorScorer(predictor, self._images.examples, clip_acc)
 
     def evaluate(self, templates: Sequence[Template]) -> list[Evaluation]:
         """Evaluate templates, several at once.
@@ -85,6 +93,29 @@ class Evaluator:
             Evaluation(template, score, tuple(self._scorer.hits(template).tolist()))
             for template, score in zip(templates, scores, strict=True)
         ]
+
+    def evaluate_learned(self, learned: LearnedPrompt) -> Evaluation:
+        """Evaluate what an optimizer learned; its text stands as the template.
+
+        Raises:
+            ArgumentError: a class name does not fit, or the tensors do not fit the encoder.
+        """
+        import torch
+
+        embedder, names = self._embedder, self._images.classnames
+        labels = torch.tensor(
+            class_indices(names, [example.label for example in self._images.examples])
+        )
+        images = [example.image for example in self._images.examples]
+        with torch.inference_mode():
+            parts = [
+                learned.logits(embedder, learned.image_features(embedder, images[chunk]), names)
+                for chunk in image_chunks(len(images), len(names))
+            ]
+            logits = torch.cat(parts)
+            score = score_logits(learned.text.text, logits, labels, names, clip_acc)
+            hits = (logits.argmax(dim=-1) == labels).tolist()
+        return Evaluation(learned.text, score, tuple(hits))
 
 
 def sides(comparisons: Sequence[Comparison]) -> list[list[Evaluation]]:

@@ -6,22 +6,26 @@ import csv
 import json
 import logging
 import math
+import sys
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from types import FunctionType
 from typing import Any
 
 import dspy
+import tqdm
 from dspy.evaluate.evaluate import EvaluationResult
 from dspy.utils.callback import with_callbacks
 from dspy.utils.parallelizer import ParallelExecutor
 
-from ipo_dspy.errors import ArgumentError, EvaluationError
+from ipo_dspy.errors import ArgumentError, EvaluationError, MetricError
 from ipo_dspy.images.examples import image_of
 from ipo_dspy.masking import brief
 from ipo_dspy.programs.metrics import TensorMetric
 from ipo_dspy.programs.predict import zero_shot_predictors
+from ipo_dspy.runs.calls import Calls, seconds_left
 
 logger = logging.getLogger(__name__)
 
@@ -94,21 +98,28 @@ class BatchEvaluate(dspy.Evaluate):
         )
         most = dspy.settings.max_errors if self.max_errors is None else self.max_errors
 
+        failed_in_metric: set[int] = set()
+
         def run(example: dspy.Example) -> tuple[dspy.Prediction, Any] | None:
             if executor.error_count >= most:
                 return None
             prediction = program(**example.inputs()) if known is None else known[id(example)]
-            value = metric(example, prediction)
-            number_of(value)
+            try:
+                value = metric(example, prediction)
+                number_of(value)
+            except Exception:
+                failed_in_metric.add(id(example))
+                raise
             return prediction, value
 
         values: list[tuple[dspy.Prediction, Any] | None] = executor.execute(run, examples)
         if executor.error_count >= most:
             first = executor.exceptions_map[min(executor.exceptions_map)]
-            raise EvaluationError(
+            by_metric = len(failed_in_metric) >= executor.error_count
+            raise (MetricError if by_metric else EvaluationError)(
                 f"{executor.error_count} of {len(examples)} examples failed, the first with "
                 f"{brief(first)}"
-            )
+            ) from first
         return values
 
     def _predict_at_once(
@@ -219,10 +230,33 @@ def number_of(value: Any) -> float:
 
 
 class _Executor(ParallelExecutor):
-    """Tells the progress without going through all results for each one, as DSPy's does."""
+    """Tells the progress without going through all results for each one, as DSPy's does.
+
+    Nor is a call that hangs waited for when an evaluation is interrupted or out of time.
+    """
 
     _sum = 0.0
     _count = 0
+
+    def _execute_parallel(self, function: Callable[[Any], Any], data: Sequence[Any]) -> list[Any]:
+        results: list[Any] = [None] * len(data)
+        with Calls[Any](self.num_threads) as calls, self._progress_bar(len(data)) as bar:
+            out = {calls.submit(partial(function, item)): place for place, item in enumerate(data)}
+            while out:
+                for future in calls.wait(out.keys()):
+                    self._process_outcome(results, out.pop(future), future.result())
+                    self._report_progress(bar, results, len(data))
+        return results
+
+    def _execute_sequential(self, function: Callable[[Any], Any], data: Sequence[Any]) -> list[Any]:
+        if seconds_left() is not None:
+            return self._execute_parallel(function, data)
+        return super()._execute_sequential(function, data)
+
+    def _progress_bar(self, total: int) -> Any:
+        return tqdm.tqdm(
+            total=total, dynamic_ncols=True, disable=self.disable_progress_bar, file=sys.stdout
+        )
 
     def _process_outcome(self, results: list[Any], idx: int, outcome: Any) -> None:
         super()._process_outcome(results, idx, outcome)

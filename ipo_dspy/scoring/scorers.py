@@ -7,21 +7,17 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 import dspy
 
 from ipo_dspy.errors import ArgumentError, EncoderError
-from ipo_dspy.features.embedder import (
-    class_index,
-    class_indices,
-    image_chunks,
-    probabilities_of,
-)
+from ipo_dspy.features.embedder import image_chunks
 from ipo_dspy.images.examples import label_of
 from ipo_dspy.programs.classifier import CLIPClassifier, CLIPPredict
 from ipo_dspy.programs.metrics import Metric, TensorMetric
 from ipo_dspy.programs.predict import label_field
+from ipo_dspy.programs.probabilities import class_index, class_indices, probabilities_of
 from ipo_dspy.prompts.template import Template
 from ipo_dspy.records import SCALES, Score
 from ipo_dspy.scoring.evaluate import CANDIDATE, BatchEvaluate, KnownEvaluate, number_of
@@ -32,14 +28,19 @@ if TYPE_CHECKING:
 
 TEXTS_AT_ONCE = 65_536
 """Texts whose features are in memory together."""
+_LEAST_PROBABILITY = 2.0**-149
+"""The smallest positive float32 keeps the loss finite where a probability underflows to zero."""
+_HIGHEST_LOSS = -math.log(_LEAST_PROBABILITY)
 CHUNKS_TOGETHER = 64
 """Ranges of images whose sums are in memory together."""
-_LEAST = 2.0**-149
-"""The smallest positive float32, which keeps losses finite where a probability underflows."""
 
 
 class Scorer(Protocol):
     """Scores candidate texts for one predictor of a program."""
+
+    @property
+    def at_once(self) -> bool:
+        """Whether several texts are scored faster together than one after the other."""
 
     def score(self, texts: Sequence[str]) -> list[Score]:
         """Score texts, several at once; each score depends on its text alone."""
@@ -60,6 +61,8 @@ class TensorScorer:
         ArgumentError: there are no examples, or a label is no class name.
         UnreadableImage: an image cannot be read.
     """
+
+    at_once: ClassVar[bool] = True
 
     def __init__(
         self, predictor: CLIPPredict, examples: Sequence[dspy.Example], metric: TensorMetric
@@ -121,7 +124,7 @@ class TensorScorer:
             for part in parallel_map([partial(self._sums, each, texts) for each in together]):
                 sums += part
         return [
-            self._summary(template, of_template[: -len(SCALES)], of_template[-len(SCALES) :])
+            _score_of(template.text, self._classnames, self._counts, of_template)
             for template, of_template in zip(templates, sums.tolist(), strict=True)
         ]
 
@@ -133,29 +136,59 @@ class TensorScorer:
         import torch
 
         images, labels = self._features[chunk], self._labels[chunk]
-        classes = len(self._classnames)
-        sums = []
-        for of_template in texts:
-            logits = self._embedder.logits(images, of_template)
-            values = self._metric.from_logits(logits, labels)
-            by_class = torch.bincount(labels, values.double(), minlength=classes)
-            sums.append(torch.cat([by_class, losses_at_scales(logits, labels)]))
-        return torch.stack(sums)
-
-    def _summary(self, template: Template, values: list[float], losses: list[float]) -> Score:
-        n = len(self._labels)
-        accuracy, of_scales = 100.0 * math.fsum(values) / n, [loss / n for loss in losses]
-        if math.isnan(accuracy + of_scales[RAW]):
-            raise EncoderError(f"The metric or the loss of {template.text!r} is not a number.")
-        by_class = zip(self._classnames, values, self._counts, strict=True)
-        per_class = {name: 100.0 * value / count for name, value, count in by_class if count}
-        return Score(
-            accuracy=accuracy,
-            loss=of_scales[RAW],
-            n=n,
-            per_class=per_class,
-            losses=_rounded(of_scales),
+        return torch.stack(
+            [
+                _sums(self._embedder.logits(images, of_template), labels, self._metric)
+                for of_template in texts
+            ]
         )
+
+
+def score_logits(
+    text: str, logits: Tensor, labels: Tensor, classnames: Sequence[str], metric: TensorMetric
+) -> Score:
+    """Score [N, C] logits against [N] class indices, however the logits were made.
+
+    Args:
+        text: names what made them, in the message of an error.
+        logits: of all classes.
+        labels: what the images show.
+        classnames: the names of the classes.
+        metric: what scores them.
+
+    Raises:
+        EncoderError: something is no number.
+    """
+    counts = labels.bincount(minlength=len(classnames)).tolist()
+    return _score_of(text, classnames, counts, _sums(logits, labels, metric).tolist())
+
+
+def _sums(logits: Tensor, labels: Tensor, metric: TensorMetric) -> Tensor:
+    """Sums of the metric by class, and of the losses by scale: [C + len(SCALES)] float64."""
+    import torch
+
+    values = metric.from_logits(logits, labels)
+    by_class = torch.bincount(labels, values.double(), minlength=logits.shape[1])
+    return torch.cat([by_class, losses_at_scales(logits, labels)])
+
+
+def _score_of(
+    text: str, classnames: Sequence[str], counts: Sequence[int], sums: Sequence[float]
+) -> Score:
+    """Add up what there is of each class; `sums` are those of `_sums`."""
+    n = sum(counts)
+    values, of_scales = sums[: len(counts)], [loss / n for loss in sums[len(counts) :]]
+    accuracy = 100.0 * math.fsum(values) / n
+    if math.isnan(accuracy + of_scales[RAW]):
+        raise EncoderError(f"The metric or the loss of {text!r} is not a number.")
+    by_class = zip(classnames, values, counts, strict=True)
+    return Score(
+        accuracy=accuracy,
+        loss=of_scales[RAW],
+        n=n,
+        per_class={name: 100.0 * value / count for name, value, count in by_class if count},
+        losses=_rounded(of_scales),
+    )
 
 
 def losses_at_scales(logits: Tensor, labels: Tensor) -> Tensor:
@@ -186,8 +219,10 @@ class ProgramScorer:
     """Scores texts by running the whole program with any DSPy metric.
 
     Programs with a `predict_batch` that belongs to their `forward` run in one batch. Examples that
-    fail are treated as `dspy.Evaluate` treats them.
+    fail count as 0, as in `dspy.Evaluate`, and with the highest loss there is.
     """
+
+    at_once: ClassVar[bool] = False
 
     def __init__(
         self,
@@ -221,13 +256,11 @@ class ProgramScorer:
         return [self._score(text) for text in texts]
 
     def _score(self, text: str) -> Score:
-        with _instructions(self._predictor, text), dspy.context(trace=None):
+        # Modules such as `dspy.BestOfN` write to the trace, so there has to be one.
+        with _instructions(self._predictor, text), dspy.context(trace=[]):
             results = self._evaluate(self._program, callback_metadata=self._metadata).results
         values = [number_of(value) for _, _, value in results]
-        losses = [
-            _loss(example, prediction, value)
-            for (example, prediction, _), value in zip(results, values, strict=True)
-        ]
+        losses = _losses(results, values)
         names = [_name(example, prediction) for example, prediction, _ in results]
         of_scales = _losses_at_scales([(example, prediction) for example, prediction, _ in results])
         return _summary(names, values, losses, of_scales)
@@ -244,6 +277,8 @@ class AnnouncingScorer:
         metric: what it scores with.
         metric_key: what callbacks call the score.
     """
+
+    at_once: ClassVar[bool] = True
 
     def __init__(
         self,
@@ -333,6 +368,24 @@ def _name(example: dspy.Example, prediction: dspy.Prediction) -> str:
     return "" if label is None else str(label)
 
 
+def _losses(results: Sequence[Any], values: Sequence[float]) -> list[float]:
+    """The loss of each example; those that failed have the highest there is, so that none gains."""
+    losses = [
+        None if _has_failed(prediction) else _loss(example, prediction, value)
+        for (example, prediction, _), value in zip(results, values, strict=True)
+    ]
+    has_probabilities = any(
+        probabilities_of(prediction) is not None for _, prediction, _ in results
+    )
+    known = [loss for loss in losses if loss is not None]
+    highest = max([1.0, *known, *([_HIGHEST_LOSS] if has_probabilities else [])])
+    return [highest if loss is None else loss for loss in losses]
+
+
+def _has_failed(prediction: Any) -> bool:
+    return isinstance(prediction, dspy.Prediction) and not prediction.keys()
+
+
 def _loss(example: dspy.Example, prediction: dspy.Prediction, value: float) -> float:
     probabilities = probabilities_of(prediction)
     if probabilities is None:
@@ -340,7 +393,8 @@ def _loss(example: dspy.Example, prediction: dspy.Prediction, value: float) -> f
     label = label_of(example, probabilities.label_field)
     if label not in probabilities.classnames:
         return 1.0 - value
-    return -math.log(max(probabilities.of(label), _LEAST))
+    probability = probabilities.of(label)
+    return -math.log(probability) if probability > _LEAST_PROBABILITY else _HIGHEST_LOSS
 
 
 def _losses_at_scales(
@@ -357,7 +411,7 @@ def _losses_at_scales(
         label = label_of(example, probabilities.label_field)
         if label not in probabilities.classnames:
             return ()
-        logits = torch.from_numpy(probabilities.values).double().clamp(min=_LEAST).log()
+        logits = torch.from_numpy(probabilities.values).double().clamp(min=_LEAST_PROBABILITY).log()
         index = torch.tensor([class_index(probabilities.classnames, label)])
         sums += losses_at_scales(logits[None], index)
     return _rounded((sums / len(results)).tolist())

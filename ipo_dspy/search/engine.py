@@ -1,26 +1,22 @@
-"""The loop of IPO: propose from the scored history, check, score, remember."""
+"""The search: ask, judge, remember, stop, and replay what an interrupted run left."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from contextlib import contextmanager
-from contextvars import copy_context
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass
-from typing import Any
+from functools import partial
+from itertools import groupby, takewhile
 
-from ipo_dspy.errors import ArgumentError, stop
+from ipo_dspy.errors import ArgumentError, OutOfTimeError, stop
 from ipo_dspy.proposing.prompt_model import PromptModel
-from ipo_dspy.records import Call, Reply, Score, Trial
+from ipo_dspy.records import Call, Reply, State, Trial
 from ipo_dspy.runs.budget import Budget, Spent
+from ipo_dspy.runs.calls import Calls
 from ipo_dspy.runs.journal import EventLog
-from ipo_dspy.scoring.ranking import Ranking
 from ipo_dspy.search.history import Past
+from ipo_dspy.search.strategies import Ask, Candidate, SearchView, Strategy
 from ipo_dspy.search.target import Target
-
-_REFUSALS_SHOWN = 5
-_REFUSED_CHARACTERS = 160
-_LOSERS_SHOWN = 40
 
 
 @dataclass(frozen=True)
@@ -29,35 +25,49 @@ class Settings:
 
     Attributes:
         descriptions: what the prompt model is told about the images.
-        prompts_per_step: proposals of a step, each a call of its own.
+        prompts_per_step: proposals of a step, and most that are out at once.
         history_size: how many scored prompts the prompt model sees.
         num_threads: most calls in flight.
-        steady: ask for the next proposal as soon as one is settled, not when its step is.
         budget: when to end.
         most_failures: so many useless answers in a row end the search.
-        fit_scale: order trials by the loss at a scale that is fitted to them; see `Ranking`.
     """
 
     descriptions: Sequence[str]
     prompts_per_step: int
     history_size: int
     num_threads: int
-    steady: bool
     budget: Budget
     most_failures: int
-    fit_scale: bool = True
+
+
+@dataclass(frozen=True, eq=False)
+class _Open:
+    """What was asked for and is not settled yet, with its answer as soon as that is there."""
+
+    call: Call
+    asked: Ask | Candidate
+    answer: Reply | Future[Reply]
+
+    @property
+    def has_arrived(self) -> bool:
+        return isinstance(self.answer, Reply) or self.answer.done()
+
+    @property
+    def reply(self) -> Reply:
+        return self.answer if isinstance(self.answer, Reply) else self.answer.result()
 
 
 class Search:
-    """Searches better instructions for the targets of one program, in turn if there are several.
+    """Searches better instructions for the targets of one program.
 
-    Step by step, a search is a pure function of its settings and of what the prompt model answers.
-    Steadily, it also depends on the order in which answers arrive. Either way, events of an
-    interrupted run are replayed through the same code that makes new ones.
+    A strategy says what to ask; with one that settles in order, a search is a pure function of its
+    settings and of what the prompt model answers. Events of an interrupted run are replayed through
+    the same code that makes new ones.
 
     Args:
         targets: the predictors to search for; their program is changed in place.
         prompt_model: what is asked for proposals.
+        strategy: says what to ask next.
         settings: how to go on.
         log: where replies and trials are kept.
         on_trial: called after every trial.
@@ -68,6 +78,7 @@ class Search:
         self,
         targets: Sequence[Target],
         prompt_model: PromptModel,
+        strategy: Strategy,
         settings: Settings,
         log: EventLog,
         on_trial: Callable[[Trial, Spent], None],
@@ -77,37 +88,26 @@ class Search:
         self.spent = spent or Spent()
         self.trials: list[Trial] = []
         self.ended_by = ""
+        self._by_name = {target.name: target for target in targets}
         self._prompt_model = prompt_model
+        self._strategy = strategy
         self._settings = settings
         self._log = log
         self._on_trial = on_trial
-        # Trials of several predictors in turn are ordered as they come: see `_texts_scored`.
-        self.ranking = Ranking(fitted=settings.fit_scale and len(targets) == 1)
         self._best: Trial | None = None
         self._failures = 0
+        self._open: list[_Open] = []
+        self._asked: list[Call] = []
+        self._has_enough = False
         self._past = Past()
         for event in log.events:
             self._past.add(event)
         prompt_model.count_earlier(self._past.all_replies)
         for reply in self._past.all_replies:
             self.spent.add(reply)
-
-    def run(self) -> None:
-        """Search until the budget ends; the targets' predictors then hold the best texts.
-
-        Raises:
-            SearchStoppedError: the prompt model cannot be used, or gave useless answers in a row.
-            JournalError: an event cannot be kept.
-        """
-        self._forget_useless_answers()
-        first = [(target, text) for target in self.targets for text in target.first]
-        for slot, (target, text) in enumerate(first):
-            self._remember(target, self._past.trials.get((0, slot)) or target.initial(slot, text))
-        if self._settings.steady:
-            self._run_steadily()
-        else:
-            self._run_steps()
-        self.ended_by = self.ended_by or f"steps: {self._settings.budget.steps} made"
+        for trial in self._past.trials.values():
+            self.spent.add(trial)
+        self._settled_as = {call: place for place, call in enumerate(self._past.trials)}
 
     @property
     def best(self) -> Trial:
@@ -115,6 +115,31 @@ class Search:
         if self._best is None:
             raise ArgumentError("The search has not begun; call run() first.")
         return self._best
+
+    def run(self) -> None:
+        """Search until the budget ends; the targets' predictors then hold the best texts.
+
+        Raises:
+            SearchStoppedError: the prompt model cannot be used, or gave useless answers in a row.
+            OutOfTimeError: the time is up before the program's own texts are scored.
+            JournalError: an event cannot be kept.
+        """
+        self._forget_useless_answers()
+        first = [(target, text) for target in self.targets for text in target.first]
+        for slot, (target, text) in enumerate(first):
+            self._remember(target, self._past.trials.get((0, slot)) or target.initial(slot, text))
+        budget = self._settings.budget
+        threads = min(self._settings.num_threads, self._settings.prompts_per_step)
+        with Calls[Reply](threads) as calls:
+            try:
+                while self._ask(calls):
+                    self._settle(self._next_answers(calls))
+            except OutOfTimeError:
+                out = sum(not one.has_arrived for one in self._open)
+                self.ended_by = self.spent.out_of_time(budget, waited_for=out)
+        if self._has_enough and not self.ended_by:
+            self.ended_by = self.spent.exhausted(budget, self._calls_for(1))
+        self.ended_by = self.ended_by or f"steps: {budget.steps} made"
 
     def _forget_useless_answers(self) -> None:
         """Where useless answers in a row stopped the search, ask again from the first one on."""
@@ -125,126 +150,142 @@ class Search:
             self._log.append(event)
             self._past.add(event)
 
-    def _run_steps(self) -> None:
-        """Ask for all proposals of a step at once, and go on when all are settled."""
-        slots = range(self._settings.prompts_per_step)
-        with self._pool() as pool:
-            for step in range(1, self._settings.budget.steps + 1):
-                known = {s: r for s in slots if (r := self._past.replies.get((step, s)))}
-                if not known and self._must_end(1):
-                    return
-                open_slots = [slot for slot in slots if slot not in known][: self._calls_left]
-                calls = {slot: self._submit(pool, (step, slot)) for slot in open_slots}
-                for slot in sorted([*known, *calls]):
-                    self._settle(known[slot] if slot in known else self._arrived(calls[slot]))
-                if len(known) + len(calls) < len(slots):
-                    self._must_end(1)
-                    return
+    def _ask(self, calls: Calls[Reply]) -> bool:
+        """Put out what the strategy asks for now; tell whether there is anything to settle."""
+        free = self._settings.prompts_per_step - len(self._open)
+        wanted = [] if self._has_enough else list(self._strategy.ask(self._view, free))
+        numbered = self._numbered(wanted, free)
+        begun = any(call in self._past.replies for call, _ in numbered)
+        self._has_enough = self._has_enough or bool(wanted and not begun and self._is_exhausted())
+        for call, asked in numbered:
+            if self._has_enough:
+                break
+            self._put_out(call, asked, calls)
+        return bool(self._open)
 
-    def _run_steadily(self) -> None:
-        """Keep calls in flight all the time, each made from the history as it then stands."""
-        for reply in self._past.in_order():
-            self._settle(reply)
-        open_calls = (
-            (step, slot)
-            for step in range(1, self._settings.budget.steps + 1)
-            for slot in range(self._settings.prompts_per_step)
-            if (step, slot) not in self._past.replies
-        )
-        in_flight: set[Future[Reply]] = set()
-        with self._pool() as pool:
-            while True:
-                while len(in_flight) < self._settings.prompts_per_step:
-                    if self._must_end(len(in_flight) + 1):
-                        break
-                    call = next(open_calls, None)
-                    if call is None:
-                        break
-                    in_flight.add(self._submit(pool, call))
-                if not in_flight:
-                    return
-                done, in_flight = wait(in_flight, return_when=FIRST_COMPLETED)
-                for future in done:
-                    self._settle(self._arrived(future))
+    def _numbered(
+        self, wanted: Sequence[Ask | Candidate], free: int
+    ) -> list[tuple[Call, Ask | Candidate]]:
+        """Number what a strategy wants: the step that it says, and the next slot of that step."""
+        numbered: list[tuple[Call, Ask | Candidate]] = []
+        step, slot = self._asked[-1] if self._asked else (0, 0)
+        for asked in wanted:
+            if asked.step < max(step, 1) or asked.predictor not in self._by_name:
+                raise ArgumentError(
+                    f"The strategy {type(self._strategy).__name__} asked for {asked!r}; expected "
+                    f"a step from {max(step, 1)} and one of the predictors {list(self._by_name)}."
+                )
+            step, slot = asked.step, slot + 1 if asked.step == step else 0
+            numbered.append(((step, slot), asked))
+        if len(numbered) > free:
+            raise ArgumentError(
+                f"The strategy {type(self._strategy).__name__} asked for {len(numbered)} proposals "
+                f"where {free} were free."
+            )
+        return numbered
 
-    @contextmanager
-    def _pool(self) -> Iterator[ThreadPoolExecutor]:
-        pool = ThreadPoolExecutor(
-            min(self._settings.num_threads, self._settings.prompts_per_step),
-            thread_name_prefix="prompt-model",
-        )
-        try:
-            yield pool
-        finally:
-            pool.shutdown(cancel_futures=True)
-
-    def _submit(self, pool: ThreadPoolExecutor, call: Call) -> Future[Reply]:
-        step, slot = call
-        ask, inputs = self._prompt_model.ask, self._inputs(self._target(step))
-        return pool.submit(copy_context().run, ask, step, slot, inputs, self._log)
-
-    def _arrived(self, future: Future[Reply]) -> Reply:
-        reply = future.result()
-        self.spent.add(reply)
-        return reply
+    def _put_out(self, call: Call, asked: Ask | Candidate, calls: Calls[Reply]) -> None:
+        answer: Reply | Future[Reply]
+        if call in self._past.replies:
+            answer = self._past.replies[call]
+        elif isinstance(asked, Candidate):
+            answer = Reply(step=call[0], slot=call[1], text=asked.text)
+        elif self.spent.lacks_calls(self._settings.budget, self._calls_for(self._in_flight + 1)):
+            self._has_enough = True
+            return
+        else:
+            target = self._by_name[asked.predictor]
+            inputs = target.inputs(asked, self._settings.descriptions, self._settings.history_size)
+            answer = calls.submit(partial(self._prompt_model.ask, *call, inputs, self._log))
+        self._open.append(_Open(call, asked, answer))
+        self._asked.append(call)
 
     @property
-    def _calls_left(self) -> int | None:
-        """How many calls the budget still allows; None where it sets no bound."""
-        most = self._settings.budget.calls
-        return None if most is None else max(0, most - self.spent.calls)
+    def _view(self) -> SearchView:
+        return SearchView(
+            histories={target.name: target.history for target in self.targets},
+            steps=self._settings.budget.steps,
+            asked=len(self._asked),
+            step=self._asked[-1][0] if self._asked else 0,
+            open=len(self._open),
+        )
 
-    def _must_end(self, next_calls: int) -> bool:
-        self.ended_by = self.spent.exhausted(self._settings.budget, next_calls)
-        return bool(self.ended_by)
+    @property
+    def _in_flight(self) -> int:
+        return sum(isinstance(one.answer, Future) for one in self._open)
 
-    def _target(self, step: int) -> Target:
-        return self.targets[(step - 1) % len(self.targets)]
+    def _is_exhausted(self) -> bool:
+        """Tell whether a bound forbids to go on."""
+        calls = self._calls_for(self._in_flight)
+        return bool(self.spent.exhausted(self._settings.budget, calls))
 
-    def _inputs(self, target: Target) -> Mapping[str, Any]:
-        """What the prompt model sees, from the history as it stands."""
-        history, shown = target.history, self._settings.history_size
-        # What was refused long ago has been avoided since, or is of no use to say.
-        recent = 2 * self._settings.prompts_per_step
-        refusals = [
-            (text[:_REFUSED_CHARACTERS], reason)
-            for text, reason in history.refusals(_REFUSALS_SHOWN, recent)
-        ]
-        return {
-            "meta_prompt": target.meta_prompt.render(
-                limit=target.rules.limit,
-                refusals=refusals,
-                losers=history.losers(shown, _LOSERS_SHOWN, self.ranking),
-            ),
-            "image_descriptions": list(self._settings.descriptions),
-            "scored_history": history.shown(shown, self.ranking),
-        }
+    def _calls_for(self, proposals: int) -> int:
+        """The calls that so many proposals take: to make them, and to score them."""
+        costs = (trial.cost.calls for trial in reversed(self.trials) if trial.cost is not None)
+        return proposals * (1 + next(costs, 0))
 
-    def _settle(self, reply: Reply) -> None:
-        """Turn a reply into a trial, and remember it."""
-        target = self._target(reply.step)
-        known = self._past.trials.get(reply.call)
-        self._remember(target, known or target.judge(reply))
+    def _next_answers(self, calls: Calls[Reply]) -> list[_Open]:
+        """Wait for what can be settled next, and take it from what is open."""
+        while not (ready := self._ready()):
+            for future in calls.wait(
+                {o.answer for o in self._open if isinstance(o.answer, Future)}
+            ):
+                # What ends a search ends it now, whatever else is still out.
+                future.result()
+        self._open = [one for one in self._open if one not in ready]
+        return ready
+
+    def _ready(self) -> list[_Open]:
+        if self._strategy.in_order:
+            return list(takewhile(lambda one: one.has_arrived, self._open))
+        replayed = [one for one in self._open if one.call in self._settled_as]
+        if replayed:
+            return [min(replayed, key=lambda one: self._settled_as[one.call])]
+        texts = [one for one in self._open if isinstance(one.asked, Candidate)]
+        return texts or [one for one in self._open if one.has_arrived][:1]
+
+    def _settle(self, answers: Sequence[_Open]) -> None:
+        """Turn answers into trials, and remember them."""
+        for predictor, group in groupby(answers, key=lambda one: one.asked.predictor):
+            target = self._by_name[predictor]
+            for batch in target.batches(list(group)):
+                self._settle_batch(target, batch)
+
+    def _settle_batch(self, target: Target, batch: Sequence[_Open]) -> None:
+        for one in batch:
+            if isinstance(one.answer, Future):
+                self.spent.add(one.reply)
+        new = [one.reply for one in batch if one.call not in self._past.trials]
+        if new and self._calls_for(1) > 1 and self._is_exhausted():
+            # The answers are kept; scoring them would cost what is not there any more.
+            self._has_enough = True
+            return
+        judged = {trial.call: trial for trial in target.judge(new)}
+        for one in batch:
+            self._remember(target, self._past.trials.get(one.call) or judged[one.call])
 
     def _remember(self, target: Target, trial: Trial) -> None:
         new = trial.call not in self._past.trials
         if new:
             self._log.append({"trial": trial.model_dump(mode="json")})
+            self.spent.add(trial)
         self.trials.append(trial)
+        scale = target.history.ranking.scale
         target.history.add(trial)
-        if trial.score is not None:
-            self._choose(target, trial, trial.score)
+        if trial.state is State.OK:
+            rescaled = target.history.ranking.scale != scale
+            self._choose(target, target.history.scored if rescaled else [trial])
         self.spent.steps_without_gain = max(0, trial.step - self.best.step)
         self._failures = self._failures + 1 if trial.counts_as_failure else 0
+        self._strategy.tell(trial)
         self._on_trial(trial, self.spent)
         if new and self._failures >= self._settings.most_failures:
             self._give_up(trial)
 
-    def _choose(self, target: Target, trial: Trial, score: Score) -> None:
+    def _choose(self, target: Target, trials: Sequence[Trial]) -> None:
         """Let the predictor hold the best text; another scale may make it an earlier one."""
-        rescaled = self.ranking.add(score)
-        known = target.history.scored if rescaled else [self._best or trial, trial]
-        best = max(known, key=self.ranking.key)
+        known = [*([self._best] if self._best else []), *trials]
+        best = max(known, key=target.history.ranking.key)
         if best is not self._best:
             self._best = best
             target.use(best.text)

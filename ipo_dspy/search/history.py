@@ -15,10 +15,15 @@ class History:
 
     Args:
         keeps_case: whether texts that differ in letter case alone are different ones.
+        fit_scale: order trials by the loss at a scale that is fitted to them.
+
+    Attributes:
+        ranking: how the trials are ordered.
     """
 
-    def __init__(self, *, keeps_case: bool = False) -> None:
+    def __init__(self, *, keeps_case: bool = False, fit_scale: bool = True) -> None:
         self._keeps_case = keeps_case
+        self.ranking = Ranking(fitted=fit_scale)
         self._trials: list[Trial] = []
         self._texts: set[str] = set()
 
@@ -26,7 +31,9 @@ class History:
         """Remember one trial."""
         self._trials.append(trial)
         if trial.state is State.OK:
-            self._texts.add(self._folded(trial.text))
+            self._texts.add(self.folded(trial.text))
+        if trial.score is not None:
+            self.ranking.add(trial.score)
 
     def __iter__(self) -> Iterator[Trial]:
         return iter(self._trials)
@@ -36,9 +43,10 @@ class History:
 
     def __contains__(self, text: str) -> bool:
         """Tell whether a text was scored before; blanks do not matter."""
-        return self._folded(text) in self._texts
+        return self.folded(text) in self._texts
 
-    def _folded(self, text: str) -> str:
+    def folded(self, text: str) -> str:
+        """Write a text so that two that count as one are equal."""
         return " ".join((text if self._keeps_case else text.lower()).split())
 
     @property
@@ -46,24 +54,24 @@ class History:
         """The trials that have a score, in the order they were made."""
         return [trial for trial in self._trials if trial.state is State.OK]
 
-    def shown(self, size: int, ranking: Ranking) -> list[ScoredPrompt]:
+    def shown(self, size: int) -> list[ScoredPrompt]:
         """The best `size` trials by training score, and the first one; worst first, best last.
 
         The loss shown is the one that ranks. Nothing where `size` is 0.
         """
         scored = [(trial, trial.score) for trial in self._trials if trial.score is not None]
-        ranked = sorted(scored, key=lambda pair: ranking.order(pair[1]))
+        ranked = sorted(scored, key=lambda pair: self.ranking.order(pair[1]))
         first_shown = len(ranked) - size
         return [
-            _shown(trial.text, score, ranking)
+            _shown(trial.text, score, self.ranking)
             for place, (trial, score) in enumerate(ranked)
             if size and (place >= first_shown or trial is self._trials[0])
         ]
 
-    def losers(self, shown: int, size: int, ranking: Ranking) -> list[str]:
+    def losers(self, shown: int, size: int) -> list[str]:
         """The best `size` texts that `shown(shown)` leaves out, best first."""
         scored = [(trial, trial.score) for trial in self._trials if trial.score is not None]
-        ranked = sorted(scored, key=lambda pair: ranking.order(pair[1]), reverse=True)
+        ranked = sorted(scored, key=lambda pair: self.ranking.order(pair[1]), reverse=True)
         left_out = [trial.text for trial, _ in ranked[shown:] if trial is not self._trials[0]]
         return left_out[:size] if shown else []
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -12,9 +13,13 @@ from ipo_dspy.records import Call, Trial
 from ipo_dspy.runs.budget import Spent
 from ipo_dspy.scoring.ranking import Ranking
 
+logger = logging.getLogger(__name__)
+
 CANDIDATE_PROGRAMS = 10
 """How many of the best prompts come as programs in `candidate_programs`."""
-_ATTRIBUTES = (
+_OURS = "_attached_by_ipo_dspy"
+"""Where a program keeps the names of the attributes that `attach` gave it."""
+_OF_DSPY = (
     "score",
     "candidate_programs",
     "mb_candidate_programs",
@@ -70,10 +75,60 @@ class IPOResults:
         return [trial.text for trial in self.ranked]
 
 
+def attach(program: dspy.Module, results: Mapping[str, Any]) -> None:
+    """Give a program results by name; what it has of its own under such a name stays."""
+    taken = [name for name in results if hasattr(program, name)]
+    if taken:
+        logger.warning(
+            "%s has attributes of its own called %s, so these results are not attached to it.",
+            type(program).__name__,
+            ", ".join(taken),
+        )
+    names = [name for name in results if name not in taken]
+    for name in names:
+        setattr(program, name, results[name])
+    setattr(program, _OURS, tuple(names))
+
+
 def detach_results(program: dspy.Module) -> None:
-    """Take off what an earlier optimizer attached: it belongs to the program that one gave."""
-    for name in _ATTRIBUTES:
-        vars(program).pop(name, None)
+    """Take off what optimizers attached to a program and to those in it, and nothing else.
+
+    They are results for the texts that the programs had then.
+    """
+    for module in (program, *(module for _, module in program.named_sub_modules())):
+        for name in _attached(module):
+            vars(module).pop(name, None)
+
+
+def _attached(program: dspy.Module) -> list[str]:
+    """The names under which a program has results of an optimizer, ours or DSPy's."""
+    own = vars(program)
+    if _OURS in own:
+        return [_OURS, *own[_OURS]]
+    candidates = [program for name in _LISTS for program in _candidates(own, name)]
+    if not candidates:
+        is_of_gepa = type(own.get("detailed_results")).__module__.startswith("dspy.")
+        return ["detailed_results"] if is_of_gepa else []
+    # A program's own attributes are in the candidates too, which had no results yet.
+    others = [vars(candidate) for candidate in candidates if candidate is not program]
+    return [
+        name
+        for name in _OF_DSPY
+        if name in own
+        and (name in _LISTS or (others and not any(name in other for other in others)))
+    ]
+
+
+_LISTS = ("candidate_programs", "mb_candidate_programs")
+
+
+def _candidates(attributes: Mapping[str, Any], name: str) -> list[dspy.Module]:
+    """The programs in a list of candidates, as DSPy's optimizers attach it; else none."""
+    listed = attributes.get(name)
+    if not isinstance(listed, list):
+        return []
+    programs = [entry.get("program") for entry in listed if isinstance(entry, dict)]
+    return [program for program in programs if isinstance(program, dspy.Module)]
 
 
 def attach_results(program: dspy.Module, results: IPOResults) -> None:
@@ -92,11 +147,18 @@ def attach_results(program: dspy.Module, results: IPOResults) -> None:
         }
         for trial in results.ranked[:CANDIDATE_PROGRAMS]
     ]
-    program.score = _percent(results.best)
-    program.candidate_programs = candidates
-    program.trial_logs = _logs(results)
-    program.total_calls = program.prompt_model_total_calls = results.spent.calls
-    program.detailed_results = results
+    spent = results.spent
+    attach(
+        program,
+        {
+            "score": _percent(results.best),
+            "candidate_programs": candidates,
+            "trial_logs": _logs(results),
+            "total_calls": spent.calls,
+            "prompt_model_total_calls": spent.calls - spent.scoring_calls,
+            "detailed_results": results,
+        },
+    )
 
 
 def _texts_scored(trials: Sequence[Trial]) -> dict[Call, dict[str, str]]:

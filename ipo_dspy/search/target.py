@@ -2,21 +2,44 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+import logging
+from collections.abc import Mapping, Sequence, Set
+from dataclasses import dataclass, field, replace
+from typing import Any, TypeVar
 
 import dspy
 
-from ipo_dspy.errors import ArgumentError, EvaluationError, InvalidTemplateError, RefusedError, stop
+from ipo_dspy.errors import (
+    ArgumentError,
+    EvaluationError,
+    InvalidTemplateError,
+    MetricError,
+    RefusedError,
+    stop,
+)
 from ipo_dspy.programs.predict import ZeroShotPredict
-from ipo_dspy.prompts.rules import InstructionRules, Rules, TemplateRules, clean
+from ipo_dspy.prompts.rules import InstructionRules, Rules, TemplateRules
 from ipo_dspy.prompts.template import FIRST_TEMPLATES, Template
-from ipo_dspy.prompts.wording import MetaPrompt
+from ipo_dspy.prompts.wording import MetaPrompt, describe_step
+from ipo_dspy.proposing.faults import stop_if_hopeless
 from ipo_dspy.records import Call, Reply, Score, State, Trial
+from ipo_dspy.runs.meter import measured
 from ipo_dspy.scoring.scorers import Scorer
 from ipo_dspy.search.history import History
+from ipo_dspy.search.strategies import Ask
+
+logger = logging.getLogger(__name__)
 
 TRIED_BEFORE = "it was tried before"
+NOTHING_RIGHT = Score(accuracy=0.0, loss=1.0, n=0)
+"""The score of a program that fails on all examples."""
+_REFUSALS_SHOWN = 5
+_REFUSALS_MATTER = 10
+"""What was refused more trials ago has been avoided since, or is of no use to say."""
+_REFUSED_CHARACTERS = 160
+_LOSERS_SHOWN = 40
+
+_Answer = TypeVar("_Answer")
 
 
 @dataclass(frozen=True)
@@ -28,6 +51,7 @@ class Target:
         predictor: what holds the instructions.
         rules: what makes a text a candidate.
         meta_prompt: the instructions to the prompt model.
+        about: what else it is told about the step that the text is for; may be empty.
         training: scores texts on the training set.
         validation: scores texts on the validation set, where there is one.
         others: texts that are scored at the start, without a call, beside the predictor's own.
@@ -40,6 +64,7 @@ class Target:
     meta_prompt: MetaPrompt
     training: Scorer
     validation: Scorer | None = None
+    about: str = ""
     others: Sequence[str] = ()
     history: History = field(default_factory=History)
 
@@ -52,60 +77,135 @@ class Target:
         """Give the predictor a text."""
         self.predictor.signature = self.predictor.signature.with_instructions(text)
 
+    def inputs(
+        self, asked: Ask, descriptions: Sequence[str], history_size: int
+    ) -> Mapping[str, Any]:
+        """What the prompt model sees with a question, from the history as it stands."""
+        refusals = [
+            (text[:_REFUSED_CHARACTERS], reason)
+            for text, reason in self.history.refusals(_REFUSALS_SHOWN, _REFUSALS_MATTER)
+        ]
+        meta_prompt = replace(self.meta_prompt, goal=asked.goal or self.meta_prompt.goal)
+        losers = self.history.losers(history_size, _LOSERS_SHOWN)
+        rendered = meta_prompt.render(limit=self.rules.limit, refusals=refusals, losers=losers)
+        shown = self.history.shown(history_size) if asked.shown is None else list(asked.shown)
+        return {
+            "meta_prompt": "\n\n".join(filter(None, [rendered, self.about])),
+            "image_descriptions": list(descriptions),
+            "scored_history": shown,
+        }
+
     def initial(self, slot: int, text: str) -> Trial:
         """Score a text before the first step.
 
+        Where the program fails on every example that is a score of 0, and a warning says so.
+
         Raises:
-            SearchStoppedError: the program cannot be evaluated as it is.
+            SearchStoppedError: the metric fails, or a language model cannot be used.
         """
         try:
-            return self._scored((0, slot), text)
-        except EvaluationError as error:
+            [trial] = self._scored({(0, slot): text})
+        except MetricError as error:
             stop(f"The program cannot be evaluated as it is: {error}.", error)
+        except EvaluationError as error:
+            if error.__cause__ is not None and (lm := self.predictor.lm or dspy.settings.lm):
+                stop_if_hopeless(error.__cause__, lm)
+            logger.warning("The program scores 0 with the text that it has: %s.", error)
+            return self._trial((0, slot), text, State.OK, score=NOTHING_RIGHT)
+        return trial
 
-    def judge(self, reply: Reply) -> Trial:
-        """Check a reply by the rules, and score it if it passes."""
+    def batches(self, answers: Sequence[_Answer]) -> list[Sequence[_Answer]]:
+        """Divide answers into those that are scored together: all, or each by itself."""
+        return [answers] if self.training.at_once else [[answer] for answer in answers]
+
+    def judge(self, replies: Sequence[Reply]) -> list[Trial]:
+        """Check replies by the rules, and score those that pass, all in one go."""
+        trials: dict[Call, Trial] = {}
+        texts: dict[Call, str] = {}
+        seen: set[str] = set()
+        for reply in replies:
+            try:
+                text = self._checked(reply, seen)
+            except _UnusableError as error:
+                trials[reply.call] = self._unusable(reply.call, error)
+            else:
+                texts[reply.call] = text
+                seen.add(self.history.folded(text))
+        try:
+            scored = self._scored(texts)
+        except EvaluationError as error:
+            failed = _UnusableError(State.FAILED, "", str(error))
+            scored = [
+                self._unusable(call, replace(failed, text=text)) for call, text in texts.items()
+            ]
+        trials |= {trial.call: trial for trial in scored}
+        return [trials[reply.call] for reply in replies]
+
+    def _checked(self, reply: Reply, seen: Set[str]) -> str:
+        """Give the text of a reply in its normal form.
+
+        Raises:
+            _UnusableError: there is none, it breaks a rule, or it was tried before.
+        """
         if reply.text is None:
-            return self._unscored(reply, "", State.FAILED, reply.error or "no answer")
-        text = clean(reply.text)
+            raise _UnusableError(State.FAILED, "", reply.error or "no answer")
+        text = self.rules.read(reply.text)
         try:
             text = self.rules.check(text)
         except RefusedError as error:
-            return self._unscored(reply, text, State.INVALID, str(error))
-        if text in self.history:
-            return self._unscored(reply, text, State.INVALID, TRIED_BEFORE)
-        try:
-            return self._scored(reply.call, text)
-        except EvaluationError as error:
-            return self._unscored(reply, text, State.FAILED, str(error))
+            raise _UnusableError(State.INVALID, text, str(error)) from error
+        if text in self.history or self.history.folded(text) in seen:
+            raise _UnusableError(State.INVALID, text, TRIED_BEFORE)
+        return text
 
-    def _scored(self, call: Call, text: str) -> Trial:
-        step, slot = call
-        validation: Score | None = None
-        [score] = self.training.score([text])
-        if self.validation is not None:
-            [validation] = self.validation.score([text])
-        return Trial(
-            step=step,
-            slot=slot,
-            predictor=self.name,
-            text=text,
-            state=State.OK,
-            score=score,
-            validation=validation,
-        )
+    def _scored(self, texts: Mapping[Call, str]) -> list[Trial]:
+        if not texts:
+            return []
+        validations: Sequence[Score | None] = [None] * len(texts)
+        with measured() as meter:
+            scores = self.training.score(list(texts.values()))
+            if self.validation is not None:
+                validations = self.validation.score(list(texts.values()))
+        # Only what is scored by itself asks language models.
+        cost = meter.cost if meter.cost.calls else None
+        return [
+            self._trial(call, text, State.OK, score=score, validation=validation, cost=cost)
+            for (call, text), score, validation in zip(
+                texts.items(), scores, validations, strict=True
+            )
+        ]
 
-    def _unscored(self, reply: Reply, text: str, state: State, reason: str) -> Trial:
-        return Trial(
-            step=reply.step,
-            slot=reply.slot,
-            predictor=self.name,
-            text=text,
-            state=state,
-            reason=reason,
+    def _unusable(self, call: Call, error: _UnusableError) -> Trial:
+        return self._trial(
+            call,
+            error.text,
+            error.state,
+            reason=error.reason,
             # A model that repeats itself works; there may just be little left to find.
-            counts_as_failure=reason != TRIED_BEFORE,
+            counts_as_failure=error.reason != TRIED_BEFORE,
         )
+
+    def _trial(self, call: Call, text: str, state: State, **more: Any) -> Trial:
+        return Trial(
+            step=call[0], slot=call[1], predictor=self.name, text=text, state=state, **more
+        )
+
+
+@dataclass(frozen=True)
+class _UnusableError(Exception):
+    """A reply that is no use, with the state and the reason of its trial."""
+
+    state: State
+    text: str
+    reason: str
+
+
+def about_step(name: str, predictor: dspy.Predict, examples: Sequence[dspy.Example]) -> str:
+    """Tell the prompt model what a language model's step is for; nothing of a CLIP template."""
+    if isinstance(predictor, ZeroShotPredict):
+        return ""
+    signature = predictor.signature
+    return describe_step(name, signature.input_fields, signature.output_fields, examples)
 
 
 def rules_for(predictor: dspy.Predict) -> Rules:

@@ -121,9 +121,13 @@ class ProposingOptions:
     Attributes:
         prompt_model: 'offline' (no language model; edits the prompts it is shown), 'hf:NAME' for
             open weights, or any model of DSPy such as 'openai/gpt-4o-mini'.
+        temperature: of the proposals; left out for models that refuse it.
+        no_seed: send no seeds to the prompt model.
     """
 
     prompt_model: str = "offline"
+    temperature: float = 1.0
+    no_seed: Flag = False
 
 
 @Parameter(name="*", group=SEARCH)

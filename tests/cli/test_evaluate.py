@@ -3,7 +3,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from ipo_dspy import CLIPClassifier, read_folder
+import torch
+
+from ipo_dspy import CLIPClassifier, CoOp, MaPLe, read_folder
 from ipo_dspy.prompts.template import Template
 from ipo_dspy.scoring.comparison import Evaluator
 
@@ -76,3 +78,37 @@ def test_a_prompt_that_is_too_long_for_a_class_is_refused(run: Run, pictures: Pa
 
     assert outcome.code == 1
     assert "tokens" in outcome.err
+
+
+def test_a_learned_program_is_evaluated_with_what_it_learned(run: Run, pictures: Path) -> None:
+    student = CLIPClassifier.from_folder(pictures)
+    best = CoOp(epochs=2, lr=0.1, progress=False).compile(student)
+    best.save("learned.json")
+
+    outcome = run("evaluate", "learned.json", pictures, "--against", "a <CLASS>")
+    right = [best(image=each.image).label == each.label for each in read_folder(pictures).examples]
+    assert accuracies(outcome.out)[0] == round(100 * sum(right) / len(right), 2)
+
+
+def test_a_checkpoint_of_the_authors_code_is_evaluated(run: Run, pictures: Path) -> None:
+    program = CLIPClassifier.from_folder(pictures)
+    prompted = MaPLe().prompted(program)
+    learned = prompted.learned()
+    state = {theirs: learned[own] for own, theirs in prompted.official_names().items()}
+    torch.save({"state_dict": state, "epoch": 5}, "model.pth.tar-5")
+
+    outcome = run("evaluate", "model.pth.tar-5", pictures, "--method", "maple", "--clip", "demo")
+    same = MaPLe().load_official(program, state)
+    right = [same(image=each.image).label == each.label for each in read_folder(pictures).examples]
+    assert accuracies(outcome.out) == [round(100 * sum(right) / len(right), 2)]
+
+
+def test_checkpoints_that_hold_code_or_another_method_are_refused(run: Run, pictures: Path) -> None:
+    torch.save({"state_dict": {"weird": torch.zeros(1)}}, "other.pt")
+    torch.save({"state_dict": Path("x")}, "code.pt")
+    Path("text.pt").write_text("no tensors")
+    for file in ("other.pt", "code.pt", "text.pt"):
+        outcome = run("evaluate", file, pictures, "--method", "coop")
+        assert outcome.code == 1
+        assert "Traceback" not in outcome.err
+    assert run("evaluate", "other.pt", pictures, "--method", "ipo").code == 1

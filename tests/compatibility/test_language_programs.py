@@ -8,7 +8,7 @@ import dspy
 import pytest
 from dspy.lm15 import Message, Request, Response, Usage, response_to_events
 
-from ipo_dspy import IPOOptimizer, LMDescriber
+from ipo_dspy import Budget, IPOOptimizer, LMDescriber
 from ipo_dspy.errors import SearchStoppedError
 from ipo_dspy.proposing.engine import texts, turns
 from ipo_dspy.proposing.reading import Asked
@@ -250,3 +250,130 @@ def test_the_offline_proposer_writes_instructions_too(task: dspy.LM, questions: 
     optimizer = IPOOptimizer(exact, prompt_model=offline_lm(), steps=1, prompts_per_step=3)
     best = optimizer.compile(dspy.Predict("question -> answer"), trainset=questions)
     assert len(best.detailed_results.prompts) > 1
+
+
+@pytest.mark.parametrize("around", [dspy.BestOfN, dspy.Refine])
+def test_programs_that_write_to_the_trace_work(
+    around: Any, task: dspy.LM, questions: Examples
+) -> None:
+    class Inside(dspy.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.best = around(
+                dspy.Predict("question -> answer"),
+                N=2,
+                reward_fn=lambda inputs, prediction: 1.0,
+                threshold=1.0,
+            )
+
+        def forward(self, question: str) -> dspy.Prediction:
+            return self.best(question=question)
+
+    optimizer = IPOOptimizer(
+        exact, prompt_model=scripted_lm(["Answer politely."]), steps=1, prompts_per_step=1
+    )
+    assert optimizer.compile(Inside(), trainset=questions).score == 100.0
+
+
+@pytest.mark.parametrize("setting", [{}, {"disable_history": True}])
+def test_calls_that_score_candidates_are_planned_counted_and_told_apart(
+    task: dspy.LM, questions: Examples, setting: dict[str, Any]
+) -> None:
+    student = dspy.Predict("question -> answer")
+    optimizer = IPOOptimizer(
+        exact, prompt_model=scripted_lm(["Answer rudely.", "Be kind."]), steps=2, prompts_per_step=1
+    )
+    planned = optimizer.plan(student, trainset=questions)
+    with dspy.context(**setting):
+        best = optimizer.compile(student, trainset=questions)
+    assert planned.scoring_calls == task.engine.calls == 12
+    assert best.detailed_results.spent.scoring_calls == 12
+    assert (best.total_calls, best.prompt_model_total_calls) == (14, 2)
+
+
+def test_a_bound_on_calls_holds_for_those_that_score(task: dspy.LM, questions: Examples) -> None:
+    answers = [f"Answer {n}." for n in range(9)]
+    optimizer = IPOOptimizer(
+        exact, prompt_model=scripted_lm(answers), prompts_per_step=1, budget=Budget(calls=14)
+    )
+    found = optimizer.compile(dspy.Predict("question -> answer"), trainset=questions)
+    # Four for the initial instruction, and five for each proposal.
+    assert found.detailed_results.spent.calls == 14
+    assert found.detailed_results.ended_by.startswith("calls")
+
+
+def test_a_resumed_search_counts_what_scoring_cost_before(
+    task: dspy.LM, questions: Examples, tmp_path: Path
+) -> None:
+    def run(steps: int) -> dspy.Module:
+        optimizer = IPOOptimizer(
+            exact,
+            prompt_model=scripted_lm(lambda number, request: f"Answer {number} {steps}."),
+            steps=steps,
+            prompts_per_step=2,
+            run_dir=tmp_path,
+        )
+        return optimizer.compile(dspy.Predict("question -> answer"), trainset=questions)
+
+    run(1)
+    assert run(2).detailed_results.spent.calls == 4 + 4 * 5 == task.engine.calls + 4
+
+
+def test_the_prompt_model_is_told_what_the_step_is_for(task: dspy.LM, questions: Examples) -> None:
+    class Sum(dspy.Signature):
+        """Add."""
+
+        question: str = dspy.InputField(desc="a sum in words")
+        answer: int = dspy.OutputField(desc="the number")
+
+    prompt_model = scripted_lm(["Answer politely."])
+    program = dspy.Module()
+    program.adder = dspy.Predict(Sum)
+    program.forward = program.adder
+    IPOOptimizer(lambda e, p, trace=None: 0.5, prompt_model=prompt_model, steps=1).compile(
+        program, trainset=questions
+    )
+    request = prompt_model.engine.requests[0]
+    for fact in ("adder", "a sum in words", "answer (int): the number", "question = 0?"):
+        assert fact in request
+    assert "on one line" not in request
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Of course you may be asked about physics: answer briefly.",
+        "Put the answer inside <answer></answer> tags.",
+        "Give code in a ```python fence.",
+        '"Quoted" and **bold**',
+        "Here is the rule:\n\n1. one number only",
+    ],
+)
+def test_instructions_are_never_rewritten(task: dspy.LM, questions: Examples, text: str) -> None:
+    optimizer = IPOOptimizer(exact, prompt_model=scripted_lm([text]), steps=1, prompts_per_step=1)
+    best = optimizer.compile(dspy.Predict("question -> answer"), trainset=questions)
+    trial = best.detailed_results.trials[1]
+    assert (trial.state, trial.text) == ("ok", text)
+
+
+def test_a_program_that_fails_on_every_example_begins_with_a_score_of_0(
+    task: dspy.LM, questions: Examples, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Picky(dspy.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.answer = dspy.Predict("question -> answer")
+
+        def forward(self, question: str) -> dspy.Prediction:
+            if "politely" not in self.answer.signature.instructions:
+                raise RuntimeError("the program broke")
+            return self.answer(question=question)
+
+    optimizer = IPOOptimizer(
+        exact, prompt_model=scripted_lm(["Answer politely."]), steps=1, prompts_per_step=1
+    )
+    best = optimizer.compile(Picky(), trainset=questions)
+    first, second = best.detailed_results.trials
+    assert (first.state, first.score.accuracy) == ("ok", 0.0)
+    assert second.score.accuracy == 100.0
+    assert "scores 0" in caplog.text

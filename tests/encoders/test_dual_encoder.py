@@ -12,8 +12,10 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
+from ipo_dspy.encoders.fast import SWITCH
 from ipo_dspy.encoders.fast.tower import CausalTextTower
 from ipo_dspy.encoders.open_clip import OpenCLIPEncoder
+from ipo_dspy.errors import ArgumentError
 
 NAMES = ["cat", "great white shark", "great grey owl", "dog", "car"]
 TEMPLATES = ["a photo of a <CLASS>.", "<CLASS>", "a drawing with <CLASS>s in chalk", "one <CLASS>"]
@@ -25,9 +27,8 @@ Make = Callable[..., OpenCLIPEncoder]
 class WrongTower(OpenCLIPEncoder):
     """Reads the text tower wrongly, with more heads than it has."""
 
-    def _read_text_tower(self) -> CausalTextTower | None:
+    def _read_text_tower(self) -> CausalTextTower:
         tower = super()._read_text_tower()
-        assert tower is not None
         return replace(tower, heads=2 * tower.heads)
 
 
@@ -36,7 +37,7 @@ class ChangedLibrary(OpenCLIPEncoder):
 
     fault: Exception
 
-    def _read_text_tower(self) -> CausalTextTower | None:
+    def _read_text_tower(self) -> CausalTextTower:
         raise self.fault
 
 
@@ -60,9 +61,8 @@ class SmallMemoryTower(CausalTextTower):
 
 
 class SmallMemory(OpenCLIPEncoder):
-    def _read_text_tower(self) -> CausalTextTower | None:
+    def _read_text_tower(self) -> CausalTextTower:
         tower = super()._read_text_tower()
-        assert tower is not None
         return SmallMemoryTower(*(getattr(tower, field.name) for field in fields(tower)))
 
 
@@ -77,6 +77,7 @@ def make(checkpoint: Callable[[str], Path]) -> Make:
             name, pretrained=str(checkpoint(name))
         )
         tokenizer = open_clip.get_tokenizer(name)
+        model.eval()
         return kind(f"test:{name}", model, preprocess, tokenizer, precision=precision)
 
     return make
@@ -122,6 +123,58 @@ def test_another_tower_takes_the_plain_path(make: Make) -> None:
     encoder = make("tiny-custom-block", CountingTower)
     encoder.encode_templates(GROUPS)
     assert encoder.runs == len(GROUPS)
+    assert encoder.text_path.startswith("off: ")
+    assert "Custom" in encoder.text_path
+
+
+@pytest.mark.parametrize("said", ["off", "OFF"])
+def test_the_fast_path_can_be_switched_off(
+    said: str, make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert make().text_path == "fast"
+    monkeypatch.setenv(SWITCH, said)
+    encoder = make(kind=CountingTower)
+    torch.testing.assert_close(
+        encoder.encode_texts(TEXTS), own_features(encoder, TEXTS), atol=1e-5, rtol=0
+    )
+    assert encoder.runs > 0
+    assert SWITCH in encoder.text_path
+
+
+def test_a_switch_that_says_something_else_is_refused(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(SWITCH, "perhaps")
+    with pytest.raises(ArgumentError, match="perhaps"):
+        make().encode_texts(TEXTS)
+
+
+def test_a_model_of_the_caller_is_used_as_it_is(make: Make) -> None:
+    made = make()
+    assert all(weight.requires_grad for weight in made.model.parameters())
+    assert not made.encode_texts(TEXTS).requires_grad
+    again = OpenCLIPEncoder("test:again", made.model, made._preprocess, made.tokenizer)
+    assert again.model is made.model
+    assert all(weight.requires_grad for weight in made.model.parameters())
+    made.model.train()
+    with pytest.raises(ArgumentError, match="eval"):
+        OpenCLIPEncoder("test:training", made.model, made._preprocess, made.tokenizer)
+    assert made.model.training
+
+
+def test_a_model_on_another_device_is_refused_rather_than_moved(make: Make) -> None:
+    made = make()
+    with pytest.raises(ArgumentError, match="meta"):
+        OpenCLIPEncoder("test:meta", made.model, made._preprocess, made.tokenizer, device="meta")
+    assert {weight.device.type for weight in made.model.parameters()} == {"cpu"}
+
+
+def test_logits_carry_the_graph_of_the_features(make: Make) -> None:
+    encoder = make()
+    texts = encoder.encode_texts(TEXTS)
+    context = torch.zeros_like(texts, requires_grad=True)
+    encoder.logits(texts[:2], texts + context).sum().backward()
+    assert context.grad is not None
 
 
 def test_a_tower_that_is_off_is_reported_once_and_left(
@@ -132,7 +185,8 @@ def test_a_tower_that_is_off_is_reported_once_and_left(
         features = encoder.encode_texts(TEXTS)
         encoder.encode_texts(TEXTS)
     assert [record.levelname for record in caplog.records] == ["WARNING"]
-    assert "The fast text path of test:tiny-vit-quickgelu is off by" in caplog.text
+    assert "test:tiny-vit-quickgelu" in caplog.text
+    assert "differ" in encoder.text_path
     torch.testing.assert_close(features, own_features(encoder, TEXTS), atol=1e-5, rtol=0)
 
 
@@ -147,8 +201,8 @@ def test_a_tower_that_cannot_be_read_is_reported_once_and_left(
         features = encoder.encode_texts(TEXTS)
         encoder.encode_texts(TEXTS)
     assert [record.levelname for record in caplog.records] == ["WARNING"]
-    assert "test:tiny-vit-quickgelu does not fit its library" in caplog.text
-    assert "no 'resblocks'" in caplog.text
+    assert "test:tiny-vit-quickgelu" in caplog.text
+    assert "no 'resblocks'" in encoder.text_path
     torch.testing.assert_close(features, own_features(encoder, TEXTS), atol=1e-5, rtol=0)
 
 

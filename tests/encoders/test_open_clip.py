@@ -267,6 +267,7 @@ def test_a_file_that_holds_no_weights_is_refused(tmp_path: Path) -> None:
         load_encoder(f"open_clip:tiny-vit/{tmp_path / 'junk.safetensors'}")
 
 
+@pytest.mark.slow  # The hub's client tries again for a while.
 def test_an_unreachable_hub_is_said_in_one_sentence(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:

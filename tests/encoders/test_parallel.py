@@ -6,7 +6,8 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 
 import pytest
 import torch
@@ -29,11 +30,22 @@ def test_results_come_in_order() -> None:
 def test_works_run_at_the_same_time_on_one_thread_each() -> None:
     together = threading.Barrier(3, timeout=30)
 
-    def work() -> tuple[int, bool]:
+    def work() -> int:
         together.wait()
-        return torch.get_num_threads(), torch.is_inference_mode_enabled()
+        return torch.get_num_threads()
 
-    assert parallel_map([work] * 3) == [(1, True)] * 3
+    assert parallel_map([work] * 3) == [1] * 3
+
+
+@pytest.mark.parametrize("mode", [torch.inference_mode, torch.no_grad, torch.enable_grad])
+def test_tasks_run_in_the_mode_of_their_caller(
+    mode: Callable[[], AbstractContextManager[None]],
+) -> None:
+    def found() -> tuple[bool, bool]:
+        return torch.is_inference_mode_enabled(), torch.is_grad_enabled()
+
+    with mode():
+        assert parallel_map([found] * 3) == [found()] * 3
 
 
 def test_other_threads_keep_all_of_torch_s() -> None:

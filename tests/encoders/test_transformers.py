@@ -6,6 +6,7 @@ import pickle
 import shutil
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
@@ -258,6 +259,7 @@ def test_a_folder_without_processors_is_refused(saved_encoder: Save, tmp_path: P
     assert "image processor" in refusal(folder)
 
 
+@pytest.mark.slow  # The hub's client tries again for a while.
 def test_an_unreachable_hub_is_said_in_one_sentence(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -324,6 +326,73 @@ def test_a_name_that_the_hub_does_not_have_is_said_in_one_sentence(
     assert "check the name" in str(caught.value)
     assert "\n" not in str(caught.value)
     assert capfd.readouterr().err == ""
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_a_folder_without_the_files_of_its_tokenizer_is_refused(
+    name: str, saved_encoder: Save, tmp_path: Path
+) -> None:
+    """Whatever the library makes up instead takes all texts for the same."""
+    folder = copy(saved_encoder(name), tmp_path)
+    for file in ("tokenizer.json", "tokenizer_config.json", "vocab.json", "merges.txt"):
+        (folder / file).unlink(missing_ok=True)
+    for file in (*folder.glob("*.model"), *folder.glob("special_tokens*")):
+        file.unlink()
+    with pytest.raises(EncoderError):
+        load_encoder(f"hf:{folder}")
+
+
+def test_weights_that_tell_no_texts_apart_are_refused(saved_encoder: Save, tmp_path: Path) -> None:
+    folder = copy(saved_encoder("clip"), tmp_path)
+    weights = load_file(folder / "model.safetensors")
+    weights["text_projection.weight"].zero_()
+    save_file(weights, folder / "model.safetensors", {"format": "pt"})
+    with pytest.raises(EncoderError, match="takes"):
+        load_encoder(f"hf:{folder}")
+
+
+@pytest.mark.parametrize("part", ["tokenizer_config.json", "preprocessor_config.json"])
+def test_code_that_comes_with_a_processor_does_not_run(
+    part: str, saved_encoder: Save, tmp_path: Path
+) -> None:
+    folder = copy(saved_encoder("clip"), tmp_path)
+    (folder / "own.py").write_text("raise SystemExit('ran')")
+    settings = json.loads((folder / part).read_text())
+    kinds = {"AutoTokenizer": ["own.Own", "own.Own"], "AutoImageProcessor": "own.Own"}
+    settings |= {"auto_map": {**kinds, "AutoProcessor": "own.Own"}, "tokenizer_class": "Own"}
+    for key in ("image_processor_type", "processor_class"):
+        settings.pop(key, None)
+    (folder / part).write_text(json.dumps(settings))
+    with suppress(EncoderError):  # The library may do without.
+        load_encoder(f"hf:{folder}")
+
+
+def test_a_folder_that_is_rewritten_is_read_anew(saved_encoder: Save, tmp_path: Path) -> None:
+    folder = copy(saved_encoder("clip"), tmp_path)
+    before = load_encoder(f"hf:{folder}")
+    weights = load_file(folder / "model.safetensors")
+    weights["text_projection.weight"] = weights["text_projection.weight"].flip(0).contiguous()
+    save_file(weights, folder / "model.safetensors", {"format": "pt"})
+    after = load_encoder(f"hf:{folder}")
+    assert not torch.equal(after.encode_texts(["a cat"]), before.encode_texts(["a cat"]))
+
+
+def test_what_is_not_on_this_machine_is_not_fetched_where_that_is_forbidden(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def connect(*_: object) -> None:
+        raise AssertionError("something was fetched")
+
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
+    monkeypatch.setattr("socket.socket.connect", connect)
+    monkeypatch.setattr("socket.getaddrinfo", connect)
+    for spec in (
+        "hf:somebody/not-here",
+        "open_clip:hf-hub:somebody/not-here",
+        "open_clip:ViT-B-32/laion2b_s34b_b79k",
+    ):
+        with pytest.raises(EncoderError):
+            load_encoder(spec, fetch=False)
 
 
 def copy(folder: Path, parent: Path) -> Path:

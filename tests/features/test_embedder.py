@@ -2,6 +2,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from copy import copy, deepcopy
 from pathlib import Path
+from typing import Any
 
 import dspy
 import numpy as np
@@ -11,11 +12,11 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ipo_dspy import Template
+from ipo_dspy import Template, load_encoder
 from ipo_dspy.errors import EncoderError
 from ipo_dspy.features import embedder
 from ipo_dspy.features.cache_folder import info
-from ipo_dspy.features.embedder import Embedder, class_index, class_indices, image_chunks
+from ipo_dspy.features.embedder import Embedder, image_chunks
 from ipo_dspy.images.image import ImageFile
 from ipo_dspy.testing import COLOURS, ColourEncoder
 
@@ -229,8 +230,17 @@ def test_an_image_gets_beside_others_what_it_gets_alone(
     assert torch.allclose(together, alone, atol=1e-4)
 
 
-def test_labels_are_found_or_named() -> None:
-    assert class_indices(NAMES, ["blue", "red", "blue"]) == [2, 0, 2]
-    assert class_index(NAMES, "green") == 1
-    with pytest.raises(ValueError, match="'pink' is none of the 6 class names"):
-        class_indices(NAMES, ["red", "pink"])
+@pytest.mark.parametrize("mode", [torch.inference_mode, torch.no_grad, torch.enable_grad])
+def test_features_may_be_constants_of_a_graph(mode: Any) -> None:
+    """Also those that a scoring call computed."""
+    found = Embedder(load_encoder("demo"))
+    picture = PIL.Image.new("RGB", (8, 8), "red")
+    template, names = Template("a photo of a <CLASS>"), ["cat", "dog"]
+    with mode():
+        images = found.image_features([picture])
+        texts = found.text_features(template, names)
+    assert not images.requires_grad
+    context = torch.zeros_like(texts, requires_grad=True)
+    found.logits(found.image_features([picture]), texts + context).sum().backward()
+    assert context.grad is not None
+    assert bool(context.grad.abs().sum() > 0)

@@ -7,11 +7,12 @@ import dspy
 import PIL.Image
 import pytest
 
-from ipo_dspy import CLIPClassifier, read_folder
+from ipo_dspy import CLIPClassifier, clip_prob, read_folder
 from ipo_dspy.errors import DataError
 from ipo_dspy.testing import COLOURS, ColourEncoder, colour_examples
 
 GOOD = "a crisp flat <CLASS>"
+DATA = Path(__file__).parent / "data"
 RED = PIL.Image.new("RGB", (8, 8), COLOURS["red"])
 
 
@@ -176,3 +177,20 @@ def test_strange_class_names_survive_classifying_and_saving(tmp_path: Path) -> N
     loaded = CLIPClassifier.from_file(tmp_path / "program.json", ColourEncoder(context_length=80))
     assert loaded.classnames == tuple(names)
     assert loaded(image=RED).toDict() == program(image=RED).toDict()
+
+
+@pytest.mark.parametrize("kind", ["plain", "demos"])
+def test_a_program_saved_by_version_0_1_predicts_as_it_did(kind: str) -> None:
+    """The files were written by the code of 0.1, with what it predicted of these pictures."""
+    said = json.loads((DATA / "program_0_1_scores.json").read_text())[kind]
+    name = {"plain": "program_0_1.json", "demos": "program_0_1_demos.json"}[kind]
+    examples = colour_examples(2, size=16)
+    by_load = CLIPClassifier(["x"])
+    by_load.load(DATA / name)
+    for loaded in (CLIPClassifier.from_file(DATA / name), by_load):
+        found = loaded.predict_batch([example.image for example in examples])
+        assert [prediction.label for prediction in found] == said["labels"]
+        for prediction, scores in zip(found, said["scores"], strict=True):
+            assert prediction.scores == pytest.approx(scores, rel=1e-4)
+        probabilities = [clip_prob(e, p) for e, p in zip(examples, found, strict=True)]
+        assert probabilities == pytest.approx(said["clip_prob"], rel=1e-4)

@@ -6,15 +6,26 @@ import dspy
 import pytest
 
 from ipo_dspy.errors import SearchStoppedError
-from ipo_dspy.proposing.ask import NO_ANSWER, Answer, ask
+from ipo_dspy.proposing.ask import NO_ANSWER, Answer, Endpoint
 from ipo_dspy.testing import ScriptedEngine, scripted_lm
 
 ServeLM = Callable[..., AbstractContextManager[dspy.LM]]
 QUESTION = {"question": "?"}
 
 
-def answer(lm: dspy.BaseLM) -> Answer:
-    return ask(lm, dspy.Predict("question -> prompt"), "prompt", QUESTION)
+def answer(lm: dspy.BaseLM, **parameters: Any) -> Answer:
+    return ask(lm, dspy.Predict("question -> prompt"), "prompt", QUESTION, **parameters)
+
+
+def ask(
+    lm: dspy.BaseLM,
+    module: dspy.Module,
+    field: str,
+    inputs: dict[str, str],
+    **parameters: Any,
+) -> Answer:
+    found = Endpoint(lm).ask(module, field, inputs, parameters)
+    return Answer(found.text, found.error)
 
 
 def test_the_asked_field_comes_back_as_text() -> None:
@@ -132,7 +143,7 @@ def test_a_failing_or_babbling_server_is_an_error_that_passes(
     serve_lm: ServeLM, status: int, body: str
 ) -> None:
     with serve_lm(status=status, body=body) as lm:
-        text, error = answer(lm)
+        text, error, *_ = answer(lm)
     assert text is None
     assert error
 
@@ -168,3 +179,110 @@ def test_an_engine_that_breaks_is_an_error_that_passes() -> None:
 
     lm = dspy.LM("own/engine", engine=Broken(lambda number, request: ""), num_retries=0)
     assert "a bug" in str(answer(lm).error)
+
+
+def faulty(*faults: Exception, retries: int = 2) -> dspy.LM:
+    """A model that raises these, one a call, and then answers."""
+
+    def said(number: int, request: str) -> str:
+        if number < len(faults):
+            raise faults[number]
+        return "a photo"
+
+    return dspy.LM("own/engine", engine=ScriptedEngine(said), cache=False, num_retries=retries)
+
+
+def invalid(message: str) -> Exception:
+    return dspy.lm15.InvalidRequestError(message, provider="p", status=400)
+
+
+def asked(lm: dspy.LM, **parameters: Any) -> tuple[Answer, list[str]]:
+    retries: list[str] = []
+    question = dspy.Predict("question -> prompt")
+    return Endpoint(lm).ask(question, "prompt", QUESTION, parameters, retries.append), retries
+
+
+@pytest.fixture
+def no_pause(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ipo_dspy.proposing.ask._FIRST_PAUSE", 0.0)
+
+
+@pytest.mark.usefixtures("no_pause")
+@pytest.mark.parametrize(
+    "fault",
+    [
+        invalid("try again"),
+        dspy.lm15.ServerError("busy", provider="p", status=500),
+        dspy.lm15.RateLimitError("slow down", provider="p", status=429),
+        dspy.lm15.TransportError("reset"),
+    ],
+)
+def test_a_fault_that_passes_is_asked_again_and_each_time_is_told(fault: Exception) -> None:
+    answer, retries = asked(faulty(fault, fault))
+    assert answer.text == "a photo"
+    assert len(retries) == 2
+
+
+@pytest.mark.usefixtures("no_pause")
+def test_a_fault_that_stays_is_the_answer_after_as_many_tries_as_the_model_has() -> None:
+    lm = faulty(*[invalid("no luck")] * 9, retries=3)
+    answer, retries = asked(lm)
+    assert "no luck" in str(answer.error)
+    assert (len(retries), len(lm.engine.requests)) == (3, 4)
+
+
+def test_a_server_that_asks_to_wait_longer_than_a_call_may_take_is_not_waited_for(
+    serve_lm: ServeLM,
+) -> None:
+    import time
+
+    busy = '{"error": {"message": "slow down"}}'
+    with serve_lm(status=429, body=busy, num_retries=5, timeout=2) as lm:
+        began = time.monotonic()
+        assert "slow down" in str(answer(lm).error)
+        assert time.monotonic() - began < 60
+
+
+def test_a_parameter_that_is_refused_is_left_out_once_and_for_all(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    seen: list[Any] = []
+
+    class Strict(ScriptedEngine):
+        def complete(self, request: dspy.lm15.Request) -> dspy.lm15.Response:
+            seen.append(request.config.temperature)
+            if request.config.temperature is not None:
+                raise invalid("`temperature` is deprecated for this model.")
+            return super().complete(request)
+
+    lm = dspy.LM("own/engine", engine=Strict(lambda n, r: "x"), cache=False, num_retries=0)
+    endpoint = Endpoint(lm)
+    for _ in range(3):
+        found = endpoint.ask(
+            dspy.Predict("question -> prompt"), "prompt", QUESTION, {"temperature": 0.7}
+        )
+        assert found.text == "x"
+    assert seen == [0.7, None, None, None]
+    assert len([record for record in caplog.records if record.levelname == "WARNING"]) == 1
+
+
+def test_what_is_refused_for_another_reason_keeps_its_parameters() -> None:
+    lm = faulty(invalid("no such thing"), retries=0)
+    assert "no such thing" in str(asked(lm, temperature=0.7)[0].error)
+    assert len(lm.engine.requests) == 1
+
+
+def test_a_call_that_hangs_ends_with_the_models_timeout() -> None:
+    import threading
+
+    never = threading.Event()
+
+    class Hanging(dspy.Module):
+        def forward(self, question: str) -> dspy.Prediction:
+            never.wait(60)
+            return dspy.Prediction(prompt="late")
+
+    lm = dspy.LM("openai/x", api_key="none", timeout=0.1)
+    answer = Endpoint(lm).ask(Hanging(), "prompt", QUESTION, {})
+    never.set()
+    assert answer.error == "it timed out after 0.1 seconds"

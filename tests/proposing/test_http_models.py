@@ -292,4 +292,5 @@ def test_an_image_model_that_fails_ends_the_run(against: Against) -> None:
     outcome = against(answer, "--image-model", "openai/sees")
 
     assert "image" in sentence(outcome)
-    assert len(outcome.requests) == 8
+    # Such an error may pass, so each of the eight images is asked for three times.
+    assert len(outcome.requests) == 24

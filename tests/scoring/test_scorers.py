@@ -284,3 +284,26 @@ def test_the_program_has_its_own_text_again_after_scoring() -> None:
     scorer = make_scorer(program, "predict", colour_examples(), clip_acc)
     scorer.score(["<CLASS>"])
     assert program.template.text == "crisp <CLASS>"
+
+
+def test_an_example_that_fails_never_lowers_the_loss() -> None:
+    examples = colour_examples()
+
+    class Picky(CLIPClassifier):
+        fails_on: str = ""
+
+        def forward(self, image: object) -> dspy.Prediction:
+            prediction = super().forward(image)
+            if prediction.label == self.fails_on:
+                raise RuntimeError("not this one")
+            return prediction
+
+    def loss(fails_on: str) -> float:
+        program = Picky(list(COLOURS), ColourEncoder())
+        program.fails_on = fails_on
+        [score] = ProgramScorer(program, "predict", examples, clip_acc).score(["a <CLASS>."])
+        return float(score.loss)
+
+    whole = loss("")
+    seen = {CLIPClassifier(list(COLOURS), ColourEncoder())(image=e.image).label for e in examples}
+    assert all(loss(label) > whole for label in seen)

@@ -15,6 +15,7 @@ from ipo_dspy.proposing.proposer import Proposer, rollout_id
 from ipo_dspy.records import Score, State, Trial
 from ipo_dspy.runs.budget import Budget, Spent
 from ipo_dspy.search.engine import Search, Settings
+from ipo_dspy.search.strategies import make_strategy
 from ipo_dspy.search.target import Target
 from ipo_dspy.testing import ScriptedEngine, scripted_lm
 
@@ -37,6 +38,8 @@ class Log:
 
 class NumberScorer:
     """A text's first number is its accuracy, its second one its loss."""
+
+    at_once = True
 
     def __init__(self) -> None:
         self.scored: list[str] = []
@@ -88,12 +91,13 @@ def search(
         "descriptions": ["Image 0: chalk"],
         "history_size": 20,
         "num_threads": 8,
-        "steady": False,
         "most_failures": 10,
     }
+    strategy = settings.pop("strategy", "steps")
     return Search(
         targets or [target()],
         PromptModel(lm, proposer or Proposer(), temperature=1.0, seed=0),
+        make_strategy(strategy, prompts_per_step=prompts_per_step, seed=0),
         Settings(budget=budget, prompts_per_step=prompts_per_step, **{**chosen, **settings}),
         log or Log(),
         on_trial,
@@ -231,11 +235,11 @@ def test_the_prompt_model_is_told_descriptions_and_length_limit() -> None:
 
 
 def test_a_refused_proposal_and_the_reason_are_shown_in_the_next_step() -> None:
-    lm = scripted_lm(["<INS> " + "x" * 500, "b 50"])
+    lm = scripted_lm(["[[ ## so " + "x" * 500, "b 50"])
     search(lm, steps=2, prompts_per_step=1).run()
     first, second = lm.engine.requests
     assert "left-over" not in first
-    assert "it has a left-over '<INS>'" in second
+    assert "it has a left-over '[[ ##'" in second
     assert "x" * 100 in second
     assert "x" * 200 not in second
 
@@ -465,9 +469,9 @@ def test_a_journal_that_cannot_be_written_ends_the_search() -> None:
         search(numbered, log=Full()).run()
 
 
-@pytest.mark.parametrize("steady", [False, True])
+@pytest.mark.parametrize("strategy", ["steps", "steady"])
 @pytest.mark.parametrize("broken", [False, True])
-def test_no_thread_is_left_behind(steady: bool, broken: bool) -> None:
+def test_no_thread_is_left_behind(strategy: str, broken: bool) -> None:
     def answer(number: int, request: str) -> str:
         if broken and number == 0:
             raise dspy.lm15.AuthError("wrong key")
@@ -475,7 +479,7 @@ def test_no_thread_is_left_behind(steady: bool, broken: bool) -> None:
         return f"answer {number}"
 
     before = set(threading.enumerate())
-    found = search(answer, steady=steady)
+    found = search(answer, strategy=strategy)
     if broken:
         with pytest.raises(SearchStoppedError):
             found.run()
@@ -499,7 +503,7 @@ def test_steadily_as_many_calls_are_in_flight_as_a_step_has_prompts() -> None:
         return f"quick {number / 100}"
 
     # Step by step, the slow call would hold up the 20 quick ones that let it go.
-    found = search(answer, steps=11, prompts_per_step=2, steady=True)
+    found = search(answer, steps=11, prompts_per_step=2, strategy="steady")
     found.run()
     assert found.best.text == "slow 99"
     assert found.spent.calls == 22
@@ -507,7 +511,7 @@ def test_steadily_as_many_calls_are_in_flight_as_a_step_has_prompts() -> None:
 
 def test_steadily_each_call_sees_the_history_as_it_stands() -> None:
     lm = scripted_lm(lambda number, request: f"answer {number + 20}")
-    search(lm, steps=5, prompts_per_step=1, steady=True).run()
+    search(lm, steps=5, prompts_per_step=1, strategy="steady").run()
     assert [f"answer {n + 20}" in lm.engine.requests[-1] for n in range(5)] == [True] * 4 + [False]
 
 
@@ -520,7 +524,7 @@ def test_steadily_each_call_sees_the_history_as_it_stands() -> None:
     ],
 )
 def test_a_bound_ends_a_steady_search(budget: Budget, calls: int) -> None:
-    found = search(numbered, budget=budget, steady=True)
+    found = search(numbered, budget=budget, strategy="steady")
     found.run()
     assert found.spent.calls == calls
 
@@ -528,10 +532,10 @@ def test_a_bound_ends_a_steady_search(budget: Budget, calls: int) -> None:
 @pytest.mark.parametrize("kept", range(0, 17, 2))
 def test_a_steady_search_resumes_and_asks_only_what_is_open(kept: int) -> None:
     log = Log()
-    search(numbered, steps=4, steady=True, log=log).run()
+    search(numbered, steps=4, strategy="steady", log=log).run()
     cut = Log(log.kept[:kept])
     lm = scripted_lm(lambda number, request: f"later {number}")
-    resumed = search(lm, steps=4, steady=True, log=resumable(cut))
+    resumed = search(lm, steps=4, strategy="steady", log=resumable(cut))
     resumed.run()
     assert len(lm.engine.requests) == 8 - len(cut.of("reply"))
     assert sorted(trial.call for trial in resumed.trials[1:]) == [
@@ -544,7 +548,7 @@ def test_a_steady_search_resumes_and_asks_only_what_is_open(kept: int) -> None:
 def test_a_steady_search_ends_on_useless_answers_and_resumes() -> None:
     log = Log()
     with pytest.raises(SearchStoppedError, match="useless answers"):
-        search([""], steps=50, steady=True, log=log).run()
-    mended = search(numbered, steps=7, steady=True, log=resumable(log))
+        search([""], steps=50, strategy="steady", log=log).run()
+    mended = search(numbered, steps=7, strategy="steady", log=resumable(log))
     mended.run()
     assert len(mended.trials) == 15

@@ -1,5 +1,4 @@
 from ipo_dspy.records import Reply, Score, State, Trial
-from ipo_dspy.scoring.ranking import Ranking
 from ipo_dspy.search.history import History, Past
 
 
@@ -20,7 +19,7 @@ def history(*trials: Trial) -> History:
 
 
 def shown(of: History, size: int) -> list[str]:
-    return [line.prompt for line in of.shown(size, Ranking())]
+    return [line.prompt for line in of.shown(size)]
 
 
 def test_the_best_prompts_are_shown_worst_first() -> None:
@@ -51,7 +50,7 @@ def test_only_prompts_with_a_score_are_shown_and_by_their_training_score() -> No
         update={"validation": Score(accuracy=99, loss=0, n=1)}
     )
     made = history(scored("t", 30), refused("r", "bad"), better_in_validation)
-    lines = made.shown(5, Ranking())
+    lines = made.shown(5)
     assert [(line.prompt, line.accuracy) for line in lines] == [
         ("v", 20.0),
         ("t", 30.0),
@@ -59,7 +58,7 @@ def test_only_prompts_with_a_score_are_shown_and_by_their_training_score() -> No
 
 
 def test_scores_are_shown_rounded() -> None:
-    [line] = history(scored("x", 100 / 3, loss=1 / 3)).shown(1, Ranking())
+    [line] = history(scored("x", 100 / 3, loss=1 / 3)).shown(1)
     assert (line.accuracy, line.loss) == (33.33, 0.3333)
 
 
@@ -90,9 +89,9 @@ def test_the_latest_different_refusals_come_first() -> None:
 
 def test_the_losers_are_what_the_history_does_not_show() -> None:
     made = history(scored("initial", 10, step=0), *(scored(str(n), 20 + n) for n in range(5)))
-    assert made.losers(2, 9, Ranking()) == ["2", "1", "0"]
-    assert made.losers(2, 1, Ranking()) == ["2"]
-    assert made.losers(0, 9, Ranking()) == []
+    assert made.losers(2, 9) == ["2", "1", "0"]
+    assert made.losers(2, 1) == ["2"]
+    assert made.losers(0, 9) == []
 
 
 def reply(step: int, slot: int, text: str = "x") -> dict[str, object]:

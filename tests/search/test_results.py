@@ -84,6 +84,42 @@ def test_results_are_taken_off_again_and_nothing_else() -> None:
     assert set(vars(program)) == before
 
 
+class Owner(dspy.Module):
+    """Has attributes of its own that are called as results are."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.score = dspy.Predict("answer -> score")
+        self.trial_logs = ["my own"]
+
+
+def test_a_programs_own_attributes_stay_whatever_they_are_called() -> None:
+    program = Owner()
+    own = dict(vars(program))
+    attach_results(program, results(trial(0, "score", "x", 10)))
+    assert program.score is own["score"]
+    assert program.trial_logs is own["trial_logs"]
+    assert program.detailed_results.best.text == "x"
+    detach_results(program)
+    assert vars(program) == own
+
+
+def test_results_of_another_optimizer_are_taken_off_and_own_attributes_are_not() -> None:
+    program = Owner()
+    program.candidate_programs = [{"score": 1.0, "program": Owner()}]
+    program.total_calls = 3
+    detach_results(program)
+    assert set(vars(program)) == set(vars(Owner()))
+
+
+def test_results_are_taken_off_programs_inside_too() -> None:
+    outer = dspy.Module()
+    outer.inner = Chain()
+    attach_results(outer.inner, results(trial(0, "first", "x", 10)))
+    detach_results(outer)
+    assert set(vars(outer.inner)) == set(vars(Chain()))
+
+
 def test_predictors_are_found_once_though_candidates_hold_copies() -> None:
     program = Chain()
     attach_results(program, results(trial(0, "first", "x", 10)))

@@ -17,10 +17,7 @@ from torch.nn.functional import embedding
 
 from ipo_dspy.encoders.fast.layers import Block, Linear, Norm
 from ipo_dspy.encoders.fast.packing import Pack
-from ipo_dspy.encoders.parallel import parallel_map
-
-# Multiplications that are worth a thread of their own: some milliseconds.
-_LEAST_WORK = 10**9
+from ipo_dspy.encoders.parallel import WORTH_A_THREAD, parallel_map
 
 
 @dataclass(frozen=True)
@@ -49,7 +46,7 @@ class CausalTextTower:
         """The same with linear layers of another type; normalisations and sums stay float32."""
         return replace(self, blocks=tuple(block.to(dtype) for block in self.blocks))
 
-    @torch.inference_mode()
+    @torch.no_grad()
     def encode(self, tokens: Tensor, tokens_at_once: int) -> Tensor:
         """Encode texts: [T, D] of any length, on the device of the weights.
 
@@ -104,7 +101,7 @@ class CausalTextTower:
         if self.positions.device.type != "cpu":
             return 1
         work = rows * sum(block.size for block in self.blocks)
-        return max(1, min(torch.get_num_threads(), work // _LEAST_WORK))
+        return max(1, min(torch.get_num_threads(), work // WORTH_A_THREAD))
 
 
 def first_of_largest(tokens: Tensor) -> Tensor:

@@ -9,6 +9,7 @@ from torch import nn
 from transformers.activations import QuickGELUActivation
 
 from ipo_dspy.encoders.fast.layers import Block, Linear, Norm
+from ipo_dspy.encoders.fast.off import FastPathOffError
 from ipo_dspy.encoders.fast.tower import CausalTextTower, first_of, first_of_largest
 
 CAUSAL_FAMILIES = ("clip", "metaclip_2")
@@ -17,11 +18,15 @@ CAUSAL_FAMILIES = ("clip", "metaclip_2")
 _OLD_END_TOKEN = 2
 
 
-def read_transformers_text_tower(model: Any) -> CausalTextTower | None:
-    """Read the text tower of a dual encoder; None where it is not that of CLIP."""
+def read_transformers_text_tower(model: Any) -> CausalTextTower:
+    """Read the text tower of a dual encoder.
+
+    Raises:
+        FastPathOffError: it is not that of CLIP.
+    """
     family = model.config.model_type
     if family not in CAUSAL_FAMILIES:
-        return None
+        raise FastPathOffError(f"the text tower of a {family} model is not causal")
     tower = model.text_model
     # CLIP's first configurations gave a wrong end token; the library then takes the largest one.
     largest = family == "clip" and tower.eos_token_id == _OLD_END_TOKEN

@@ -20,7 +20,6 @@ Checkpoint = Callable[[str], Path]
 def tower(checkpoint: Checkpoint) -> CausalTextTower:
     model = open_clip.create_model("tiny-vit", pretrained=str(checkpoint("tiny-vit")))
     found = read_open_clip_text_tower(model.requires_grad_(False))
-    assert found is not None
     return found
 
 

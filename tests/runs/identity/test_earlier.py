@@ -4,7 +4,7 @@ import dspy
 import PIL.Image
 
 from ipo_dspy import clip_acc
-from ipo_dspy.runs.identity import callable_name, digest, fingerprint
+from ipo_dspy.runs.identity.earlier import callable_name, digest, fingerprint
 
 
 def test_the_fingerprint_is_that_of_content_and_order(tmp_path: Path) -> None:
