@@ -69,11 +69,20 @@ class ReportExporter:
         Raises:
             ArgumentError: it is not known how the program was found.
         """
-        path.write_text(render(needs_report(found, "The report")), encoding="utf-8")
+        report = needs_report(found, "The report")
+        program = found.program
+        learned = "" if program.predict.learned is None else str(program.nearest_words())
+        path.write_text(render(report, learned), encoding="utf-8")
 
 
-def render(report: Report) -> str:
-    """Make the HTML text of a report; every text in it is escaped."""
+def render(report: Report, learned: str = "") -> str:
+    """Make the HTML text of a report; every text in it is escaped.
+
+    Args:
+        report: what it tells.
+        learned: the words nearest to vectors that stand beside the prompt; empty where there are
+            none.
+    """
     environment = Environment(
         loader=PackageLoader("ipo_dspy.exports", "."),
         autoescape=True,
@@ -85,6 +94,7 @@ def render(report: Report) -> str:
     results = report.results
     return environment.get_template("report.html.jinja").render(
         report=report,
+        learned=learned,
         results=results,
         found=results.best,
         figures=_figures(report.comparisons),

@@ -3,9 +3,11 @@ from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
+import dspy
 import pytest
 
-from ipo_dspy import CLIPClassifier, Score, Template, Trial
+from ipo_dspy import CLIPClassifier, CoOp, Score, Template, Trial
+from ipo_dspy.demo.world import draw
 from ipo_dspy.errors import ArgumentError
 from ipo_dspy.exports.base import Found
 from ipo_dspy.exports.report import (
@@ -217,3 +219,19 @@ def test_hidden_characters_reach_no_report_raw() -> None:
     html = render(replace(report(), title="x\x1b[31m\u202e\u200b", remarks=["\ufeffr\x9b"]))
     assert not {"\x1b", "\u202e", "\u200b", "\ufeff", "\x9b"} & set(html)
     assert r"x\x1b[31m\u202e\u200b" in html
+
+
+@pytest.mark.slow
+def test_learned_vectors_stand_beside_the_prompt_with_their_nearest_words(tmp_path: Path) -> None:
+    names = ("cat", "boat")
+    examples = [
+        dspy.Example(image=draw(name, "chalk", seed=2), label=name).with_inputs("image")
+        for name in names
+    ]
+    program = CoOp(epochs=1, progress=False).compile(
+        CLIPClassifier(names, "demo"), trainset=examples
+    )
+    ReportExporter().write(tmp_path / "report.html", Found(program, report()))
+    html = (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert "vector 1: " in html
+    assert "vector 1: " not in render(report())
