@@ -13,9 +13,10 @@ from rich.console import Console
 
 from benchmarks.judging import Judge
 from benchmarks.provenance import RESULTS, provenance
-from benchmarks.tasks import Task, demo_tasks
 from ipo_dspy import CLIPClassifier, IPOOptimizer, clip_acc, load_encoder, offline_lm
+from ipo_dspy.demo.task import demo_task
 from ipo_dspy.features.embedder import Embedder
+from ipo_dspy.images.task import Task
 from ipo_dspy.terminal.options import DEFAULT_STEPS
 
 HEADER = """\
@@ -32,8 +33,8 @@ def main() -> None:
     options = parser.parse_args()
     embedder = Embedder(load_encoder("demo"))
     with TemporaryDirectory() as folder:
-        make_task = demo_tasks(Path(folder))
-        rows = [_search(make_task(seed), embedder, options.steps) for seed in options.seeds]
+        tasks = (demo_task(Path(folder), seed) for seed in options.seeds)
+        rows = [_search(task, embedder, options.steps) for task in tasks]
     origin = provenance("benchmarks.demo")
     options.out.mkdir(parents=True, exist_ok=True)
     content = json.dumps({"provenance": origin, "seeds": rows}, indent=1)

@@ -8,8 +8,8 @@ from typing import TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from benchmarks.tasks import Task
 from ipo_dspy.features.embedder import Embedder
+from ipo_dspy.images.task import Task
 from ipo_dspy.prompts.template import Template
 from ipo_dspy.scoring.comparison import Evaluator, harmonic_mean
 
@@ -35,7 +35,9 @@ class Judge:
     """Judges templates on the test images of one task, which it encodes once."""
 
     def __init__(self, task: Task, embedder: Embedder) -> None:
-        self._parts = [Evaluator(embedder, part) for part in (task.base, task.novel)]
+        self._parts = [
+            Evaluator(embedder, part) for part in (task.tests["base"], task.tests["novel"])
+        ]
 
     def judge(self, *texts: str) -> Verdict:
         """Judge a template; several are one ensemble."""

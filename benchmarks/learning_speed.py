@@ -22,8 +22,8 @@ from torch.nn import functional
 
 from benchmarks.figures import aligned
 from benchmarks.provenance import RESULTS, provenance
-from benchmarks.tasks import demo_tasks
 from ipo_dspy import CLIPClassifier, CoOp, MaPLe, load_encoder
+from ipo_dspy.demo.task import demo_task
 from ipo_dspy.encoders.prompted_towers import PlacedTexts
 from ipo_dspy.features.embedder import Embedder
 from ipo_dspy.images.image import open_image
@@ -49,7 +49,7 @@ def main() -> None:
     options = parser.parse_args()
     embedder = Embedder(load_encoder(options.clip, device=options.device, precision="float32"))
     with TemporaryDirectory() as folder:
-        images = demo_tasks(Path(folder), options.shots)(0).train
+        images = demo_task(Path(folder), shots=options.shots).train
         program = CLIPClassifier.from_images(images, embedder)
         rows = [
             _measure("CoOp", CoOp(epochs=50, progress=False), program, options.rounds),

@@ -29,6 +29,11 @@ _OURS: Mapping[str, Mapping[str, str]] = {
         "open_clip": "ipo_dspy.encoders.open_clip:load_open_clip_encoder",
         "hf": "ipo_dspy.encoders.transformers:load_transformers_encoder",
     },
+    "exports": {
+        "program": "ipo_dspy.exports.program:ProgramExporter",
+        "report": "ipo_dspy.exports.report:ReportExporter",
+        "weights": "ipo_dspy.exports.weights:WeightsExporter",
+    },
     "optimizers": {
         "ipo": "ipo_dspy.optimizers.ipo:IPOOptimizer",
         "coop": "ipo_dspy.optimizers.coop:CoOp",
@@ -37,6 +42,7 @@ _OURS: Mapping[str, Mapping[str, str]] = {
         "promptsrc": "ipo_dspy.optimizers.promptsrc:PromptSRC",
         "coprompt": "ipo_dspy.optimizers.coprompt:CoPrompt",
     },
+    "tasks": {"demo": "ipo_dspy.demo.task:demo_task"},
 }
 KINDS = tuple(_OURS)
 """What can be plugged in; entry points of a kind are in the group `ipo_dspy.` and the kind."""

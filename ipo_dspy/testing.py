@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import json
 import threading
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import dspy
 import PIL.Image
 
 from ipo_dspy.encoders.base import Encoder
+from ipo_dspy.exports.base import Exporter, Found
 from ipo_dspy.images import labeled_image
+from ipo_dspy.programs.prompt import LearnedPrompt, Prompt, load_learned
+from ipo_dspy.programs.tensor_file import tensors_as_text, tensors_of
 from ipo_dspy.prompts.rules import InstructionRules
+from ipo_dspy.prompts.template import Template
 from ipo_dspy.prompts.wording import MetaPrompt
 from ipo_dspy.proposing.prompt_model import PromptModel
 from ipo_dspy.records import Score, Trial
@@ -23,6 +29,8 @@ from ipo_dspy.search.target import Target
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+    from ipo_dspy.features.embedder import Embedder
 
 COLOURS = {
     "red": (230, 20, 20),
@@ -168,6 +176,7 @@ def scripted_lm(
 
 
 _CLOSE = 1e-4
+_LOGITS_CLOSE = 1e-2
 
 
 def check_encoder(
@@ -252,6 +261,32 @@ def check_strategy(
         )
 
 
+def check_exporter(exporter: Exporter, found: Found, folder: Path) -> None:
+    """Check that an exporter keeps the promises of its seam.
+
+    Args:
+        exporter: what is checked.
+        found: something that its format can carry.
+        folder: an empty folder to write to.
+
+    Raises:
+        AssertionError: a promise is broken; the message names it.
+    """
+    kind = "exporter"
+    suffix = exporter.suffix
+    _check(suffix.startswith(".") and "/" not in suffix, "its suffix is one of a file", kind)
+    state = repr(found.program.dump_state())
+    first, second = (folder / f"{name} ü{suffix}" for name in ("one", "two"))
+    exporter.write(first, found)
+    _check(first.is_file(), "it writes the path it is given", kind)
+    exporter.write(second, found)
+    _check(first.read_bytes() == second.read_bytes(), "equal files for equal finds", kind)
+    second.write_bytes(b"older")
+    exporter.write(second, found)
+    _check(first.read_bytes() == second.read_bytes(), "it replaces what is there", kind)
+    _check(repr(found.program.dump_state()) == state, "it leaves the program as it is", kind)
+
+
 class _Events:
     """Keeps events in memory, as a journal does on disk."""
 
@@ -308,3 +343,58 @@ def _strategy_run(
     )
     search.run()
     return _StrategyRun(search.trials, log.kept)
+
+
+def check_prompt(
+    prompt: Prompt,
+    embedder: Embedder,
+    classnames: Sequence[str],
+    images: Sequence[PIL.Image.Image],
+) -> None:
+    """Check that a prompt keeps the protocol's promises.
+
+    Args:
+        prompt: a text, or what an optimizer learned; then its file form is checked too.
+        embedder: an encoder that the prompt works with.
+        classnames: at least two names that it works with.
+        images: at least two different RGB images.
+
+    Raises:
+        AssertionError: a promise is broken; the message names it.
+    """
+    import torch
+
+    features = prompt.image_features(embedder, images)
+    logits = prompt.logits(embedder, features, classnames)
+    for name, found, count in (
+        ("class_features", prompt.class_features(embedder, classnames), len(classnames)),
+        ("image_features", features, len(images)),
+    ):
+        _check(found.ndim == 2 and len(found) == count, f"{name} gives a row for each", "prompt")
+        _check(found.device.type == "cpu", f"{name} are on the CPU", "prompt")
+        lengths = found.norm(dim=-1)
+        _check(bool((lengths - 1).abs().max() < _CLOSE), f"{name} have unit length", "prompt")
+    _check(logits.shape == (len(images), len(classnames)), "logits gives [N, C]", "prompt")
+    again = prompt.logits(embedder, prompt.image_features(embedder, images), classnames)
+    _check(torch.equal(logits, again), "the same images get the same logits again", "prompt")
+    alone = torch.cat(
+        [
+            prompt.logits(embedder, prompt.image_features(embedder, [image]), classnames)
+            for image in images
+        ]
+    )
+    _check(
+        bool((logits - alone).abs().max() < _LOGITS_CLOSE),
+        "an image alone gets the logits that it gets beside others",
+        "prompt",
+    )
+    if not hasattr(prompt, "dump_state"):
+        return
+    learned: LearnedPrompt = prompt  # type: ignore[assignment]
+    state = json.loads(json.dumps(learned.dump_state()))
+    loaded = load_learned(state, tensors_of(tensors_as_text(learned.tensors)))
+    found = loaded.logits(embedder, loaded.image_features(embedder, images), classnames)
+    _check(torch.equal(logits, found), "what is saved and loaded gives the same", "prompt")
+    _check(learned.around(learned.text).text == learned.text, "around keeps a text", "prompt")
+    other = Template("something like <CLASS>")
+    _check(learned.around(other).text == other, "around takes another text", "prompt")

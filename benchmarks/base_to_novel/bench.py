@@ -23,12 +23,12 @@ from benchmarks.base_to_novel.options import BenchmarkOptions
 from benchmarks.base_to_novel.outcomes import Counted, Fixed, Found, Step, remembered
 from benchmarks.judging import Judge
 from benchmarks.provenance import provenance
-from benchmarks.tasks import Task
 from ipo_dspy import CLIPClassifier, IPOOptimizer, __version__
 from ipo_dspy.errors import ArgumentError
 from ipo_dspy.features.embedder import Embedder
 from ipo_dspy.features.store import CacheableEncoder
 from ipo_dspy.images import LabeledImages
+from ipo_dspy.images.task import Task
 from ipo_dspy.prompts.template import Template
 from ipo_dspy.proposing.describers import Describer
 from ipo_dspy.records import Score, Trial
@@ -185,14 +185,13 @@ class Bench:
             with stage(f"Training {method}, {task.name}, seed {task.seed}"):
                 fields, learned = train(learner, self._embedder, task.train, task.template)
             with stage("Testing"):
-                base, novel = (
-                    count_right(self._embedder, part, learned) for part in (task.base, task.novel)
-                )
+                tests = task.tests
+                right = {part: count_right(self._embedder, tests[part], learned) for part in tests}
             tested = Counted(
-                base_images=len(task.base),
-                base_right=base,
-                novel_images=len(task.novel),
-                novel_right=novel,
+                base_images=len(tests["base"]),
+                base_right=right["base"],
+                novel_images=len(tests["novel"]),
+                novel_right=right["novel"],
             )
             return Learned(**fields, tested=tested)
 
@@ -210,15 +209,16 @@ class Bench:
             "training_images": task.train.fingerprint(),
             "template": task.template,
             "test": [
-                [len(part), digest(list(part.classnames))] for part in (task.base, task.novel)
+                [len(part), digest(list(part.classnames))]
+                for part in (task.tests["base"], task.tests["novel"])
             ],
         }
 
     def _judge(self, task: Task) -> Judge:
         # The seeds of a data set share their test images, which are then encoded once.
-        if self._judged is None or self._judged[0] is not task.base:
-            with stage(f"Encoding {len(task.base) + len(task.novel):,} test images"):
-                self._judged = task.base, Judge(task, self._embedder)
+        if self._judged is None or self._judged[0] is not task.tests["base"]:
+            with stage(f"Encoding {sum(map(len, task.tests.values())):,} test images"):
+                self._judged = task.tests["base"], Judge(task, self._embedder)
         return self._judged[1]
 
     def _search(self, task: Task, method: Method, folder: Path) -> Found:
@@ -256,7 +256,7 @@ class Bench:
         )
 
     def _fits(self, text: str, task: Task) -> bool:
-        names = (*task.base.classnames, *task.novel.classnames)
+        names = [name for part in task.tests.values() for name in part.classnames]
         tokens = self._embedder.count_tokens(Template(text), names)
         return tokens <= self._embedder.encoder.context_length
 

@@ -8,7 +8,6 @@ from functools import partial
 from pathlib import Path
 
 from benchmarks.base_to_novel.options import DataOptions
-from benchmarks.tasks import MakeTask, dataset_tasks, demo_tasks
 from ipo_dspy.datasets import (
     BASE_TO_NOVEL,
     Benchmark,
@@ -17,7 +16,10 @@ from ipo_dspy.datasets import (
     find_benchmark,
 )
 from ipo_dspy.datasets.lists import missing_images
+from ipo_dspy.datasets.task import benchmark_tasks
+from ipo_dspy.demo.task import demo_task
 from ipo_dspy.errors import ArgumentError, DataError
+from ipo_dspy.images.task import MakeTask
 from ipo_dspy.prompts.template import Template
 from ipo_dspy.terminal.output import remark, stage
 
@@ -63,9 +65,8 @@ def find_datasets(options: DataOptions, runs: Path) -> list[Dataset]:
             "world, which needs no data."
         )
     if options.root is None:
-        # A folder that held more shots would keep them.
-        folder = runs / f"pictures-{options.shots}-shot"
-        return [Dataset("demo", DEMO_TEMPLATE, partial(demo_tasks, folder, options.shots))]
+        demo: MakeTask = partial(demo_task, runs / "pictures", shots=options.shots)
+        return [Dataset("demo", DEMO_TEMPLATE, lambda: demo)]
     wanted = [_halved(name) for name in options.datasets] or list(BASE_TO_NOVEL)
     with stage(f"Looking through {options.root}"):
         lacking = {s.benchmark.name: (s, _lack(s)) for s in check_data(options.root, wanted)}
@@ -108,5 +109,5 @@ def _dataset(state: BenchmarkState, options: DataOptions) -> Dataset:
     benchmark = state.benchmark
     if state.faults:
         remark(f"{benchmark.name}: {'; '.join(state.faults)}.")
-    tasks = partial(dataset_tasks, benchmark.name, state.root, options.shots)
+    tasks = partial(benchmark_tasks, benchmark.name, state.root, options.shots)
     return Dataset(benchmark.name, benchmark.template, tasks, benchmark)

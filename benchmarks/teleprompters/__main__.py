@@ -13,6 +13,7 @@ import sys
 from collections import defaultdict
 from collections.abc import Callable
 from contextlib import redirect_stderr, redirect_stdout
+from functools import partial
 from os import devnull
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -22,7 +23,6 @@ from rich.console import Console
 
 from benchmarks.judging import Judge
 from benchmarks.provenance import RESULTS
-from benchmarks.tasks import Task, dataset_tasks, demo_tasks
 from benchmarks.teleprompters.contest import Arena, Outcome
 from benchmarks.teleprompters.contestants import TELEPROMPTERS
 from benchmarks.teleprompters.controls import CONTROLS, FIXED_TEXTS
@@ -30,7 +30,10 @@ from benchmarks.teleprompters.outcomes import DEMO, Outcomes, write_json
 from benchmarks.teleprompters.plot import plot
 from benchmarks.teleprompters.table import markdown
 from ipo_dspy import LMDescriber, load_encoder
+from ipo_dspy.datasets.task import benchmark_tasks
+from ipo_dspy.demo.task import demo_task
 from ipo_dspy.features.embedder import Embedder
+from ipo_dspy.images.task import MakeTask, Task
 from ipo_dspy.proposing.models import language_model, vision_model
 
 _SHOWN_CHARACTERS = 80
@@ -42,10 +45,10 @@ def main() -> None:
     names = options.only or [*FIXED_TEXTS, *CONTROLS, *TELEPROMPTERS]
     console = Console(file=sys.stderr)
     with TemporaryDirectory() as folder:
-        make_task = (
-            demo_tasks(Path(folder), options.shots)
+        make_task: MakeTask = (
+            partial(demo_task, Path(folder), shots=options.shots)
             if options.data == DEMO
-            else dataset_tasks(options.data, options.root, options.shots)
+            else benchmark_tasks(options.data, options.root, options.shots)
         )
         embedder = Embedder(load_encoder(options.clip))
         outcomes: Outcomes = defaultdict(list)

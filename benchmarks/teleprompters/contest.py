@@ -9,11 +9,11 @@ import dspy
 from dspy.utils.usage_tracker import UsageTracker
 
 from benchmarks.judging import Judge, Verdict
-from benchmarks.tasks import Task
 from benchmarks.teleprompters.contestants import Contest, Run
 from benchmarks.teleprompters.meter import BudgetSpentError, Meter
 from ipo_dspy import clip_acc
 from ipo_dspy.features.embedder import Embedder
+from ipo_dspy.images.task import Task
 from ipo_dspy.programs.classifier import CLIPClassifier
 from ipo_dspy.proposing.describers import Describer
 from ipo_dspy.scoring.ranking import Ranking

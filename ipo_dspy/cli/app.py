@@ -12,6 +12,7 @@ from ipo_dspy.cli.cache import cache
 from ipo_dspy.cli.check_data import check_data
 from ipo_dspy.cli.describe import describe
 from ipo_dspy.cli.evaluate import evaluate
+from ipo_dspy.cli.export import export
 from ipo_dspy.cli.optimize import optimize
 from ipo_dspy.cli.plan import plan
 from ipo_dspy.cli.presets import presets
@@ -32,7 +33,7 @@ app = App(
     help="Search better, readable CLIP prompts for your images.",
     version=__version__,
 )
-for command in (optimize, plan, evaluate, describe, check_data, presets):
+for command in (optimize, plan, evaluate, describe, export, check_data, presets):
     app.command(command)
 app.command(cache)
 

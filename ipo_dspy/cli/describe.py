@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ipo_dspy.cli.tasks import folder_task
 from ipo_dspy.errors import SearchStoppedError
 from ipo_dspy.features.embedder import Embedder
 from ipo_dspy.optimizers.ipo import IPOOptimizer
@@ -14,10 +13,11 @@ from ipo_dspy.terminal.options import (
     DescribingOptions,
     EncoderOptions,
     ReadingOptions,
+    RunOptions,
     SamplingOptions,
 )
 from ipo_dspy.terminal.output import remark, results, stage
-from ipo_dspy.terminal.parts import make_describer, make_encoder
+from ipo_dspy.terminal.parts import make_describer, make_encoder, make_task
 
 
 def describe(
@@ -39,7 +39,7 @@ def describe(
     """
     describer = make_describer(describing)
     with stage(f"Reading images of {folder}"):
-        task = folder_task(folder, reading, sampling)
+        task = make_task(folder, RunOptions(reading=reading, sampling=sampling))
     if describer is None:
         with stage(f"Loading the encoder {encoder.clip}"):
             describer = VocabularyDescriber(Embedder(make_encoder(encoder)))

@@ -12,7 +12,6 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
-from ipo_dspy.cli.tasks import read_images
 from ipo_dspy.errors import ArgumentError, StorageError
 from ipo_dspy.features.embedder import Embedder
 from ipo_dspy.images import LabeledImages
@@ -22,7 +21,7 @@ from ipo_dspy.prompts.template import DEFAULT_TEMPLATE, SLOT, Template
 from ipo_dspy.scoring.comparison import Evaluation, Evaluator, check_fit
 from ipo_dspy.terminal.options import EncoderOptions, Flag, ReadingOptions, SavedEncoderOptions
 from ipo_dspy.terminal.output import remark, results, stage
-from ipo_dspy.terminal.parts import make_encoder
+from ipo_dspy.terminal.parts import make_encoder, read_labeled
 
 
 class Prompt(NamedTuple):
@@ -70,7 +69,7 @@ def evaluate(
                 f"{clip}."
             )
     with stage(f"Reading images of {folder}"):
-        images = read_images(folder, reading)
+        images = read_labeled(folder, reading)
     with stage(f"Loading the encoder {clip}"):
         options = EncoderOptions(clip, encoder.device, encoder.precision)
         embedder = Embedder(make_encoder(options))

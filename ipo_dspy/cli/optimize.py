@@ -7,20 +7,22 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ipo_dspy import registry
 from ipo_dspy.cli.run_folder import default_run_folder, work_of
 from ipo_dspy.cli.summary import ENSEMBLE, print_summary
-from ipo_dspy.cli.tasks import Task, demo_task, folder_task, task_name
 from ipo_dspy.errors import SearchStoppedError
-from ipo_dspy.exports.report import Report, write_report
+from ipo_dspy.exports.base import Exporter, Found
+from ipo_dspy.exports.report import Report
 from ipo_dspy.features.embedder import Embedder
 from ipo_dspy.images.image import ImageFile
+from ipo_dspy.images.task import Task, task_name
 from ipo_dspy.programs.classifier import CLIPClassifier
 from ipo_dspy.prompts.template import Template
 from ipo_dspy.runs.folder import hold, make_run_folder, mark_folder, write_whole
 from ipo_dspy.scoring.comparison import Comparison, check_fit, compare
 from ipo_dspy.terminal.options import RunOptions
 from ipo_dspy.terminal.output import SearchProgress, remark, results, stage
-from ipo_dspy.terminal.parts import LOCAL_MODELS, make_encoder, make_optimizer
+from ipo_dspy.terminal.parts import LOCAL_MODELS, make_encoder, make_optimizer, make_task
 
 if TYPE_CHECKING:
     from ipo_dspy.search.results import IPOResults
@@ -51,10 +53,10 @@ def optimize(
     mark_folder(run_folder, work_of(folder, run))
     _introduce(folder, run)
     with stage(f"Reading images of {task_name(folder)}"):
-        task = _task(folder, run, run_folder)
+        task = make_task(folder, run, run_folder / "pictures")
     with stage(f"Loading the encoder {run.encoder.clip}"):
         embedder = Embedder(make_encoder(run.encoder))
-    for images in (task.train, *task.unseen.values()):
+    for images in (task.train, *task.tests.values()):
         check_fit(embedder, before, images.classnames)
 
     student = CLIPClassifier(task.train.classnames, embedder, before)
@@ -79,10 +81,12 @@ def optimize(
         is_free=run.proposing.prompt_model.startswith(LOCAL_MODELS),
     )
     with hold(run_folder):
-        write_whole(run_folder / "program.json", program.save)
+        for name in ("program", "report"):
+            exporter: Exporter = registry.find("exports", name)()
+            write = partial(exporter.write, found=Found(program, report))
+            write_whole(run_folder / f"{name}{exporter.suffix}", write)
         if found.ensemble is not None:
             write_whole(run_folder / ENSEMBLE, found.ensemble.save)
-        write_whole(run_folder / "report.html", partial(write_report, report=report))
     for sentence in task.remarks:
         remark(sentence)
     print_summary(results, report, run_folder=run_folder, picture=_a_picture(task))
@@ -107,17 +111,11 @@ def _introduce(source: Path | None, run: RunOptions) -> None:
         )
 
 
-def _task(source: Path | None, run: RunOptions, run_folder: Path) -> Task:
-    if source is None:
-        return demo_task(run_folder / "pictures", run.drawing)
-    return folder_task(source, run.reading, run.drawing)
-
-
 def _test(
     task: Task, embedder: Embedder, before: Template, after: Template, ensemble: Template | None
 ) -> tuple[Comparison, ...]:
     comparisons = []
-    for part, images in task.unseen.items():
+    for part, images in task.tests.items():
         try:
             for template in (after, ensemble or after):
                 check_fit(embedder, template, images.classnames)
@@ -146,7 +144,7 @@ def _settings(source: Path | None, run: RunOptions) -> dict[str, str]:
 
 def _a_picture(task: Task) -> Path | None:
     """Find a picture to show the usage with, unseen ones first."""
-    for images in (*task.unseen.values(), task.train):
+    for images in (*task.tests.values(), task.train):
         for example in images.examples:
             if isinstance(example.image, ImageFile):
                 return example.image.path

@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from ipo_dspy.cli.tasks import Task, demo_task, folder_task, task_name
+from ipo_dspy.images.task import task_name
 from ipo_dspy.programs.classifier import CLIPClassifier
 from ipo_dspy.terminal.options import RunOptions
 from ipo_dspy.terminal.output import results, stage
-from ipo_dspy.terminal.parts import make_optimizer
+from ipo_dspy.terminal.parts import make_optimizer, make_task
 
 
 def plan(
@@ -26,12 +26,12 @@ def plan(
         folder: as for `optimize`.
     """
     optimizer = make_optimizer(run)
-    with stage(f"Reading images of {task_name(folder)}"):
-        task = _task(folder, run)
+    with stage(f"Reading images of {task_name(folder)}"), TemporaryDirectory() as pictures:
+        task = make_task(folder, run, Path(pictures))
     # No encoder is asked for a plan, so the one that needs no download stands for any.
     student = CLIPClassifier(task.train.classnames, "demo")
     planned = optimizer.plan(student, trainset=task.train.examples)
-    unseen = sum(len(images) for images in task.unseen.values())
+    unseen = sum(len(images) for images in task.tests.values())
     results.print(
         f"{len(task.train)} images of {len(task.train.classnames)} classes to search on, "
         f"{unseen} unseen ones for the final figures."
@@ -44,10 +44,3 @@ def plan(
         f"with about {planned.proposal_tokens:,} tokens in all, answers included."
     )
     results.print("Nothing was called.")
-
-
-def _task(source: Path | None, run: RunOptions) -> Task:
-    if source is not None:
-        return folder_task(source, run.reading, run.drawing)
-    with TemporaryDirectory() as folder:
-        return demo_task(Path(folder, "pictures"), run.drawing)

@@ -7,7 +7,7 @@ import re
 from dataclasses import asdict, fields
 from pathlib import Path
 
-from ipo_dspy.cli.tasks import task_name
+from ipo_dspy.images.task import task_name
 from ipo_dspy.runs.folder import folder_for
 from ipo_dspy.runs.identity import identity
 from ipo_dspy.terminal.options import RunOptions

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,7 +13,8 @@ from rich.table import Table
 from rich.text import Text
 
 from ipo_dspy.exports.report import Report
-from ipo_dspy.prompts.template import SLOT, Template
+from ipo_dspy.exports.usage import open_clip_form, usage
+from ipo_dspy.prompts.template import Template
 from ipo_dspy.records import State
 from ipo_dspy.scoring.comparison import Comparison, h_of, sides
 from ipo_dspy.search.results import IPOResults
@@ -63,24 +63,6 @@ def print_summary(
         console.print(f"  {line}", soft_wrap=True)
     console.print("\nIn open_clip, as templates=[...]:\n")
     console.print(f"  {open_clip_form(found)}", soft_wrap=True)
-
-
-def usage(program: Path, picture: Path | None) -> tuple[str, ...]:
-    """Three lines of Python that classify a picture with the found prompt."""
-    image = str(picture) if picture else "picture.jpg"
-    return (
-        "from ipo_dspy import CLIPClassifier",
-        f"classify = CLIPClassifier.from_file({json.dumps(str(program), ensure_ascii=False)})",
-        f"print(classify(image={json.dumps(image, ensure_ascii=False)}).label)",
-    )
-
-
-def open_clip_form(template: Template) -> str:
-    """Write the lines of a template as Python texts for `str.format`, as open_clip fills them."""
-    lines = [
-        line.replace("{", "{{").replace("}", "}}").replace(SLOT, "{}") for line in template.lines
-    ]
-    return ", ".join(json.dumps(line, ensure_ascii=False) for line in lines)
 
 
 def _figures(comparisons: Sequence[Comparison]) -> RenderableType:

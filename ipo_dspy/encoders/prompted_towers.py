@@ -248,7 +248,9 @@ class Towers:
 
     def word(self, token: int) -> str:
         """Write a token as text."""
-        text: str = self.encoder.tokenizer.decode([token])
+        tokenizer = self.encoder.tokenizer
+        # The tokenizers of Hugging Face are wrapped.
+        text: str = getattr(tokenizer, "tokenizer", tokenizer).decode([token])
         return text.strip()
 
     def plain_text_features(self, texts: Sequence[str]) -> Tensor:

@@ -13,6 +13,7 @@ from typing import Literal, NamedTuple
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from ipo_dspy.exports.base import Found, needs_report
 from ipo_dspy.records import Trial
 from ipo_dspy.scoring.comparison import Comparison, Verdict, h_of, sides, verdict
 from ipo_dspy.search.results import IPOResults
@@ -63,13 +64,18 @@ class Report:
         return "unknown" if tokens is None else f"{tokens:,}"
 
 
-def write_report(path: Path, report: Report) -> None:
-    """Write a report as one HTML file without scripts and without links to other files.
+class ReportExporter:
+    """Writes a report as one HTML file without scripts and without links to other files."""
 
-    Raises:
-        OSError: the file cannot be written.
-    """
-    path.write_text(render(report), encoding="utf-8")
+    suffix = ".html"
+
+    def write(self, path: Path, found: Found) -> None:
+        """Write the report; see `Exporter.write`.
+
+        Raises:
+            ArgumentError: it is not known how the program was found.
+        """
+        path.write_text(render(needs_report(found, "The report")), encoding="utf-8")
 
 
 def render(report: Report) -> str:

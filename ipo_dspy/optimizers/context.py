@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from ipo_dspy.encoders.prompted_towers import PlacedTexts, Towers, placed_texts
-from ipo_dspy.errors import ArgumentError, InvalidTemplateError
+from ipo_dspy.errors import ArgumentError, EncoderError, InvalidTemplateError
 from ipo_dspy.prompts.template import SLOT, Template
 
 Position = Literal["end", "middle", "front"]
@@ -103,8 +103,15 @@ class Context:
 
         Raises:
             ArgumentError: a text is too long for the tower.
+            EncoderError: the tokenizer has no token that can stand for a vector.
         """
         vectors = " ".join([_PLACEHOLDER] * self.n)
+        [alone] = towers.tokenize([vectors])
+        if len(alone) != self.n + 2:
+            raise EncoderError(
+                f"vectors cannot be learned with the tokenizer of {towers.encoder.spec}: it makes "
+                f"{len(alone)} tokens of {self.n} letters, expected one of each, a start and an end"
+            )
         rows = towers.tokenize([f"{vectors} {self.text.fill(name)[0]}" for name in classnames])
         orders = [self._order(len(row)) for row in rows]
         tokens = [[row[place] for place in order] for row, order in zip(rows, orders, strict=True)]

@@ -36,6 +36,7 @@ from ipo_dspy.runs.budget import Budget
 from ipo_dspy.runs.identity import Examples, Part, RunIdentity, Setting, Thing
 from ipo_dspy.runs.journal import EventLog, Journal, NoJournal
 from ipo_dspy.scoring.evaluate import BatchEvaluate
+from ipo_dspy.search.results import attach
 
 logger = logging.getLogger(__name__)
 
@@ -396,13 +397,11 @@ class PromptLearner(Teleprompter, ABC):
         results: TrainingResults,
         valset: Sequence[dspy.Example] | None,
     ) -> None:
-        program.detailed_results = results
-        program.trial_logs = {epoch.epoch: epoch.model_dump() for epoch in results.epochs}
+        score = results.epochs[-1].accuracy if results.epochs else None
         if valset:
-            evaluate = BatchEvaluate(devset=list(valset), metric=self.metric)
-            program.score = evaluate(program).score
-        else:
-            program.score = results.epochs[-1].accuracy if results.epochs else None
+            score = BatchEvaluate(devset=list(valset), metric=self.metric)(program).score
+        logs = {epoch.epoch: epoch.model_dump() for epoch in results.epochs}
+        attach(program, {"score": score, "trial_logs": logs, "detailed_results": results})
 
 
 def only_predictor(program: dspy.Module) -> ZeroShotPredict:

@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
+from itertools import islice
 from typing import TYPE_CHECKING, Any, Self
 
 import torch
@@ -58,6 +59,9 @@ class VectorPrompt:
 
     def __deepcopy__(self, memo: object) -> Self:
         return self
+
+    def __run_identity__(self) -> object:
+        return self.dump_state(), dict(self.tensors)
 
     @property
     def text(self) -> Template:
@@ -189,12 +193,11 @@ def _encode(model: PromptedModel, images: Sequence[ImageSource]) -> Sequence[Ten
     if towers.device.type == "cpu":
         # One by one, so that an image gets the same bits beside others.
         return parallel_map([partial(encode, image) for image in images])
-    prepared = list(ahead(prepare, images, most=2 * _IMAGES_AT_ONCE_ON_GPU))
-    batches = [
-        torch.cat(prepared[start : start + _IMAGES_AT_ONCE_ON_GPU]).to(towers.device)
-        for start in range(0, len(prepared), _IMAGES_AT_ONCE_ON_GPU)
-    ]
-    return torch.cat([model.image_features(batch).cpu() for batch in batches]).unbind()
+    ready = ahead(prepare, images, most=2 * _IMAGES_AT_ONCE_ON_GPU)
+    encoded = []
+    while batch := list(islice(ready, _IMAGES_AT_ONCE_ON_GPU)):
+        encoded.append(model.image_features(torch.cat(batch).to(towers.device)).cpu())
+    return torch.cat(encoded).unbind()
 
 
 def _bound(known: dict[Hashable, Tensor], most: int) -> None:

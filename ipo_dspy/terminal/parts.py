@@ -1,27 +1,83 @@
-"""From options to encoders, language models, describers and the optimizer."""
+"""From options to images, encoders, language models, describers and the optimizer."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import dspy
 
-from ipo_dspy.errors import ArgumentError
+from ipo_dspy.errors import ArgumentError, DataError
+from ipo_dspy.images import LabeledImages
+from ipo_dspy.images.readers import read_images
+from ipo_dspy.images.task import Sampling, Task, folder_task
 from ipo_dspy.optimizers.ipo import IPOOptimizer
 from ipo_dspy.proposing import describer_spec
 from ipo_dspy.proposing.describers import Describer
 from ipo_dspy.proposing.models import Connection, language_model
 from ipo_dspy.records import Trial
+from ipo_dspy.registry import find
 from ipo_dspy.runs.budget import Budget, Spent
-from ipo_dspy.terminal.options import DescribingOptions, EncoderOptions, RunOptions
+from ipo_dspy.terminal.options import DescribingOptions, EncoderOptions, ReadingOptions, RunOptions
 
 if TYPE_CHECKING:
     from ipo_dspy.encoders.base import Encoder
 
 LOCAL_MODELS = ("offline", "hf:")
 """Beginnings of the specs of models that run on this machine."""
+_OPTIONS = re.compile(r"\b(shots|hold_out|novel|skip_bad_images)=(True\b ?)?")
+
+
+def make_task(source: Path | None, run: RunOptions, pictures: Path = Path("pictures")) -> Task:
+    """Read a person's images and divide them, or draw the demo's.
+
+    Args:
+        source: a folder or a table; None stands for the demo.
+        run: says how.
+        pictures: folder for the demo's drawings.
+
+    Raises:
+        DataError: the images cannot be used, or are too few to be divided as asked.
+        ArgumentError: an option is out of its range.
+    """
+    with _in_words_of_options():
+        sampling = Sampling(**asdict(run.drawing))
+        if source is None:
+            task: Task = find("tasks", "demo")(
+                pictures, sampling.seed, shots=sampling.shots, template=run.search.initial[0]
+            )
+            return task
+        return folder_task(
+            source,
+            run.search.initial[0],
+            sampling,
+            names=run.reading.class_names,
+            skip_bad_images=run.reading.skip_bad_images,
+        )
+
+
+def read_labeled(path: Path, options: ReadingOptions) -> LabeledImages:
+    """Read a folder of class folders, or a table of paths and labels.
+
+    Raises:
+        DataError: the images cannot be used; the message says why.
+    """
+    with _in_words_of_options():
+        return read_images(path, names=options.class_names, skip_bad_images=options.skip_bad_images)
+
+
+@contextmanager
+def _in_words_of_options() -> Iterator[None]:
+    """The library speaks of its arguments, the command line of its options."""
+    try:
+        yield
+    except (DataError, ArgumentError) as error:
+        told = _OPTIONS.sub(lambda found: f"--{found[1].replace('_', '-')} ", str(error))
+        raise type(error)(told) from error
 
 
 def make_encoder(options: EncoderOptions) -> Encoder:

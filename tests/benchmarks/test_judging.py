@@ -1,11 +1,11 @@
 import pytest
 
 from benchmarks.judging import Judge
-from benchmarks.tasks import Task
 from ipo_dspy import CLIPClassifier
 from ipo_dspy.features import embedder
 from ipo_dspy.features.embedder import Embedder
 from ipo_dspy.images import LabeledImages
+from ipo_dspy.images.task import Task
 from ipo_dspy.testing import COLOURS, ColourEncoder, colour_examples
 
 TEMPLATE = "a dull <CLASS>"
@@ -19,7 +19,8 @@ def test_a_verdict_is_what_the_classifier_says_image_by_image(
     # So that images are judged in several ranges, the last one short.
     monkeypatch.setattr(embedder, "IMAGES_AT_ONCE", 16)
     encoder = Embedder(ColourEncoder(good_words=()))
-    verdict = Judge(Task("colours", 0, base, base, novel), encoder).judge(TEMPLATE)
+    task = Task("colours", base, {"base": base, "novel": novel}, TEMPLATE)
+    verdict = Judge(task, encoder).judge(TEMPLATE)
     for part, hits in ((base, verdict.base), (novel, verdict.novel)):
         classify = CLIPClassifier(part.classnames, encoder, TEMPLATE)
         assert list(hits) == [classify(image=e.image).label == e.label for e in part.examples]

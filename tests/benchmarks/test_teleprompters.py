@@ -12,7 +12,6 @@ import pytest
 
 from benchmarks.judging import Judge, Verdict
 from benchmarks.statistics import paired_bootstrap
-from benchmarks.tasks import Task
 from benchmarks.teleprompters.contest import Arena
 from benchmarks.teleprompters.contestants import TELEPROMPTERS, Contest
 from benchmarks.teleprompters.controls import CONTROLS
@@ -23,6 +22,8 @@ from benchmarks.teleprompters.table import markdown
 from ipo_dspy import CLIPClassifier, offline_lm
 from ipo_dspy.features.embedder import Embedder
 from ipo_dspy.images import LabeledImages
+from ipo_dspy.images.task import Task
+from ipo_dspy.prompts.template import DEFAULT_TEMPLATE
 from ipo_dspy.testing import COLOURS, ColourEncoder, colour_examples, scripted_lm
 
 BUDGET = 10
@@ -33,7 +34,7 @@ GOOD = "a crisp flat picture of a <CLASS>."
 def arena() -> Arena:
     images = LabeledImages(tuple(colour_examples(2)), tuple(COLOURS))
     base, novel = images.base_and_novel()
-    task = Task("colours", 0, base, base, novel)
+    task = Task("colours", base, {"base": base, "novel": novel}, DEFAULT_TEMPLATE.text)
     embedder = Embedder(ColourEncoder())
     return Arena(task, embedder, Judge(task, embedder), BUDGET, offline_lm())
 

@@ -141,7 +141,7 @@ def test_the_run_folder_of_another_run_is_left_as_it_is(
     run("optimize", pictures, *QUICK, "--out", "run")
     before = {file: file.read_bytes() for file in (tmp_path / "run").iterdir() if file.is_file()}
 
-    assert "belongs to a run that differs in its" in refused(
+    assert "belongs to another run, with" in refused(
         "optimize", pictures, *QUICK, *other, "--out", "run"
     )
     assert before == {file: file.read_bytes() for file in before}

@@ -5,21 +5,24 @@ from pathlib import Path
 
 import pytest
 
-from ipo_dspy import Score, Template, Trial
+from ipo_dspy import CLIPClassifier, Score, Template, Trial
+from ipo_dspy.errors import ArgumentError
+from ipo_dspy.exports.base import Found
 from ipo_dspy.exports.report import (
     Report,
+    ReportExporter,
     bests,
     curve,
     lineage,
     per_class,
     render,
     word_changes,
-    write_report,
 )
 from ipo_dspy.records import State
 from ipo_dspy.runs.budget import Spent
 from ipo_dspy.scoring.comparison import Comparison, Evaluation
 from ipo_dspy.search.results import IPOResults
+from ipo_dspy.testing import COLOURS, ColourEncoder, check_exporter
 
 EVIL = "<script>alert('x')</script> & \"<CLASS>\""
 VOID = {"meta", "circle", "polyline", "line", "br", "hr", "img", "input", "link"}
@@ -33,6 +36,8 @@ def ok(step: int, text: str, accuracy: float, loss: float) -> Trial:
 def refused(step: int, text: str, reason: str) -> Trial:
     return Trial(step=step, slot=1, text=text, state=State.INVALID, reason=reason)
 
+
+PROGRAM = CLIPClassifier(tuple(COLOURS), ColourEncoder())
 
 TRIALS = (
     ok(0, "a photo of a <CLASS>.", 50.0, 2.0),
@@ -195,8 +200,17 @@ def test_classes_come_with_the_largest_gain_first() -> None:
 
 
 def test_the_file_is_written_as_utf_8(tmp_path: Path) -> None:
-    write_report(tmp_path / "report.html", report())
+    ReportExporter().write(tmp_path / "report.html", Found(PROGRAM, report()))
 
     html = (tmp_path / "report.html").read_text(encoding="utf-8")
     assert re.match(r"<!doctype html>\n<html lang=\"en\">", html)
     assert "dspy" in html
+
+
+def test_the_report_keeps_the_promises_of_an_exporter(tmp_path: Path) -> None:
+    check_exporter(ReportExporter(), Found(PROGRAM, report()), tmp_path)
+
+
+def test_a_program_alone_has_no_report(tmp_path: Path) -> None:
+    with pytest.raises(ArgumentError, match="run folder"):
+        ReportExporter().write(tmp_path / "report.html", Found(PROGRAM))

@@ -13,6 +13,7 @@ import torch
 from PIL import Image
 
 from ipo_dspy import CLIPClassifier, load_encoder
+from ipo_dspy.features.embedder import Embedder
 
 CONFIG = {
     "embed_dim": 64,
@@ -47,10 +48,16 @@ def small_clip(tmp_path_factory: pytest.TempPathFactory) -> str:
     return f"open_clip:small-learnable-quickgelu/{folder / 'weights.pt'}"
 
 
+@pytest.fixture(scope="session")
+def small_embedder(small_clip: str) -> Embedder:
+    """The same encoder, loaded once."""
+    return Embedder(load_encoder(small_clip), cache="off")
+
+
 @pytest.fixture
-def program(small_clip: str) -> CLIPClassifier:
+def program(small_embedder: Embedder) -> CLIPClassifier:
     """Tells three colours apart."""
-    return CLIPClassifier(CLASSNAMES, load_encoder(small_clip))
+    return CLIPClassifier(CLASSNAMES, small_embedder)
 
 
 @pytest.fixture

@@ -16,9 +16,8 @@ from typing import Any
 import pytest
 
 from ipo_dspy.cli import main
-from ipo_dspy.cli.tasks import demo_task
+from ipo_dspy.demo.task import demo_task
 from ipo_dspy.demo.world import DEMO_MEDIUM, write_folder
-from ipo_dspy.terminal.options import SamplingOptions
 
 KILLS = int(os.environ.get("KILLS", "20"))
 STEPS, PROMPTS = 20, 3
@@ -113,7 +112,7 @@ def test_runs_killed_at_many_moments_end_as_if_never_stopped(
 def test_pictures_of_the_demo_are_all_there_or_none(tmp_path: Path) -> None:
     pictures = tmp_path / "pictures"
     context = multiprocessing.get_context("forkserver")
-    process = context.Process(target=demo_task, args=(pictures, SamplingOptions()))
+    process = context.Process(target=demo_task, args=(pictures,))
     process.start()
     end = time.monotonic() + PATIENCE
     while not list(pictures.glob(".part-*/test/*/*.png")) and time.monotonic() < end:
@@ -122,8 +121,8 @@ def test_pictures_of_the_demo_are_all_there_or_none(tmp_path: Path) -> None:
     process.join(PATIENCE)
 
     assert not list(pictures.glob("seed*"))
-    task = demo_task(pictures, SamplingOptions())
-    assert {part: len(images) for part, images in task.unseen.items()} == {
+    task = demo_task(pictures)
+    assert {part: len(images) for part, images in task.tests.items()} == {
         "base": 240,
         "novel": 240,
     }

@@ -37,7 +37,7 @@ def label_files(
     if bad and not skip_bad_images:
         more = f"; so it is with {len(bad) - 1} more" if len(bad) > 1 else ""
         first = next(iter(bad.values()))
-        raise UnreadableImage(f"{first}{more} (skip_bad_images goes on without such images)")
+        raise UnreadableImage(f"{first}{more} (skip_bad_images=True goes on without such images)")
     for error in bad.values():
         logger.warning("Left out: %s", error)
     good = [(file, stored) for file, stored in files if file not in bad]

@@ -16,6 +16,8 @@ from ipo_dspy.images.readers.files import label_files
 
 _DELIMITERS = {".csv": ",", ".tsv": "\t"}
 _JSON_LINES = (".jsonl", ".ndjson")
+TABLE_SUFFIXES = (*_DELIMITERS, *_JSON_LINES)
+"""The endings of tables."""
 
 
 def read_table(

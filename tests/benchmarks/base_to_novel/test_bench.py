@@ -9,11 +9,12 @@ import pytest
 
 from benchmarks.base_to_novel.bench import Bench, Method
 from benchmarks.base_to_novel.outcomes import Counted, Found
-from benchmarks.tasks import Task
 from ipo_dspy import LMDescriber, NoDescriber
 from ipo_dspy.errors import SearchStoppedError
 from ipo_dspy.features.embedder import Embedder
 from ipo_dspy.images import LabeledImages, labeled_image
+from ipo_dspy.images.task import Task
+from ipo_dspy.prompts.template import DEFAULT_TEMPLATE
 from ipo_dspy.testing import COLOURS, ColourEncoder, ScriptedEngine, colour_examples, scripted_lm
 
 STEPS, PROMPTS = 3, 2
@@ -24,7 +25,13 @@ ANSWERS = [f"a {word} picture of a <CLASS>." for word in ("dull", "flat", "crisp
 def task() -> Task:
     images = LabeledImages(tuple(colour_examples(2)), tuple(COLOURS))
     base, novel = images.base_and_novel()
-    return Task("colours", 1, base.few_shot(1, 1), base, novel)
+    return Task(
+        "colours",
+        base.few_shot(1, 1),
+        {"base": base, "novel": novel},
+        DEFAULT_TEMPLATE.text,
+        seed=1,
+    )
 
 
 def method(lm: dspy.LM, **changes: object) -> Method:
@@ -115,12 +122,14 @@ def test_a_better_prompt_too_long_for_a_novel_name_is_passed_over(
     long_name = "black as the night is in a wood"
     examples = [
         labeled_image(e.image, long_name if e.label == "black" else e.label)
-        for e in task.novel.examples
+        for e in task.tests["novel"].examples
     ]
     novel = LabeledImages(tuple(examples), ("yellow", "white", long_name))
     best = "a crisp and also rather flat picture of a <CLASS>."
     lm = scripted_lm([best, "a crisp picture of a <CLASS>."])
-    found = bench(tmp_path).search(replace(task, novel=novel), method(lm, steps=1))
+    found = bench(tmp_path).search(
+        replace(task, tests={**task.tests, "novel": novel}), method(lm, steps=1)
+    )
     assert found.text == "a crisp picture of a <CLASS>."
     assert found.passed_over == 1
 

@@ -139,7 +139,7 @@ def test_truncated_image_is_named_and_left_out_only_on_request(
 ) -> None:
     bad = pets / "dog/a.jpeg"
     bad.write_bytes(bad.read_bytes()[:300])
-    with pytest.raises(UnreadableImage, match=r"dog/a\.jpeg cannot be read.*skip_bad_images"):
+    with pytest.raises(UnreadableImage, match=r"dog/a\.jpeg cannot be read.*skip_bad_images=True"):
         read_folder(pets)
     with caplog.at_level(logging.WARNING):
         data = read_folder(pets, skip_bad_images=True)

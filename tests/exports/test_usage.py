@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from ipo_dspy.cli.summary import open_clip_form, usage
+from ipo_dspy.exports.usage import open_clip_form, usage
 from ipo_dspy.prompts.template import Template
 
 

@@ -1,0 +1,145 @@
+"""What a search works on: images to search on, unseen ones to test on, a template to begin with."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeAlias
+
+from ipo_dspy.errors import ArgumentError, DataError
+from ipo_dspy.images.labeled import LabeledImages
+from ipo_dspy.images.names import Names
+from ipo_dspy.images.readers import TABLE_SUFFIXES, read_images
+
+MOST_SHOTS = 16
+"""Images of each class to search on, where there are as many; the largest number of the field."""
+_LEAST_CLASSES_WITH_NOVEL = 4
+_CLASSES_NAMED = 5
+
+
+@dataclass(frozen=True)
+class Task:
+    """One seed of a classification task.
+
+    The optimizer is given `train` and nothing else. Every test set is told apart among its own
+    classes.
+
+    Attributes:
+        name: of the data.
+        train: few labelled images to search on.
+        tests: unseen images, by the name of their part, such as `base` and `novel`.
+        template: the text of the template that the search begins with.
+        seed: of the draw of the images.
+        remarks: sentences that a reader of the figures should know.
+    """
+
+    name: str
+    train: LabeledImages
+    tests: Mapping[str, LabeledImages]
+    template: str
+    seed: int = 0
+    remarks: tuple[str, ...] = ()
+
+
+MakeTask: TypeAlias = Callable[[int], Task]
+"""From a seed to a task."""
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """Which images a search sees, and which are kept for the final figures.
+
+    Attributes:
+        shots: images of each class to search on; None takes up to 16.
+        hold_out: share of each class that is kept for the final figures, 0 to below 1.
+        novel: search on the first half of the classes (base) and test on both halves.
+        seed: of the draws.
+
+    Raises:
+        ArgumentError: `shots` is below 1, or `hold_out` not a share.
+    """
+
+    shots: int | None = None
+    hold_out: float = 0.3
+    novel: bool = False
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.shots is not None and self.shots < 1:
+            raise ArgumentError(f"shots={self.shots} is too few; expected at least 1.")
+        if not 0 <= self.hold_out < 1:
+            raise ArgumentError(
+                f"hold_out={self.hold_out} is no share; expected at least 0 and below 1."
+            )
+
+
+def folder_task(
+    path: Path,
+    template: str,
+    sampling: Sampling = Sampling(),
+    *,
+    names: Names | None = None,
+    skip_bad_images: bool = False,
+) -> Task:
+    """Divide a person's own images, a folder of class folders or a table.
+
+    Args:
+        path: the folder or table.
+        template: where the search begins.
+        sampling: how the images are divided.
+        names: see `read_folder`.
+        skip_bad_images: see `read_folder`.
+
+    Raises:
+        DataError: the images cannot be used, or are too few to be divided as asked.
+    """
+    images = read_images(path, names=names, skip_bad_images=skip_bad_images)
+    searched, novel = images, None
+    if sampling.novel:
+        if len(images.classnames) < _LEAST_CLASSES_WITH_NOVEL:
+            raise DataError(
+                f"novel=True needs at least {_LEAST_CLASSES_WITH_NOVEL} classes, two for each "
+                f"half; there are {len(images.classnames)}"
+            )
+        searched, novel = images.base_and_novel()
+    kept, held_out = _hold_out(searched, sampling)
+    tests = {} if novel is None else {"novel": novel}
+    if held_out.examples:
+        tests = {"held-out images" if novel is None else "base": held_out} | tests
+    return Task(
+        task_name(path),
+        kept.few_shot(sampling.shots or MOST_SHOTS, sampling.seed),
+        tests,
+        template,
+        sampling.seed,
+        _remarks(kept, held_out, sampling),
+    )
+
+
+def task_name(path: Path | None) -> str:
+    """Name a task after its folder or table."""
+    if path is None:
+        return "demo"
+    full = Path(os.path.abspath(path))
+    return full.stem if full.suffix.lower() in TABLE_SUFFIXES else full.name
+
+
+def _hold_out(images: LabeledImages, sampling: Sampling) -> tuple[LabeledImages, LabeledImages]:
+    if sampling.hold_out == 0:
+        return images, LabeledImages((), images.classnames)
+    return images.split(sampling.hold_out, sampling.seed)
+
+
+def _remarks(kept: LabeledImages, held_out: LabeledImages, sampling: Sampling) -> tuple[str, ...]:
+    if sampling.hold_out == 0:
+        return ("No images are held out, so the figures are those of the search itself.",)
+    held = {example.label for example in held_out.examples}
+    lacking = [name for name in kept.classnames if name not in held]
+    if not lacking:
+        return ()
+    some = ", ".join(lacking[:_CLASSES_NAMED])
+    more = f" and {len(lacking) - _CLASSES_NAMED} more" if len(lacking) > _CLASSES_NAMED else ""
+    one = "has" if len(lacking) == 1 else "have"
+    return (f"{some}{more} {one} one image only, which the search needs; none is held out.",)

@@ -1,0 +1,38 @@
+from pathlib import Path
+
+import pytest
+from safetensors.torch import load_file
+
+from ipo_dspy import CLIPClassifier
+
+from .conftest import Run
+
+
+@pytest.fixture
+def saved(tmp_path: Path) -> Path:
+    run = tmp_path / "found"
+    run.mkdir()
+    CLIPClassifier(["cat", "cup"], "demo", "a chalk drawing of a <CLASS>").save(
+        run / "program.json"
+    )
+    return run
+
+
+def test_weights_are_written_for_a_run_folder_and_for_a_program(run: Run, saved: Path) -> None:
+    assert run("export", saved, "--out", "one.safetensors").code == 0
+    assert run("export", saved / "program.json", "--to", "weights").code == 0
+    one, two = load_file("one.safetensors"), load_file("program-weights.safetensors")
+    assert one["weights"].shape[0] == 2
+    assert (one["weights"] == two["weights"]).all()
+
+
+def test_an_unknown_format_is_told_which_there_are(run: Run, saved: Path) -> None:
+    outcome = run("export", saved, "--to", "wieghts")
+    assert outcome.code == 1
+    assert "'weights'" in outcome.err
+
+
+def test_what_is_no_run_is_a_sentence(run: Run, tmp_path: Path) -> None:
+    outcome = run("export", tmp_path / "nowhere")
+    assert outcome.code == 1
+    assert "nowhere" in outcome.err
