@@ -312,7 +312,7 @@ def test_every_trial_is_told(student: CLIPClassifier) -> None:
         student, trainset=colour_examples()
     )
     assert told[0] == ("a photo of a <CLASS>.", 0)
-    assert [calls for _, calls in told if calls] == [1, 2, 3]
+    assert sum(calls > 0 for _, calls in told) == 3
 
 
 def first_texts(found: dspy.Module) -> list[str]:

@@ -95,7 +95,7 @@ def test_an_initial_text_on_which_every_example_fails_scores_0_and_warns(
 ) -> None:
     of = target()
     of.use("break")
-    trial = of.initial(0)
+    trial = of.initial(0, of.first[0])
     assert trial.state is State.OK
     assert trial.score is not None
     assert trial.score.accuracy == 0.0
