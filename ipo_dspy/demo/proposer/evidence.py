@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import re
+from statistics import fmean, pstdev
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -22,11 +23,12 @@ _MIPRO_LINE = re.compile(r"^(.+?) \| Score: ([\d.]+)", re.MULTILINE)
 _FENCED = re.compile(r"```\n?(.*?)\n?```", re.DOTALL)
 _OF_A_TEXT = re.compile(r"instruction|prompt", re.IGNORECASE)
 _IMAGE_NUMBER = re.compile(r"^Image \d+: ")
+_COUNTED = re.compile(r"([^\W\d][\w' -]*) \((\d+)\)")
 _PLAIN_OBJECT = "object"
-_UNSEEN = 0.04
+_UNSEEN = 0.02
 """The weight of a word for which nothing speaks; keeps every word of the vocabulary possible."""
 
-_TRUST = 2.0
+_TRUST = 5.0
 """How strongly success counts: a word that only the best prompts have weighs e**(_TRUST/2) more."""
 
 
@@ -47,7 +49,7 @@ def _scored_history(asked: Asked) -> list[str]:
             history = _HISTORY.validate_json(value)
         except ValidationError:
             continue
-        return [row.prompt for row in sorted(history, key=lambda row: (row.accuracy, -row.loss))]
+        return [history[index].prompt for index in _by_merit(history)]
     return []
 
 
@@ -104,7 +106,16 @@ class Evidence:
         described: dict[str, float] = {}
         phrases: dict[str, float] = {}
         for description in _descriptions(asked):
+            counted = _COUNTED.findall(description)
             listed = [item.strip(" .").lower() for item in description.split(",")]
+            if counted:
+                most_often = max(int(count) for _, count in counted)
+                for item, count in counted:
+                    share = int(count) / most_often
+                    phrases[item] = phrases.get(item, 0.0) + share
+                    for word in set(content_words(item)) - {_PLAIN_OBJECT}:
+                        described[word] = max(described.get(word, 0.0), share)
+                continue
             is_list = len(listed) > 1 and all(0 < len(item.split()) <= 4 for item in listed)
             for rank, item in enumerate(listed if is_list else [description]):
                 weight = 1 / (1 + rank)
@@ -131,6 +142,19 @@ class Evidence:
         seen = sum(self.seen.get(word, 0.0) for word in words) / len(words)
         success = sum(self.success.get(word, 0.0) for word in words) / len(words)
         return (_UNSEEN + seen) * math.exp(_TRUST * success)
+
+
+def _by_merit(history: Sequence[ScoredPrompt]) -> list[int]:
+    """Order prompts, worst first, by accuracy and loss, which count alike."""
+    accuracies = _standardised([row.accuracy for row in history])
+    losses = _standardised([row.loss for row in history])
+    merits = [accuracy - loss for accuracy, loss in zip(accuracies, losses, strict=True)]
+    return sorted(range(len(history)), key=merits.__getitem__)
+
+
+def _standardised(values: Sequence[float]) -> list[float]:
+    mean, deviation = fmean(values), pstdev(values)
+    return [(value - mean) / deviation if deviation else 0.0 for value in values]
 
 
 def _success(prompts: Sequence[str]) -> dict[str, float]:

@@ -26,6 +26,7 @@ _PROMPT_DESCRIPTION = re.compile(
     r"\b(?:new|improved|proposed|better) (?:instruction|prompt|template)", re.IGNORECASE
 )
 _LIMIT = re.compile(r"at most (\d+) tokens")
+_LIMIT_IN_WORDS = re.compile(r"about (\d+) words")
 _WORDS_PER_TOKEN = 0.75
 _GUIDANCE = (
     "Read every input before answering.",
@@ -115,9 +116,16 @@ def _proposer(asked: Asked, chance: random.Random) -> Callable[[], str]:
     if not any(SLOT in text for text in prompts or [asked.text]):
         return lambda: _instruction(prompts, chance)
     writer = TemplateWriter(prompts, Evidence.read(asked, prompts), chance)
-    limit = _LIMIT.search(asked.text)
-    most_words = int(int(limit[1]) * _WORDS_PER_TOKEN) if limit else MOST_WORDS
-    return lambda: writer.write(lambda text: text in asked.text, min(most_words, MOST_WORDS))
+    most_words = min(_most_words(asked.text), MOST_WORDS)
+    return lambda: writer.write(lambda text: text in asked.text, most_words)
+
+
+def _most_words(request: str) -> int:
+    """How many words a request allows beside the class name, which counts as one."""
+    if in_words := _LIMIT_IN_WORDS.search(request):
+        return int(in_words[1]) + 1
+    in_tokens = _LIMIT.search(request)
+    return int(int(in_tokens[1]) * _WORDS_PER_TOKEN) if in_tokens else MOST_WORDS
 
 
 def _instruction(prompts: list[str], chance: random.Random) -> str:

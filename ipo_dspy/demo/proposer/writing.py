@@ -6,21 +6,24 @@ import random
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
-from ipo_dspy.demo.proposer.drafts import LINKS, MOST_WORDS, PLACES, Draft, reads_well
+from ipo_dspy.demo.proposer.drafts import FORMS, LINKS, MOST_WORDS, PLACES, Draft, reads_well
 from ipo_dspy.demo.proposer.evidence import Evidence
 from ipo_dspy.prompts.vocabulary import VOCABULARY
 
 _ATTEMPTS = 100
-_NEW = 0.4
+_NEW = 0.1
 """The least share of drafts that are new rather than made from earlier prompts."""
 
-_EDITED = ("medium", "medium", "medium", "link", "extra", *PLACES)
+_EDITED = ("medium", "medium", "medium", "link", "form", "extra", *PLACES)
 """Where an edit may fall; the medium matters most to an encoder."""
 
 _MOST_PHRASES = 2
 """More phrases beside the medium fit the few training images rather than the medium."""
 
-_BEST_FIRST = 0.6
+_USUAL_FORM = 0.6
+"""The chance that a new draft has the usual form without a draw among all."""
+
+_BEST_FIRST = 0.4
 """The chance to take the best earlier prompt rather than go on to the next."""
 
 _HOW_OFTEN: Mapping[str, float] = {
@@ -67,7 +70,7 @@ class TemplateWriter:
 
     def _draft(self) -> Draft:
         # While there is little to learn from, most drafts are new.
-        share_of_new = max(_NEW, 0.9 - 0.1 * len(self._parents))
+        share_of_new = max(_NEW, 0.9 - 0.08 * len(self._parents))
         if not self._parents or self._chance.random() < share_of_new:
             return self._new()
         if len(self._parents) > 1 and self._chance.random() < 0.3:
@@ -77,8 +80,11 @@ class TemplateWriter:
 
     def _new(self) -> Draft:
         places = [place for place in PLACES if self._chance.random() < _HOW_OFTEN[place]]
-        draft = Draft(medium=self._choose("medium"), link=self._link())
+        draft = Draft(medium=self._choose("medium"), link=self._link(), form=self._form())
         return replace(draft, **{place: self._choose(place) for place in places[:2]})
+
+    def _form(self) -> str:
+        return FORMS[0] if self._chance.random() < _USUAL_FORM else self._chance.choice(FORMS)
 
     def _link(self) -> str:
         return LINKS[0] if self._chance.random() < 0.8 else self._chance.choice(LINKS)
@@ -94,6 +100,8 @@ class TemplateWriter:
         place = self._chance.choice(_EDITED)
         if place == "link":
             return replace(draft, link=self._link())
+        if place == "form":
+            return replace(draft, form=self._chance.choice(FORMS))
         if place == "medium" or not getattr(draft, place) or self._chance.random() < 0.6:
             return replace(draft, **{place: self._choose(place)})
         return replace(draft, **{place: ""})
@@ -102,7 +110,7 @@ class TemplateWriter:
         """Take each phrase from one of two drafts."""
         taken = {
             place: getattr(self._chance.choice([one, other]), place)
-            for place in ("medium", "link", "extra", *PLACES)
+            for place in ("medium", "link", "form", "extra", *PLACES)
         }
         return Draft(**taken)
 
