@@ -9,7 +9,7 @@ from ipo_dspy import registry
 from ipo_dspy.errors import ArgumentError
 from ipo_dspy.exports.base import Exporter, Found
 from ipo_dspy.programs.classifier import CLIPClassifier
-from ipo_dspy.runs.folder import write_whole
+from ipo_dspy.runs.folder import write_together
 from ipo_dspy.terminal.output import results
 
 _PROGRAM = "program.json"
@@ -32,5 +32,5 @@ def export(found: Path, /, *, to: str = "weights", out: Path | None = None) -> N
         )
     name = found.resolve().name if found.is_dir() else found.stem
     path = out or Path(f"{name}-{to}{exporter.suffix}")
-    write_whole(path, partial(exporter.write, found=Found(CLIPClassifier.from_file(program))))
+    write_together(path, partial(exporter.write, found=Found(CLIPClassifier.from_file(program))))
     results.print(f"Written: {path}", soft_wrap=True)
