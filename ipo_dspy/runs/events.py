@@ -172,7 +172,7 @@ def _check_sum(score: Score) -> None:
         ValueError: they cannot.
     """
     of_classes = score.per_class.values()
-    numbers = (score.accuracy, score.loss, *of_classes)
+    numbers = (score.accuracy, score.loss, *score.losses, *of_classes)
     if any(map(math.isnan, numbers)):
         raise ValueError("its score is not a number")
     if of_classes and not (
