@@ -35,6 +35,21 @@ def make_run_folder(folder: Path, images: Path | None = None) -> None:
             f"The run folder {folder} would lie among the images of {images}; choose another "
             f"with --out, such as {images.resolve().parent / 'runs'}."
         )
+    _check_writable(folder, f"The run folder {folder}")
+
+
+def make_room(file: Path) -> None:
+    """Make the folder of a file that is to be written later, and make sure that it can be.
+
+    Raises:
+        StorageError: it cannot be written, or the file is a folder.
+    """
+    if file.is_dir():
+        raise StorageError(f"{file} is a folder; name a file with --out.")
+    _check_writable(file.parent, f"The folder {file.parent}")
+
+
+def _check_writable(folder: Path, name: str) -> None:
     probe = folder / f"{_UNFINISHED}{secrets.token_hex(4)}"
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -42,7 +57,7 @@ def make_run_folder(folder: Path, images: Path | None = None) -> None:
         probe.unlink()
     except OSError as error:
         raise StorageError(
-            f"The run folder {folder} cannot be used ({error.strerror}); choose another with --out."
+            f"{name} cannot be used ({error.strerror}); choose another with --out."
         ) from error
 
 
