@@ -283,8 +283,8 @@ class _ClassifierBase(dspy.Module):
 
     @property
     def class_texts(self) -> ClassTexts:
-        """The descriptions of classes in use, by class name."""
-        return self.predict.class_texts
+        """The descriptions of classes, by class name: those there are with this instruction."""
+        return self.predict.class_texts if self.describe is None else self.describe.known
 
     @property
     def template(self) -> Template:

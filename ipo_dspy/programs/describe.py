@@ -11,6 +11,7 @@ from typing import Any, Self
 import dspy
 import orjson
 from dspy.signatures.signature import ensure_signature
+from dspy.utils.exceptions import AdapterParseError
 
 from ipo_dspy.errors import ArgumentError
 from ipo_dspy.programs.state import read_describe
@@ -131,7 +132,7 @@ class DescribePredict(dspy.Predict):
     ) -> ClassText:
         inputs = self.inputs(class_name, template, confused_with)
         with measured() as meter, dspy.context(trace=[]):
-            reply = str(getattr(self(**inputs), FIELD))
+            reply = self._reply(inputs)
         cost = meter.cost
         said = ClassText(
             asked=asked,
@@ -143,6 +144,13 @@ class DescribePredict(dspy.Predict):
         )
         self.memory.add(said)
         return said
+
+    def _reply(self, inputs: Mapping[str, object]) -> str:
+        try:
+            return str(getattr(self(**inputs), FIELD))
+        except AdapterParseError as error:
+            # Small models forget the format, and lines are lines.
+            return str(error.lm_response)
 
     def keep_in(self, log: EventLog) -> None:
         """Take up what a journal has, and keep there what is said from now on.

@@ -64,8 +64,8 @@ class TextPrompt:
     Attributes:
         template: of all classes.
         class_texts: descriptions by class name. A class that has some is the mean of the template
-            with each of them behind it; those with which the text is too long for the encoder are
-            left out.
+            alone and with each of them behind it; those with which the text is too long for the
+            encoder are left out.
     """
 
     template: Template
@@ -91,7 +91,7 @@ class TextPrompt:
             for text, count in zip(texts, tokens, strict=True)
             if count <= embedder.context_length
         ]
-        return fitting or list(filled)
+        return [*filled, *fitting]
 
     def image_features(self, embedder: Embedder, images: Sequence[ImageSource]) -> Tensor:
         """Encode images as the encoder does: [N, D] unit length."""
