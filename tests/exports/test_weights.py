@@ -88,4 +88,4 @@ def test_a_program_that_describes_is_exported_with_what_it_says(tmp_path: Path) 
     with safe_open(file, framework="pt") as saved:
         meaning = json.loads(saved.metadata()["ipo_dspy"])
 
-    assert meaning["class_texts"] == dict.fromkeys(COLOURS, ["crisp"])
+    assert meaning["class_texts"] == {key: ["crisp"] for key in COLOURS}
