@@ -12,8 +12,10 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from ipo_dspy.errors import ArgumentError
 from ipo_dspy.exports.report import Report
 from ipo_dspy.exports.usage import open_clip_form, usage
+from ipo_dspy.exports.verdict import verdict
 from ipo_dspy.prompts.template import Template
 from ipo_dspy.records import State
 from ipo_dspy.scoring.comparison import Comparison, h_of
@@ -33,6 +35,8 @@ def print_summary(
         picture: a picture to show the usage with.
     """
     results, comparisons = report.results, report.comparisons
+    if results is None:
+        raise ArgumentError("A summary tells of a search, and this report knows of none.")
     found = Template(results.best.text)
     console.print(Group("\nThe best prompt:", Padding(Text(found.text, style="bold"), (1, 2))))
     if found == before:
@@ -42,8 +46,8 @@ def print_summary(
     else:
         console.print("Accuracy in % on the images of the search itself, which flatter:")
         console.print(_training_figures(results))
-    for comparison in comparisons:
-        console.print(_paired(comparison))
+    for sentence in verdict(comparisons):
+        console.print(sentence[0].upper() + sentence[1:])
     console.print()
     console.print(_counts(results))
     console.print(
@@ -76,7 +80,7 @@ def _figures(comparisons: Sequence[Comparison]) -> RenderableType:
         if (h := h_of(scores)) is not None:
             row.append(f"{h:.2f}")
         losses = " / ".join(f"{score.loss:.3f}" for score in scores.values())
-        table.add_row(Text(evaluations[0].template.text), *row, losses)
+        table.add_row(Text(evaluations[0].text), *row, losses)
     return table
 
 
@@ -90,15 +94,6 @@ def _training_figures(results: IPOResults) -> RenderableType:
             accuracy, loss = f"{trial.score.accuracy:.2f}", f"{trial.score.loss:.3f}"
             table.add_row(Text(trial.text), accuracy, loss)
     return table
-
-
-def _paired(comparison: Comparison) -> str:
-    n = comparison.after.score.n
-    return (
-        f"{comparison.part}: of {n} images, {comparison.gained} are right with the found prompt "
-        f"alone and {comparison.lost} with the first one alone "
-        f"(McNemar p = {comparison.p_value:.2g})."
-    )
 
 
 def _counts(results: IPOResults) -> str:

@@ -1,26 +1,40 @@
-"""One HTML file about a search: what was found, how good it is, and how it came about."""
+"""One HTML file about a program: what was found, how good it is, and how it came about."""
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import platform
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from difflib import SequenceMatcher
 from importlib.metadata import version
+from importlib.resources import files
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
 
 from ipo_dspy.exports.base import Found, needs_report
-from ipo_dspy.records import Trial, visible
+from ipo_dspy.exports.course import bests, curve, lineage, ranked
+from ipo_dspy.exports.photographs import Described, changes, confusions
+from ipo_dspy.exports.usage import Way
+from ipo_dspy.exports.verdict import verdict
+from ipo_dspy.records import visible
 from ipo_dspy.scoring.comparison import Comparison, h_of
 from ipo_dspy.search.results import IPOResults
 
 PACKAGES = ("ipo-dspy", "dspy", "torch", "open_clip_torch", "transformers")
 """Packages whose versions are stated."""
-_WIDTH, _HEIGHT = 640.0, 180.0
+MOST_RANKED = 50
+"""Most prompts that stand best first; a table below has all."""
+MOST_CLASSES = 200
+"""Most classes in a table of them."""
+MOST_TRIALS = 2_000
+"""Most prompts in the table of all."""
+SECONDS_BETWEEN = 10
+"""An open page of a search that goes on is loaded anew after so long."""
 
 
 @dataclass(frozen=True)
@@ -29,37 +43,59 @@ class Report:
 
     Attributes:
         title: of the page.
-        results: of the search.
+        results: of the search; None where none is known.
         comparisons: of the first prompt and the found one on unseen images; may be empty.
         settings: names and values that the run was made with; no secrets.
         remarks: sentences that a reader of the figures should know.
         is_free: whether the prompt model runs on this machine, where no call costs anything.
+        prompt: what was found; empty takes the best trial of the search.
+        described: images with what the prompt model was told of them.
+        counts: how many images were read, left out, searched on, by name.
+        ways: lines to copy that use the prompt.
+        made: when, as text.
+        running: how far a search is that still goes on; empty where it is over.
     """
 
     title: str
-    results: IPOResults
-    comparisons: Sequence[Comparison]
+    results: IPOResults | None = None
+    comparisons: Sequence[Comparison] = ()
     settings: Mapping[str, str] = field(default_factory=dict)
     remarks: Sequence[str] = ()
     is_free: bool = False
+    prompt: str = ""
+    described: Sequence[Described] = ()
+    counts: Mapping[str, str] = field(default_factory=dict)
+    ways: Sequence[Way] = ()
+    made: str = ""
+    running: str = ""
+
+    @property
+    def found(self) -> str:
+        """The prompt that the page is about."""
+        if self.prompt or self.results is None:
+            return self.prompt
+        return self.results.best.text
 
     @property
     def cost(self) -> str:
         """What the calls of the prompt model cost; unknown is not zero."""
         if self.is_free:
             return "none, the model runs on this machine"
-        dollars = self.results.spent.dollars
+        dollars = None if self.results is None else self.results.spent.dollars
         return "unknown" if dollars is None else f"{dollars:.4f} dollars"
 
     @property
     def tokens(self) -> str:
         """How many tokens the prompt model read and wrote."""
-        tokens = self.results.spent.tokens
+        tokens = None if self.results is None else self.results.spent.tokens
         return "unknown" if tokens is None else f"{tokens:,}"
 
 
 class ReportExporter:
-    """Writes a report as one HTML file without scripts and without links to other files."""
+    """Writes a report as one HTML file of bounded size, which loads nothing and nobody can add to.
+
+    Pictures are in it, small; the one script copies texts.
+    """
 
     suffix = ".html"
 
@@ -92,22 +128,48 @@ def render(report: Report, learned: str = "") -> str:
         finalize=_shown,
     )
     results = report.results
+    trials = () if results is None else results.trials
+    style, script = _part("report.css"), _part("report.js")
     return environment.get_template("report.html.jinja").render(
         report=report,
+        style=Markup(style),
+        script=Markup(script),
+        policy=Markup(_policy(style, script)),
+        seconds=SECONDS_BETWEEN,
         learned=learned,
         results=results,
-        found=results.best,
+        verdict=verdict(report.comparisons),
         figures=_figures(report.comparisons),
-        counts=Counter(trial.state.value for trial in results.trials),
-        curves=[curve(results.trials, "accuracy"), curve(results.trials, "loss")],
-        lineage=lineage(results.trials),
+        counts=Counter(trial.state.value for trial in trials),
+        curves=[curve(trials, "accuracy"), curve(trials, "loss")] if bests(trials) else [],
+        lineage=lineage(trials) if bests(trials) else [],
+        ranked=ranked(trials, MOST_RANKED),
+        trials=trials[:MOST_TRIALS],
         classes=[(comparison, per_class(comparison)) for comparison in report.comparisons],
+        changes=[(comparison, changes(comparison)) for comparison in report.comparisons],
+        confusions=[(comparison, confusions(comparison)) for comparison in report.comparisons],
         versions={"Python": platform.python_version()} | {name: version(name) for name in PACKAGES},
     )
 
 
 def _shown(value: object) -> object:
-    return visible(value) if isinstance(value, str) else value
+    return visible(value) if isinstance(value, str) and not isinstance(value, Markup) else value
+
+
+def _part(name: str) -> str:
+    return (files("ipo_dspy.exports") / name).read_text("utf-8")
+
+
+def _policy(style: str, script: str) -> str:
+    """A content security policy that lets in this style and this script, and no others."""
+    allowed = [
+        base64.b64encode(hashlib.sha256(text.encode()).digest()).decode("ascii")
+        for text in (style, script)
+    ]
+    return (
+        f"default-src 'none'; img-src data:; style-src 'sha256-{allowed[0]}'; "
+        f"script-src 'sha256-{allowed[1]}'; base-uri 'none'; form-action 'none'"
+    )
 
 
 class Figures(NamedTuple):
@@ -123,100 +185,13 @@ def _figures(comparisons: Sequence[Comparison]) -> list[Figures]:
     sides = [[c.before for c in comparisons], [c.after for c in comparisons]] if comparisons else []
     return [
         Figures(
-            side[0].template.text,
+            side[0].text,
             [evaluation.score.accuracy for evaluation in side],
             [evaluation.score.loss for evaluation in side],
             h_of({c.part: e.score for c, e in zip(comparisons, side, strict=True)}),
         )
         for side in sides
     ]
-
-
-class Curve(NamedTuple):
-    """A training score over the steps, in the units of an SVG view box.
-
-    `dots` are the scored prompts, `line` the points of the best prompt so far; `lowest` and
-    `highest` are the values at the lower and the upper edge.
-    """
-
-    name: str
-    dots: list[tuple[float, float]]
-    line: str
-    lowest: float
-    highest: float
-    last_step: int
-    width: float = _WIDTH
-    height: float = _HEIGHT
-
-
-def curve(trials: Sequence[Trial], name: Literal["accuracy", "loss"]) -> Curve:
-    """Lay out a training score over the steps."""
-    values = [
-        (trial.step, float(getattr(trial.score, name)))
-        for trial in trials
-        if trial.score is not None
-    ]
-    best = [(trial.step, float(getattr(trial.score, name))) for trial in bests(trials)]
-    last = max(trial.step for trial in trials)
-    lowest, highest = min(value for _, value in values), max(value for _, value in values)
-    span = (highest - lowest) or 1.0
-
-    def place(step: float, value: float) -> tuple[float, float]:
-        x = _WIDTH * step / max(last, 1)
-        return round(x, 1), round(_HEIGHT * (1 - (value - lowest) / span), 1)
-
-    corners: list[tuple[float, float]] = []
-    for number, (step, value) in enumerate(best):
-        if number:
-            corners.append(place(step, best[number - 1][1]))
-        corners.append(place(step, value))
-    corners.append(place(last, best[-1][1]))
-    return Curve(
-        name,
-        [place(*point) for point in values],
-        " ".join(f"{x},{y}" for x, y in corners),
-        lowest,
-        highest,
-        last,
-    )
-
-
-def bests(trials: Sequence[Trial]) -> list[Trial]:
-    """Pick the trials that were better than all before them, in the order they were made."""
-    found: list[Trial] = []
-    for trial in trials:
-        if trial.score is not None and (not found or trial.rank > found[-1].rank):
-            found.append(trial)
-    return found
-
-
-Change = Literal["same", "new", "gone"]
-
-
-def lineage(trials: Sequence[Trial]) -> list[tuple[Trial, list[tuple[Change, str]]]]:
-    """Pair each successive best with its words, compared with those of the best before it."""
-    line = bests(trials)
-    texts = [trial.text for trial in line]
-    return [
-        (trial, word_changes(before, trial.text))
-        for trial, before in zip(line, [texts[0], *texts], strict=False)
-    ]
-
-
-def word_changes(before: str, after: str) -> list[tuple[Change, str]]:
-    """Compare two texts word by word: runs of words that stayed, came or went."""
-    old, new = before.split(), after.split()
-    changes: list[tuple[Change, str]] = []
-    matcher = SequenceMatcher(a=old, b=new, autojunk=False)
-    for kind, old_from, old_to, new_from, new_to in matcher.get_opcodes():
-        if kind == "equal":
-            changes.append(("same", " ".join(new[new_from:new_to])))
-            continue
-        if old_to > old_from:
-            changes.append(("gone", " ".join(old[old_from:old_to])))
-        if new_to > new_from:
-            changes.append(("new", " ".join(new[new_from:new_to])))
-    return changes
 
 
 class ClassGain(NamedTuple):
@@ -236,4 +211,4 @@ def per_class(comparison: Comparison) -> list[ClassGain]:
     """Compare the classes of one part, the largest gain first."""
     before, after = comparison.before.score.per_class, comparison.after.score.per_class
     classes = [ClassGain(name, before[name], after[name]) for name in after]
-    return sorted(classes, key=lambda row: (-row.gain, row.name))
+    return sorted(classes, key=lambda row: (-row.gain, row.name))[:MOST_CLASSES]

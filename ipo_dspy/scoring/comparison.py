@@ -5,35 +5,73 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from math import sqrt
+from typing import TYPE_CHECKING
+
+import dspy
 
 from ipo_dspy.errors import ArgumentError
 from ipo_dspy.features.embedder import Embedder, image_chunks
 from ipo_dspy.images import LabeledImages
 from ipo_dspy.programs.classifier import CLIPClassifier
-from ipo_dspy.programs.metrics import clip_acc
+from ipo_dspy.programs.metrics import Metric, clip_acc
 from ipo_dspy.programs.probabilities import class_indices
 from ipo_dspy.programs.prompt import LearnedPrompt
 from ipo_dspy.prompts.template import Template
 from ipo_dspy.records import Score
+from ipo_dspy.scoring.evaluate import BatchEvaluate, number_of
 from ipo_dspy.scoring.scorers import TensorScorer, score_logits
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+_RIGHT = 0.5
+_Z = 1.959964
+"""Of a 95 % interval, two-sided."""
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What a template does on one set of images; `hits` says of each image whether it was right."""
+    """What a template, or instructions of another program, do on one set of images or examples.
 
-    template: Template
+    Attributes:
+        template: what was evaluated.
+        score: over all of them.
+        hits: whether each was right.
+        guesses: what was found for each, as text; empty where it is not known.
+    """
+
+    template: Template | str
     score: Score
     hits: tuple[bool, ...]
+    guesses: tuple[str, ...] = ()
+
+    @property
+    def text(self) -> str:
+        """What was evaluated, as text."""
+        return str(self.template)
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """The 95 % interval of the accuracy in percent; see `wilson`."""
+        return wilson(sum(self.hits), len(self.hits))
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """The prompt a search began with and the one it found, on the same unseen images."""
+    """The prompt a search began with and the one it found, on the same unseen images.
+
+    Attributes:
+        part: what the images are called, such as `base`.
+        before: the first prompt.
+        after: the found one.
+        examples: the images with their labels, in the order of the hits; may be missing.
+    """
 
     part: str
     before: Evaluation
     after: Evaluation
+    examples: tuple[dspy.Example, ...] = ()
 
     @property
     def gained(self) -> int:
@@ -51,6 +89,16 @@ class Comparison:
     def p_value(self) -> float:
         """McNemar's exact test; see `mcnemar`."""
         return mcnemar(self.gained, self.lost)
+
+    @property
+    def gain(self) -> float:
+        """What the found prompt adds to the accuracy, in points."""
+        return 100 * (self.gained - self.lost) / len(self.after.hits)
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """The 95 % interval of the gain, in points; see `paired_interval`."""
+        return paired_interval(self.gained, self.lost, len(self.after.hits))
 
 
 class Evaluator:
@@ -85,9 +133,16 @@ class Evaluator:
         """
         scores = self._scorer.score([template.text for template in templates])
         return [
-            Evaluation(template, score, tuple(self._scorer.hits(template).tolist()))
+            self._evaluation(template, score, self._scorer.guesses(template), self._scorer.labels)
             for template, score in zip(templates, scores, strict=True)
         ]
+
+    def _evaluation(
+        self, template: Template, score: Score, guesses: Tensor, labels: Tensor
+    ) -> Evaluation:
+        names = self._images.classnames
+        hits = tuple((guesses == labels).tolist())
+        return Evaluation(template, score, hits, tuple(names[index] for index in guesses.tolist()))
 
     def evaluate_learned(self, learned: LearnedPrompt) -> Evaluation:
         """Evaluate what an optimizer learned; its text stands as the template.
@@ -109,15 +164,72 @@ class Evaluator:
             ]
             logits = torch.cat(parts)
             score = score_logits(learned.text.text, logits, labels, names, clip_acc)
-            hits = (logits.argmax(dim=-1) == labels).tolist()
-        return Evaluation(learned.text, score, tuple(hits))
+            return self._evaluation(learned.text, score, logits.argmax(dim=-1), labels)
 
 
 def compare(
     part: str, embedder: Embedder, images: LabeledImages, before: Template, after: Template
 ) -> Comparison:
     """Evaluate two templates on the same images; see `Evaluator`."""
-    return Comparison(part, *Evaluator(embedder, images).evaluate([before, after]))
+    first, found = Evaluator(embedder, images).evaluate([before, after])
+    return Comparison(part, first, found, images.examples)
+
+
+def compare_programs(
+    part: str,
+    before: dspy.Module,
+    after: dspy.Module,
+    examples: Sequence[dspy.Example],
+    metric: Metric = clip_acc,
+) -> Comparison:
+    """Run two programs of any kind on the same examples.
+
+    An example counts as right where the metric gives at least one half; what a program answered is
+    the last field of its prediction.
+
+    Args:
+        part: what the examples are called.
+        before: the program that an optimizer was given.
+        after: the program that it gave back.
+        examples: unseen ones.
+        metric: a DSPy metric, from 0 to 1.
+
+    Raises:
+        ArgumentError: there are no examples.
+        EvaluationError: a program or the metric fails on too many.
+    """
+    first, found = (_evaluation_of(program, examples, metric) for program in (before, after))
+    return Comparison(part, first, found, tuple(examples))
+
+
+def _evaluation_of(
+    program: dspy.Module, examples: Sequence[dspy.Example], metric: Metric
+) -> Evaluation:
+    result = BatchEvaluate(devset=list(examples), metric=metric, display_progress=False)(program)
+    values = [number_of(value) for *_, value in result.results]
+    mean = sum(values) / len(values)
+    guesses = [_answer(prediction) for _, prediction, _ in result.results]
+    return Evaluation(
+        prompts_text(program),
+        Score(accuracy=100 * mean, loss=1 - mean, n=len(values)),
+        tuple(value >= _RIGHT for value in values),
+        tuple(guesses),
+    )
+
+
+def prompts_text(program: dspy.Module) -> str:
+    """The instructions of a program's predictors; with several, each after its predictor's name."""
+    texts = {
+        name: predictor.signature.instructions for name, predictor in program.named_predictors()
+    }
+    if len(texts) == 1:
+        return str(next(iter(texts.values())))
+    return "\n".join(f"{name}: {text}" for name, text in texts.items())
+
+
+def _answer(prediction: dspy.Prediction) -> str:
+    keys = list(prediction.keys())
+    return str(prediction[keys[-1]]) if keys else "no answer"
 
 
 def check_fit(embedder: Embedder, template: Template, classnames: Sequence[str]) -> None:
@@ -161,3 +273,23 @@ def mcnemar(gained: int, lost: int) -> float:
         tail += ways
         ways = ways * (n - fewer) // (fewer + 1)
     return min(1.0, 2 * tail / 2**n)
+
+
+def wilson(right: int, n: int) -> tuple[float, float]:
+    """The 95 % interval of an accuracy in percent (Wilson, 1927)."""
+    share, weight = right / n, _Z**2 / n
+    middle = share + weight / 2
+    reach = _Z * sqrt(share * (1 - share) / n + weight / (4 * n))
+    low, high = ((middle - reach) / (1 + weight), (middle + reach) / (1 + weight))
+    return 100 * max(low, 0.0), 100 * min(high, 1.0)
+
+
+def paired_interval(gained: int, lost: int, n: int) -> tuple[float, float]:
+    """The 95 % interval of the difference of two accuracies on the same n images, in points.
+
+    Half an image is added to each cell of the two-by-two table (Agresti and Min, 2005).
+    """
+    more, fewer, total = gained + 0.5, lost + 0.5, n + 2
+    difference = (more - fewer) / total
+    reach = _Z * sqrt(more + fewer - (more - fewer) ** 2 / total) / total
+    return 100 * (difference - reach), 100 * (difference + reach)

@@ -97,8 +97,13 @@ class TensorScorer:
                 for score in self._score(templates[start : start + together])
             ]
 
-    def hits(self, template: Template) -> Tensor:
-        """Tell of each image whether a template classifies it rightly: [N] bool."""
+    @property
+    def labels(self) -> Tensor:
+        """The class index of each image: [N]."""
+        return self._labels
+
+    def guesses(self, template: Template) -> Tensor:
+        """The index of the class that a template finds for each image: [N]."""
         import torch
 
         with torch.inference_mode():
@@ -107,7 +112,7 @@ class TensorScorer:
                 self._embedder.logits(self._features[chunk], texts).argmax(dim=-1)
                 for chunk in image_chunks(len(self._labels), len(self._classnames))
             ]
-            return torch.cat(found) == self._labels
+            return torch.cat(found)
 
     def _score(self, templates: Sequence[Template]) -> list[Score]:
         import torch

@@ -38,6 +38,8 @@ if TYPE_CHECKING:
 
 PROGRAM_FILE = "program.json"
 """What the program of a run is called in its folder."""
+REPORT_FILE = "report.html"
+"""What the report of a run is called in its folder."""
 LOCAL_MODELS = ("offline", "hf:")
 """Beginnings of the specs of models that run on this machine."""
 _OPTIONS = re.compile(r"\b(shots|hold_out|novel|skip_bad_images)=(True\b ?)?")

@@ -10,16 +10,8 @@ from ipo_dspy import CLIPClassifier, CoOp, Score, Template, Trial
 from ipo_dspy.demo.world import draw
 from ipo_dspy.errors import ArgumentError
 from ipo_dspy.exports.base import Found
-from ipo_dspy.exports.report import (
-    Report,
-    ReportExporter,
-    bests,
-    curve,
-    lineage,
-    per_class,
-    render,
-    word_changes,
-)
+from ipo_dspy.exports.course import bests, curve, lineage, word_changes
+from ipo_dspy.exports.report import Report, ReportExporter, per_class, render
 from ipo_dspy.records import State
 from ipo_dspy.runs.budget import Spent
 from ipo_dspy.scoring.comparison import Comparison, Evaluation
@@ -108,7 +100,8 @@ class Reader(HTMLParser):
 def test_every_text_is_escaped_and_still_readable() -> None:
     page = Reader(render(report()))
 
-    assert not {"script", "b", "i"} & set(page.tags)
+    assert page.tags.count("script") == 1
+    assert not {"b", "i"} & set(page.tags)
     for text in (EVIL, "it has <b>two</b> slots", "<i>dog</i>", "a bold sketch of the <CLASS>."):
         assert text in page.text
 
@@ -116,8 +109,8 @@ def test_every_text_is_escaped_and_still_readable() -> None:
 def test_the_page_needs_nothing_but_itself() -> None:
     page = Reader(render(report()))
 
-    assert not {"script", "link", "img", "iframe", "object"} & set(page.tags)
-    assert not {"src", "href", "onload", "onclick"} & {name for name, _ in page.attributes}
+    assert not {"link", "iframe", "object"} & set(page.tags)
+    assert not {"src", "href", "style", "onload", "onclick"} & {name for name, _ in page.attributes}
     assert "url(" not in render(report())
 
 
