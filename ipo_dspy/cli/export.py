@@ -8,7 +8,7 @@ from pathlib import Path
 from ipo_dspy import registry
 from ipo_dspy.exports.base import Explained, Exporter, Found
 from ipo_dspy.images.unlabelled import find_images
-from ipo_dspy.runs.folder import make_room, write_whole
+from ipo_dspy.runs.folder import make_room, write_together
 from ipo_dspy.terminal.options import SavedEncoderOptions
 from ipo_dspy.terminal.output import results, stage
 from ipo_dspy.terminal.parts import read_program_of
@@ -47,7 +47,7 @@ def export(
     what = Found(read_program_of(found, encoder), dataset=dataset, images=labelled)
     with stage(f"Writing {path}"):
         if exporter.suffix:
-            write_whole(path, partial(exporter.write, found=what))
+            write_together(path, partial(exporter.write, found=what))
         else:
             exporter.write(path, what)
     results.print(f"Written: {path}", soft_wrap=True)

@@ -25,7 +25,7 @@ from ipo_dspy.programs.classifier import CLIPClassifier
 from ipo_dspy.prompts.template import Template
 from ipo_dspy.records import Trial
 from ipo_dspy.runs.budget import Spent
-from ipo_dspy.runs.folder import hold, make_run_folder, mark_folder, write_whole
+from ipo_dspy.runs.folder import hold, make_run_folder, mark_folder, write_together
 from ipo_dspy.runs.journal import read_journal, records
 from ipo_dspy.scoring.comparison import Comparison, check_fit, compare
 from ipo_dspy.terminal.options import RunOptions
@@ -114,7 +114,7 @@ def optimize(
         for name in ("program", "report"):
             exporter: Exporter = registry.find("exports", name)()
             write = partial(exporter.write, found=Found(program, report))
-            write_whole(run_folder / f"{name}{exporter.suffix}", write)
+            write_together(run_folder / f"{name}{exporter.suffix}", write)
     for sentence in task.remarks:
         remark(sentence)
     print_summary(results, report, before=before, run_folder=run_folder, picture=picture)

@@ -321,11 +321,11 @@ def _known_weights(name: str) -> Iterator[dict[str, Any]]:
             yield {"file": folder, "quick_gelu": quick_gelu}
 
 
-def _wrong_gelu(name: str, pretrained: str, right: str) -> ValueError:
+def _wrong_gelu(name: str, pretrained: str, right: str) -> ArgumentError:
     made_with, has = (
         ("QuickGELU", "GELU") if right.endswith("-quickgelu") else ("GELU", "QuickGELU")
     )
-    return ValueError(
+    return ArgumentError(
         f"the weights {pretrained!r} were trained with {made_with}, but {name} computes {has}; "
         f"use 'open_clip:{right}/{pretrained}'"
     )

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import os
 import secrets
+import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 from itertools import chain, count
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import orjson
 
@@ -175,6 +178,39 @@ def write_whole(path: Path, write: Callable[[Path], object]) -> None:
     finally:
         with suppress(OSError):
             unfinished.unlink()
+
+
+def write_together(path: Path, write: Callable[[Path], object]) -> None:
+    """Write a file, and beside it what belongs to it; the file itself comes last.
+
+    Args:
+        path: the file; its folder is made.
+        write: writes to the path that it is given, and beside it.
+
+    Raises:
+        ArgumentError: a file of another name is there already, with other content.
+        StorageError: a file cannot be written.
+    """
+    with TemporaryDirectory() as folder:
+        written = Path(folder) / path.name
+        write(written)
+        beside = sorted(file for file in Path(folder).iterdir() if file != written)
+        for file in beside:
+            there = path.with_name(file.name)
+            is_own = there.name.startswith(f"{path.stem}.")
+            if not is_own and there.exists() and there.read_bytes() != file.read_bytes():
+                raise ArgumentError(
+                    f"{there} is there already and says something else; choose another folder, or "
+                    "move it away."
+                )
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise StorageError(
+                f"The folder {path.parent} cannot be made: {error.strerror}."
+            ) from error
+        for file in (*beside, written):
+            write_whole(path.with_name(file.name), partial(shutil.copyfile, file))
 
 
 def flush_folder(folder: Path) -> None:

@@ -102,6 +102,8 @@ class Journal:
     def _header(self, line: bytes) -> dict[str, Any]:
         try:
             found = _parse(line, needs_checksum=False)
+            if found.get("format") == FORMAT:
+                _parse(line, needs_checksum=True)
         except ValueError as error:
             raise JournalError(
                 f"{self.path} is damaged in line 1 ({error}), which says what run it is of. Move "

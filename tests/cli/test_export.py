@@ -1,9 +1,11 @@
 from pathlib import Path
 
+import dspy
 import pytest
 from safetensors.torch import load_file
 
-from ipo_dspy import CLIPClassifier
+from ipo_dspy import CLIPClassifier, CoOp
+from ipo_dspy.demo.world import draw
 
 from .conftest import Run
 
@@ -36,3 +38,22 @@ def test_what_is_no_run_is_a_sentence(run: Run, tmp_path: Path) -> None:
     outcome = run("export", tmp_path / "nowhere")
     assert outcome.code == 1
     assert "nowhere" in outcome.err
+
+
+@pytest.mark.slow
+def test_a_learned_program_keeps_its_tensors_where_it_is_exported_to(
+    run: Run, tmp_path: Path
+) -> None:
+    names = ("cat", "cup")
+    examples = [
+        dspy.Example(image=draw(name, "chalk", seed=2), label=name).with_inputs("image")
+        for name in names
+    ]
+    student = CLIPClassifier(names, "demo")
+    program = CoOp(epochs=1, progress=False).compile(student, trainset=examples)
+    program.save(tmp_path / "learned.json")
+    assert (
+        run("export", tmp_path / "learned.json", "--to", "program", "--out", "a/b.json").code == 0
+    )
+    assert sorted(file.name for file in Path("a").iterdir()) == ["b.json", "b.safetensors"]
+    CLIPClassifier.from_file("a/b.json")

@@ -16,7 +16,7 @@ from PIL import Image
 from torch.nn.functional import normalize
 
 from ipo_dspy.encoders import Encoder, load_encoder
-from ipo_dspy.errors import EncoderError
+from ipo_dspy.errors import ArgumentError, EncoderError
 from ipo_dspy.testing import check_encoder
 
 TEXTS = ["a photo of a cat.", "cat", 'the "pug"s, chalk on a board', "", "émail 日本 {x}"]
@@ -213,7 +213,7 @@ def test_a_local_folder_that_lacks_something_is_refused(lost: str, local_folder:
     ],
 )
 def test_weights_with_the_other_gelu_are_refused_with_the_right_spec(spec: str, right: str) -> None:
-    with pytest.raises(ValueError, match="GELU") as caught:
+    with pytest.raises(ArgumentError, match="GELU") as caught:
         load_encoder(spec)
     assert repr(right) in str(caught.value)
 
@@ -222,14 +222,14 @@ def test_a_published_file_with_the_other_gelu_is_refused(tmp_path: Path) -> None
     file = tmp_path / "models--timm--vit_base_patch16_clip_224.openai" / "model.safetensors"
     file.parent.mkdir()
     file.touch()
-    with pytest.raises(ValueError, match="open_clip:ViT-B-16-quickgelu/"):
+    with pytest.raises(ArgumentError, match="open_clip:ViT-B-16-quickgelu/"):
         load_encoder(f"open_clip:ViT-B-16/{file}")
 
 
 def test_an_archive_of_openai_needs_quick_gelu(tmp_path: Path) -> None:
     with ZipFile(tmp_path / "mine.pt", "w") as archive:
         archive.writestr("model/code/__torch__.py", "")
-    with pytest.raises(ValueError, match="open_clip:ViT-B-16-quickgelu/"):
+    with pytest.raises(ArgumentError, match="open_clip:ViT-B-16-quickgelu/"):
         load_encoder(f"open_clip:ViT-B-16/{tmp_path / 'mine.pt'}")
 
 
@@ -239,7 +239,7 @@ def test_a_configuration_beside_a_file_tells_its_gelu(
     shutil.copy(checkpoint("tiny-vit"), tmp_path / "weights.safetensors")
     settings = {"model_cfg": {"quick_gelu": True}}
     (tmp_path / "open_clip_config.json").write_text(json.dumps(settings))
-    with pytest.raises(ValueError, match="open_clip:tiny-vit-quickgelu/"):
+    with pytest.raises(ArgumentError, match="open_clip:tiny-vit-quickgelu/"):
         load_encoder(f"open_clip:tiny-vit/{tmp_path / 'weights.safetensors'}")
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from ipo_dspy.errors import ArgumentError, JournalError, StorageError
-from ipo_dspy.runs.folder import hold, make_run_folder, write_whole
+from ipo_dspy.runs.folder import hold, make_run_folder, write_together, write_whole
 
 
 def test_a_file_is_whole_or_as_it_was(tmp_path: Path) -> None:
@@ -101,3 +101,28 @@ def test_a_run_folder_that_cannot_be_made_is_a_sentence(tmp_path: Path) -> None:
 def test_making_a_folder_leaves_nothing_in_it(tmp_path: Path) -> None:
     make_run_folder(tmp_path / "a" / "b")
     assert list((tmp_path / "a" / "b").iterdir()) == []
+
+
+def test_what_belongs_beside_a_file_is_called_after_the_file_itself(tmp_path: Path) -> None:
+    def write(path: Path) -> None:
+        path.with_suffix(".bin").write_bytes(b"beside")
+        path.write_text(path.with_suffix(".bin").name)
+
+    write_together(tmp_path / "new" / "a.json", write)
+    write_together(tmp_path / "new" / "a.json", write)
+    assert sorted(file.name for file in (tmp_path / "new").iterdir()) == ["a.bin", "a.json"]
+    assert (tmp_path / "new" / "a.json").read_text() == "a.bin"
+
+
+def test_a_file_of_another_name_is_not_replaced_by_what_comes_beside(tmp_path: Path) -> None:
+    def write(path: Path) -> None:
+        path.with_name("names.txt").write_text("ours")
+        path.write_text("main")
+
+    (tmp_path / "names.txt").write_text("theirs")
+    with pytest.raises(ArgumentError, match=r"names\.txt"):
+        write_together(tmp_path / "a.json", write)
+    assert [file.name for file in tmp_path.iterdir()] == ["names.txt"]
+    (tmp_path / "names.txt").write_text("ours")
+    write_together(tmp_path / "a.json", write)
+    assert (tmp_path / "a.json").read_text() == "main"

@@ -107,6 +107,13 @@ def test_a_damaged_event_costs_itself_alone_and_is_named(
     assert "line 3" in warning
 
 
+def test_a_first_line_whose_checksum_lost_its_name_is_refused(tmp_path: Path) -> None:
+    path = written(tmp_path, {"a": 1})
+    path.write_bytes(path.read_bytes().replace(b"crc32", b"brc32", 1))
+    with pytest.raises(JournalError, match="line 1"):
+        Journal(tmp_path, HEADER)
+
+
 @given(place=st.integers(0, 10_000), bit=st.integers(0, 7))
 @settings(max_examples=60)
 def test_no_flipped_bit_goes_unnoticed(
