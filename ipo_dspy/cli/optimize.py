@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from dataclasses import fields
 from functools import partial
 from pathlib import Path
@@ -15,7 +14,7 @@ from ipo_dspy.errors import SearchStoppedError
 from ipo_dspy.exports.base import Exporter, Found
 from ipo_dspy.exports.photographs import Described, described
 from ipo_dspy.exports.report import Report
-from ipo_dspy.exports.reporting import LiveReport, now
+from ipo_dspy.exports.reporting import LiveReport, now, reasons
 from ipo_dspy.exports.usage import ways
 from ipo_dspy.features.embedder import Embedder
 from ipo_dspy.images.image import ImageFile
@@ -86,35 +85,35 @@ def optimize(
         check_fit(embedder, before, images.classnames)
 
     student = CLIPClassifier(task.train.classnames, embedder, before)
-    with progress.shown():
-        program = optimizer.compile(student, trainset=task.train.examples)
-    found: IPOResults = program.detailed_results
-    if found.useless is not None:
-        raise SearchStoppedError(
-            "No prompt was found, for no answer of the prompt model could be used. Check "
-            "--prompt-model, and give another --out or more --steps to try again."
+    with page:
+        with progress.shown():
+            program = optimizer.compile(student, trainset=task.train.examples)
+        found: IPOResults = program.detailed_results
+        if found.useless is not None:
+            raise SearchStoppedError(
+                "No prompt was found, for no answer of the prompt model could be used. Check "
+                "--prompt-model, and give another --out or more --steps to try again."
+            )
+        with stage("Testing on unseen images"):
+            comparisons = _test(task, embedder, before, Template(found.best.text))
+        picture = _a_picture(task)
+        report = Report(
+            title=f"A prompt for {task.name}",
+            results=found,
+            comparisons=comparisons,
+            settings=_settings(folder, run),
+            remarks=task.remarks,
+            is_free=run.proposing.prompt_model.startswith(LOCAL_MODELS),
+            described=_described(run_folder, optimizer, task),
+            counts=_counts(task),
+            ways=ways(program, run_folder / PROGRAM_FILE, picture),
+            made=now(),
         )
-    with stage("Testing on unseen images"):
-        comparisons = _test(task, embedder, before, Template(found.best.text))
-
-    picture = _a_picture(task)
-    report = Report(
-        title=f"A prompt for {task.name}",
-        results=found,
-        comparisons=comparisons,
-        settings=_settings(folder, run),
-        remarks=task.remarks,
-        is_free=run.proposing.prompt_model.startswith(LOCAL_MODELS),
-        described=_described(run_folder, optimizer, task),
-        counts=_counts(task),
-        ways=ways(Template(found.best.text), run_folder / PROGRAM_FILE, picture),
-        made=now(),
-    )
-    with hold(run_folder):
-        for name in ("program", "report"):
-            exporter: Exporter = registry.find("exports", name)()
-            write = partial(exporter.write, found=Found(program, report))
-            write_together(run_folder / f"{name}{exporter.suffix}", write)
+        with hold(run_folder):
+            for name in ("program", "report"):
+                exporter: Exporter = registry.find("exports", name)()
+                write = partial(exporter.write, found=Found(program, report))
+                write_together(run_folder / f"{name}{exporter.suffix}", write)
     for sentence in task.remarks:
         remark(sentence)
     print_summary(results, report, before=before, run_folder=run_folder, picture=picture)
@@ -133,12 +132,10 @@ def _described(run_folder: Path, optimizer: IPOOptimizer, task: Task) -> list[De
 
 def _counts(task: Task) -> dict[str, str]:
     """How many images there were, and what became of them."""
-    left_out = Counter(each.reason for each in task.left_out)
-    listed = ", ".join(f"{count} {reason}" for reason, count in left_out.most_common())
     return {
         "images to search on": f"{len(task.train):,} of {len(task.train.classnames)} classes",
         **{f"images of {part}": f"{len(images):,}" for part, images in task.tests.items()},
-        "files left out": listed or "none",
+        "files left out": reasons(task.left_out),
         "copies left out": f"{task.copies}",
     }
 

@@ -47,7 +47,7 @@ def print_summary(
         console.print("Accuracy in % on the images of the search itself, which flatter:")
         console.print(_training_figures(results))
     for sentence in verdict(comparisons):
-        console.print(sentence[0].upper() + sentence[1:])
+        console.print(sentence)
     console.print()
     console.print(_counts(results))
     console.print(

@@ -8,14 +8,20 @@ from typing import Literal, NamedTuple
 
 from ipo_dspy.records import Trial
 
+MOST_DOTS = 2_000
+"""Most prompts that a curve shows as dots."""
+MOST_BESTS = 30
+"""Most successive bests whose changes are shown, the last ones."""
+LONGEST = 2_000
+"""Characters of a prompt that are compared and shown; comparing takes time by the square."""
 _WIDTH, _HEIGHT = 640.0, 180.0
 
 
 class Curve(NamedTuple):
     """A training score over the steps, in the units of an SVG view box.
 
-    `dots` are the scored prompts, `line` the points of the best prompt so far; `lowest` and
-    `highest` are the values at the lower and the upper edge.
+    `dots` are the scored prompts, or some of very many, `line` the points of the best prompt so
+    far; `lowest` and `highest` are the values at the lower and the upper edge.
     """
 
     name: str
@@ -44,6 +50,8 @@ def curve(trials: Sequence[Trial], name: Literal["accuracy", "loss"]) -> Curve:
         x = _WIDTH * step / max(last, 1)
         return round(x, 1), round(_HEIGHT * (1 - (value - lowest) / span), 1)
 
+    # A dot that lies on another one tells nothing.
+    dots = sorted({place(*point) for point in values})
     corners: list[tuple[float, float]] = []
     for number, (step, value) in enumerate(best):
         if number:
@@ -52,7 +60,7 @@ def curve(trials: Sequence[Trial], name: Literal["accuracy", "loss"]) -> Curve:
     corners.append(place(last, best[-1][1]))
     return Curve(
         name,
-        [place(*point) for point in values],
+        dots[:: -(-len(dots) // MOST_DOTS)],
         " ".join(f"{x},{y}" for x, y in corners),
         lowest,
         highest,
@@ -74,7 +82,7 @@ Change = Literal["same", "new", "gone"]
 
 def lineage(trials: Sequence[Trial]) -> list[tuple[Trial, list[tuple[Change, str]]]]:
     """Pair each successive best with its words, compared with those of the best before it."""
-    line = bests(trials)
+    line = bests(trials)[-MOST_BESTS:]
     texts = [trial.text for trial in line]
     return [
         (trial, word_changes(before, trial.text))
@@ -83,8 +91,11 @@ def lineage(trials: Sequence[Trial]) -> list[tuple[Trial, list[tuple[Change, str
 
 
 def word_changes(before: str, after: str) -> list[tuple[Change, str]]:
-    """Compare two texts word by word: runs of words that stayed, came or went."""
-    old, new = before.split(), after.split()
+    """Compare two texts word by word: runs of words that stayed, came or went.
+
+    Of long texts, only the first `LONGEST` characters.
+    """
+    old, new = before[:LONGEST].split(), after[:LONGEST].split()
     changes: list[tuple[Change, str]] = []
     matcher = SequenceMatcher(a=old, b=new, autojunk=False)
     for kind, old_from, old_to, new_from, new_to in matcher.get_opcodes():

@@ -22,6 +22,7 @@ _PIXELS = 160
 _QUALITY = 78
 _MOST_PAIRS = 10
 _LONGEST_TEXT = 300
+"""Characters."""
 
 
 class Shown(NamedTuple):
@@ -35,9 +36,13 @@ class Shown(NamedTuple):
 
 
 class Change(NamedTuple):
-    """Examples of one kind that a report shows, and how many there are in all."""
+    """Examples of one kind that a report shows, and how many there are in all.
+
+    `is_better` tells that the found prompt gets them right.
+    """
 
     title: str
+    is_better: bool
     total: int
     shown: list[Shown]
 
@@ -51,10 +56,14 @@ class Confusion(NamedTuple):
     before: int
 
 
-def changes(comparison: Comparison) -> list[Change]:
+def changes(comparison: Comparison, most: int = MOST_SHOWN) -> list[Change]:
     """Show examples that the found prompt gets right and the first one did not, and the reverse.
 
     Nothing where the examples or what was found for them is not known.
+
+    Args:
+        comparison: of the two prompts.
+        most: how many to show of each kind.
     """
     before, after = comparison.before, comparison.after
     if not comparison.examples or not before.guesses or not after.guesses:
@@ -74,8 +83,8 @@ def changes(comparison: Comparison) -> list[Change]:
             for example, was, now, first, second in rows
             if (was, now) == wanted
         ]
-        some = islice(_one_of_each(of_kind), MOST_SHOWN)
-        found.append(Change(title, len(of_kind), [_shown(*each) for each in some]))
+        some = islice(_one_of_each(of_kind), most)
+        found.append(Change(title, wanted[1], len(of_kind), [_shown(*each) for each in some]))
     return found
 
 

@@ -18,7 +18,7 @@ from markupsafe import Markup
 
 from ipo_dspy.exports.base import Found, needs_report
 from ipo_dspy.exports.course import bests, curve, lineage, ranked
-from ipo_dspy.exports.photographs import Described, changes, confusions
+from ipo_dspy.exports.photographs import MOST_SHOWN, Described, changes, confusions
 from ipo_dspy.exports.usage import Way
 from ipo_dspy.exports.verdict import verdict
 from ipo_dspy.records import visible
@@ -29,10 +29,20 @@ PACKAGES = ("ipo-dspy", "dspy", "torch", "open_clip_torch", "transformers")
 """Packages whose versions are stated."""
 MOST_RANKED = 50
 """Most prompts that stand best first; a table below has all."""
-MOST_CLASSES = 200
-"""Most classes in a table of them."""
-MOST_TRIALS = 2_000
-"""Most prompts in the table of all."""
+MOST_CLASSES = 400
+"""Most classes in the tables of them, which share them."""
+MOST_TRIALS = 1_000
+"""Most prompts in the table of all, the last ones."""
+MOST_CHANGED = 40
+"""Most images that changed in one direction, of all sets together."""
+MOST_PARTS = 10
+"""Most sets of images that are shown in detail."""
+MOST_ROWS = 200
+"""Most remarks, settings and counts."""
+LONGEST = 20_000
+"""Characters of any text."""
+LONGEST_IN_TABLE = 300
+"""Characters of a text of which a table has many."""
 SECONDS_BETWEEN = 10
 """An open page of a search that goes on is loaded anew after so long."""
 
@@ -54,6 +64,7 @@ class Report:
         ways: lines to copy that use the prompt.
         made: when, as text.
         running: how far a search is that still goes on; empty where it is over.
+        stopped: why a search ended before its time; empty where it did not.
     """
 
     title: str
@@ -68,6 +79,7 @@ class Report:
     ways: Sequence[Way] = ()
     made: str = ""
     running: str = ""
+    stopped: str = ""
 
     @property
     def found(self) -> str:
@@ -127,8 +139,11 @@ def render(report: Report, learned: str = "") -> str:
         lstrip_blocks=True,
         finalize=_shown,
     )
+    environment.filters["short"] = _short
     results = report.results
     trials = () if results is None else results.trials
+    in_detail = report.comparisons[:MOST_PARTS]
+    share = max(1, len(in_detail))
     style, script = _part("report.css"), _part("report.js")
     return environment.get_template("report.html.jinja").render(
         report=report,
@@ -138,22 +153,32 @@ def render(report: Report, learned: str = "") -> str:
         seconds=SECONDS_BETWEEN,
         learned=learned,
         results=results,
+        settings={**(results.settings if results else {}), **report.settings},
         verdict=verdict(report.comparisons),
         figures=_figures(report.comparisons),
         counts=Counter(trial.state.value for trial in trials),
         curves=[curve(trials, "accuracy"), curve(trials, "loss")] if bests(trials) else [],
         lineage=lineage(trials) if bests(trials) else [],
         ranked=ranked(trials, MOST_RANKED),
-        trials=trials[:MOST_TRIALS],
-        classes=[(comparison, per_class(comparison)) for comparison in report.comparisons],
-        changes=[(comparison, changes(comparison)) for comparison in report.comparisons],
-        confusions=[(comparison, confusions(comparison)) for comparison in report.comparisons],
+        trials=trials[-MOST_TRIALS:],
+        classes=[(c, per_class(c, MOST_CLASSES // share)) for c in in_detail],
+        changes=[(c, changes(c, min(MOST_SHOWN, MOST_CHANGED // share))) for c in in_detail],
+        confusions=[(c, confusions(c)) for c in in_detail],
+        most_rows=MOST_ROWS,
         versions={"Python": platform.python_version()} | {name: version(name) for name in PACKAGES},
     )
 
 
 def _shown(value: object) -> object:
-    return visible(value) if isinstance(value, str) and not isinstance(value, Markup) else value
+    if isinstance(value, str) and not isinstance(value, Markup):
+        return _short(value, LONGEST)
+    return value
+
+
+def _short(text: object, most: int = LONGEST_IN_TABLE) -> str:
+    """Cut a text, after hidden characters became escapes."""
+    shown = visible(str(text)[:most])[:most]
+    return shown if len(str(text)) <= most else f"{shown} ..."
 
 
 def _part(name: str) -> str:
@@ -207,8 +232,9 @@ class ClassGain(NamedTuple):
         return self.after - self.before
 
 
-def per_class(comparison: Comparison) -> list[ClassGain]:
-    """Compare the classes of one part, the largest gain first."""
+def per_class(comparison: Comparison, most: int) -> list[ClassGain]:
+    """Compare the classes of one part, the largest gain first; of too many, both ends."""
     before, after = comparison.before.score.per_class, comparison.after.score.per_class
     classes = [ClassGain(name, before[name], after[name]) for name in after]
-    return sorted(classes, key=lambda row: (-row.gain, row.name))[:MOST_CLASSES]
+    classes.sort(key=lambda row: (-row.gain, row.name))
+    return classes if len(classes) <= most else classes[: most // 2] + classes[-(most // 2) :]

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from time import monotonic
-from typing import TypeAlias
+from types import TracebackType
+from typing import Self, TypeAlias
 
 import dspy
 
-from ipo_dspy.errors import ArgumentError, StorageError
-from ipo_dspy.exports.photographs import Described
+from ipo_dspy.errors import ArgumentError, IPOError, StorageError
 from ipo_dspy.exports.report import SECONDS_BETWEEN, Report, render
 from ipo_dspy.exports.usage import ways
-from ipo_dspy.images.labeled import LabeledImages
+from ipo_dspy.images.labeled import LabeledImages, LeftOut
 from ipo_dspy.programs.classifier import CLIPClassifier
 from ipo_dspy.programs.metrics import Metric, clip_acc
 from ipo_dspy.programs.predict import zero_shot_predictors
@@ -28,6 +30,8 @@ from ipo_dspy.search.results import IPOResults
 
 logger = logging.getLogger(__name__)
 
+_SHARE = 20
+"""The search goes on for so many times as long as a drawing took."""
 Examples: TypeAlias = LabeledImages | Sequence[dspy.Example]
 
 
@@ -80,8 +84,8 @@ def write_report(
         settings=settings or {},
         remarks=remarks,
         prompt=prompts_text(program),
-        counts={f"images of {c.part}": f"{len(c.after.hits):,}" for c in comparisons},
-        ways=ways(program.template, None) if isinstance(program, CLIPClassifier) else (),
+        counts=_counts(program, comparisons),
+        ways=ways(program, None) if isinstance(program, CLIPClassifier) else (),
         made=now(),
     )
     learned = _learned(program)
@@ -90,17 +94,16 @@ def write_report(
 
 
 class LiveReport:
-    """Draws a report anew while a search goes on: `IPOOptimizer(on_trial=LiveReport("r.html"))`.
+    """Draws a report anew while a search goes on, and an open page follows.
 
-    The page loads itself again until the search is over. A file that cannot be written is told in
-    one warning, and ends no search.
+    `with LiveReport("r.html") as page: IPOOptimizer(on_trial=page).compile(program)`. A file that
+    cannot be written is told in one warning, and ends no search.
 
     Args:
         path: the file, which is replaced.
         steps: steps of the search, to say how far it is.
         title: of the page.
         settings: names and values to state; no secrets.
-        described: images with their descriptions, to show.
     """
 
     def __init__(
@@ -110,52 +113,100 @@ class LiveReport:
         steps: int | None = None,
         title: str = "A search for a prompt",
         settings: Mapping[str, str] | None = None,
-        described: Sequence[Described] = (),
     ) -> None:
         self.path = Path(path)
-        self._steps = steps
-        self._title = title
-        self._settings = settings or {}
-        self._described = described
+        self._report = Report(title=title, settings=settings or {})
+        self._of_all = f" of {steps}" if steps else ""
         self._trials: list[Trial] = []
-        self._drawn_at: float | None = None
-        self._failed = False
+        self._spent: Spent | None = None
+        self._due_at = 0.0
+        self._drawn: tuple[int, int] | None = None
+        self._has_failed = False
+
+    def __enter__(self) -> Self:
+        """Draw a page before there is a trial, unless there is one from another time."""
+        if not self.path.exists():
+            self._draw(running="images are read and described")
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        # What somebody else wrote there meanwhile is the last word.
+        if self._drawn is not None and self._drawn == _version_of(self.path):
+            told = "" if error is None else str(error) if isinstance(error, IPOError) else ""
+            self._draw(stopped=told or ("" if kind is None else kind.__name__))
 
     def __call__(self, trial: Trial, spent: Spent) -> None:
         """Take note of a trial, and draw the page where the last time is long enough ago."""
         self._trials.append(trial)
-        is_due = self._drawn_at is None or monotonic() - self._drawn_at >= SECONDS_BETWEEN / 2
-        if is_due and not self._failed:
-            self._draw(spent)
-            self._drawn_at = monotonic()
+        self._spent = spent
+        began = monotonic()
+        if began >= self._due_at:
+            self._draw(running=f"step {trial.step}{self._of_all}")
+            # Drawing very many trials takes a while, and the search waits for it.
+            took = monotonic() - began
+            self._due_at = monotonic() + max(SECONDS_BETWEEN / 2, _SHARE * took)
 
-    def _draw(self, spent: Spent) -> None:
-        scored = [trial for trial in self._trials if trial.score is not None]
-        if not scored:
+    def _draw(self, *, running: str = "", stopped: str = "") -> None:
+        if self._has_failed:
             return
-        best = max(scored, key=lambda trial: trial.rank)
-        step = self._trials[-1].step
-        report = Report(
-            title=self._title,
-            results=IPOResults(tuple(self._trials), best, spent, ""),
-            settings=self._settings,
-            described=self._described,
-            made=now(),
-            running=f"step {step}" + (f" of {self._steps}" if self._steps else ""),
+        report = replace(
+            self._report, results=self._results, made=now(), running=running, stopped=stopped
         )
         try:
             make_room(self.path)
             write_whole(
                 self.path, lambda unfinished: unfinished.write_text(render(report), "utf-8")
             )
+            self._drawn = _version_of(self.path)
         except StorageError as error:
-            self._failed = True
+            self._has_failed = True
             logger.warning("The report is not drawn while the search goes on: %s", error)
+
+    @property
+    def _results(self) -> IPOResults | None:
+        scored = [trial for trial in self._trials if trial.score is not None]
+        if not scored or self._spent is None:
+            return None
+        best = max(scored, key=lambda trial: trial.rank)
+        return IPOResults(tuple(self._trials), best, self._spent, "")
+
+
+def _version_of(file: Path) -> tuple[int, int] | None:
+    """What tells a file from one that replaces it; None where there is none."""
+    try:
+        found = file.stat()
+        return found.st_ino, found.st_mtime_ns
+    except OSError:
+        return None
 
 
 def now() -> str:
     """The date and the time, as people write them."""
-    return datetime.now().astimezone().strftime("%Y-%m-%d %H:%M %Z")
+    return datetime.now().astimezone().strftime("%Y-%m-%d %H:%M:%S %Z")
+
+
+def reasons(left_out: Sequence[LeftOut]) -> str:
+    """Say how many files were left out, by reason."""
+    counted = Counter(each.reason for each in left_out)
+    return ", ".join(f"{count:,} {reason}" for reason, count in counted.most_common()) or "none"
+
+
+def _counts(program: dspy.Module, comparisons: Sequence[Comparison]) -> dict[str, str]:
+    """How many images there were, as far as the program knows."""
+    data = getattr(program, "data", None)
+    known = {}
+    if isinstance(data, LabeledImages):
+        known = {
+            "images that came with the program": f"{len(data):,} of {len(data.classnames)} classes",
+            "files left out": reasons(data.left_out),
+            "copies among them": f"{len(data) - len(data.without_copies()):,}",
+        }
+    return known | {f"examples of {c.part}": f"{len(c.after.hits):,}" for c in comparisons}
 
 
 def _by_name(tests: Examples | Mapping[str, Examples]) -> Mapping[str, Examples]:

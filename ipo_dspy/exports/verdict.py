@@ -11,7 +11,8 @@ _CHANCE = 0.05
 
 def verdict(comparisons: Sequence[Comparison]) -> list[str]:
     """Say of each part what was gained or lost, and whether chance may explain it."""
-    return [_sentence(comparison) for comparison in comparisons]
+    sentences = map(_sentence, comparisons)
+    return [sentence[0].upper() + sentence[1:] for sentence in sentences]
 
 
 def _sentence(comparison: Comparison) -> str:

@@ -231,7 +231,13 @@ class IPOOptimizer(Teleprompter):
                 spent,
             )
             search.run()
-        found = IPOResults(tuple(search.trials), search.best, search.spent, search.ended_by)
+        found = IPOResults(
+            tuple(search.trials),
+            search.best,
+            search.spent,
+            search.ended_by,
+            self._told(lm, describer, examples),
+        )
         if found.useless is not None:
             logger.warning(
                 "None of the %d answers of %r could be used; the last one: %s.",
@@ -269,6 +275,24 @@ class IPOOptimizer(Teleprompter):
     def images_to_describe(self, trainset: Sequence[dspy.Example]) -> list[object]:
         """Pick the images that are described: at most `images_described`, at even distances."""
         return spread_images(trainset, self.images_described)
+
+    def _told(
+        self, lm: dspy.BaseLM, describer: Describer, trainset: Sequence[dspy.Example]
+    ) -> dict[str, str]:
+        """The settings of a search, for people to read."""
+        return {
+            "prompt model": str(getattr(lm, "model", type(lm).__name__)),
+            "describer": type(describer).__name__,
+            "examples searched on": f"{len(trainset):,}",
+            "steps": str(self.budget.steps),
+            "prompts per step": str(self.prompts_per_step),
+            "history size": str(self.history_size),
+            "temperature": "of the model" if self.temperature is None else str(self.temperature),
+            "strategy": self.strategy
+            if isinstance(self.strategy, str)
+            else type(self.strategy).__name__,
+            "seed": str(self.seed),
+        }
 
     def _language_model(self) -> dspy.BaseLM:
         lm = self.prompt_model or dspy.settings.lm

@@ -20,7 +20,7 @@ from ipo_dspy.programs.prompt import LearnedPrompt
 from ipo_dspy.prompts.template import Template
 from ipo_dspy.records import Score
 from ipo_dspy.scoring.evaluate import BatchEvaluate, number_of
-from ipo_dspy.scoring.scorers import TensorScorer, score_logits
+from ipo_dspy.scoring.scorers import TensorScorer, score_logits, score_results
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -206,14 +206,11 @@ def _evaluation_of(
     program: dspy.Module, examples: Sequence[dspy.Example], metric: Metric
 ) -> Evaluation:
     result = BatchEvaluate(devset=list(examples), metric=metric, display_progress=False)(program)
-    values = [number_of(value) for *_, value in result.results]
-    mean = sum(values) / len(values)
-    guesses = [_answer(prediction) for _, prediction, _ in result.results]
     return Evaluation(
         prompts_text(program),
-        Score(accuracy=100 * mean, loss=1 - mean, n=len(values)),
-        tuple(value >= _RIGHT for value in values),
-        tuple(guesses),
+        score_results(result.results),
+        tuple(number_of(value) >= _RIGHT for *_, value in result.results),
+        tuple(_answer(prediction) for _, prediction, _ in result.results),
     )
 
 

@@ -242,10 +242,15 @@ class ProgramScorer:
         # Modules such as `dspy.BestOfN` write to the trace, so there has to be one.
         with _instructions(self._predictor, text), dspy.context(trace=[]):
             results = self._evaluate(self._program, callback_metadata=self._metadata).results
-        values = [number_of(value) for _, _, value in results]
-        losses = _losses(results, values)
-        names = [_name(example, prediction) for example, prediction, _ in results]
-        return _summary(names, values, losses)
+        return score_results(results)
+
+
+def score_results(results: Sequence[tuple[dspy.Example, Any, Any]]) -> Score:
+    """Sum up the rows of a `dspy.Evaluate`: example, prediction, value of the metric."""
+    values = [number_of(value) for _, _, value in results]
+    losses = _losses(results, values)
+    names = [_name(example, prediction) for example, prediction, _ in results]
+    return _summary(names, values, losses)
 
 
 class AnnouncingScorer:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import dspy
@@ -42,12 +42,14 @@ class IPOResults:
         best: the trial that was kept.
         spent: calls, tokens and dollars.
         ended_by: the bound that ended the search.
+        settings: what the search was made with, by name, for people to read.
     """
 
     trials: tuple[Trial, ...]
     best: Trial
     spent: Spent
     ended_by: str
+    settings: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def ranked(self) -> list[Trial]:
