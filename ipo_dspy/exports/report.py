@@ -31,7 +31,7 @@ MOST_RANKED = 50
 """Most prompts that stand best first; a table below has all."""
 MOST_CLASSES = 400
 """Most classes in the tables of them, which share them."""
-MOST_TRIALS = 1_000
+MOST_TRIALS = 600
 """Most prompts in the table of all, the last ones."""
 MOST_CHANGED = 40
 """Most images that changed in one direction, of all sets together."""
