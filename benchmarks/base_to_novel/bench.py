@@ -35,6 +35,7 @@ from ipo_dspy.proposing.describers import Describer
 from ipo_dspy.records import Score, Trial
 from ipo_dspy.runs.budget import Spent
 from ipo_dspy.runs.identity.earlier import digest
+from ipo_dspy.scoring.ranking import Ranking
 from ipo_dspy.search.results import IPOResults
 from ipo_dspy.terminal.options import EncoderOptions, RunOptions
 from ipo_dspy.terminal.output import SearchProgress, stage
@@ -268,8 +269,9 @@ def _curve(trials: Sequence[Trial]) -> tuple[Step, ...]:
             by_step[trial.step].append(trial.score)
     steps = []
     best: Score | None = None
+    order = Ranking.of(score for scores in by_step.values() for score in scores).order
     for step, scores in sorted(by_step.items()):
-        best = max([best, *scores] if best else scores, key=lambda score: score.rank)
+        best = max([best, *scores] if best else scores, key=order)
         steps.append(
             Step(
                 step=step,

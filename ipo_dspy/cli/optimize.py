@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from ipo_dspy import registry
 from ipo_dspy.cli.run_folder import default_run_folder, work_of
-from ipo_dspy.cli.summary import print_summary
+from ipo_dspy.cli.summary import ENSEMBLE, print_summary
 from ipo_dspy.errors import SearchStoppedError
 from ipo_dspy.exports.base import Exporter, Found
 from ipo_dspy.exports.photographs import Described, described
@@ -24,7 +24,7 @@ from ipo_dspy.programs.classifier import CLIPClassifier
 from ipo_dspy.prompts.template import Template
 from ipo_dspy.records import Trial
 from ipo_dspy.runs.budget import Spent
-from ipo_dspy.runs.folder import hold, make_run_folder, mark_folder, write_together
+from ipo_dspy.runs.folder import hold, make_run_folder, mark_folder, write_together, write_whole
 from ipo_dspy.runs.journal import read_journal, records
 from ipo_dspy.scoring.comparison import Comparison, check_fit, compare
 from ipo_dspy.terminal.options import RunOptions
@@ -73,7 +73,7 @@ def optimize(
         page(trial, spent)
 
     optimizer = make_optimizer(run, run_folder, show)
-    before = Template(run.search.initial)
+    before = Template(run.search.initial[0])
     make_run_folder(run_folder, folder)
     mark_folder(run_folder, work_of(folder, run))
     _introduce(folder, run)
@@ -95,7 +95,8 @@ def optimize(
                 "--prompt-model, and give another --out or more --steps to try again."
             )
         with stage("Testing on unseen images"):
-            comparisons = _test(task, embedder, before, Template(found.best.text))
+            ensemble = found.ensemble and found.ensemble.template
+            comparisons = _test(task, embedder, before, Template(found.best.text), ensemble)
         picture = _a_picture(task)
         report = Report(
             title=f"A prompt for {task.name}",
@@ -114,9 +115,11 @@ def optimize(
                 exporter: Exporter = registry.find("exports", name)()
                 write = partial(exporter.write, found=Found(program, report))
                 write_together(run_folder / f"{name}{exporter.suffix}", write)
+            if found.ensemble is not None:
+                write_whole(run_folder / ENSEMBLE, found.ensemble.save)
     for sentence in task.remarks:
         remark(sentence)
-    print_summary(results, report, before=before, run_folder=run_folder, picture=picture)
+    print_summary(results, report, run_folder=run_folder, picture=picture)
 
 
 def _described(run_folder: Path, optimizer: IPOOptimizer, task: Task) -> list[Described]:
@@ -160,17 +163,18 @@ def _introduce(source: Path | None, run: RunOptions) -> None:
 
 
 def _test(
-    task: Task, embedder: Embedder, before: Template, after: Template
+    task: Task, embedder: Embedder, before: Template, after: Template, ensemble: Template | None
 ) -> tuple[Comparison, ...]:
     comparisons = []
     for part, images in task.tests.items():
         try:
-            check_fit(embedder, after, images.classnames)
+            for template in (after, ensemble or after):
+                check_fit(embedder, template, images.classnames)
         except ValueError as error:
             # Prompts are checked with the classes of the search; other names may be longer.
             remark(f"No figures for {part}: {error}")
         else:
-            comparisons.append(compare(part, embedder, images, before, after))
+            comparisons.append(compare(part, embedder, images, before, after, ensemble))
     return tuple(comparisons)
 
 

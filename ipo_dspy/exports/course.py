@@ -7,6 +7,7 @@ from difflib import SequenceMatcher
 from typing import Literal, NamedTuple
 
 from ipo_dspy.records import Trial
+from ipo_dspy.search.results import IPOResults
 
 MOST_DOTS = 2_000
 """Most prompts that a curve shows as dots."""
@@ -34,15 +35,18 @@ class Curve(NamedTuple):
     height: float = _HEIGHT
 
 
-def curve(trials: Sequence[Trial], name: Literal["accuracy", "loss"]) -> Curve:
-    """Lay out a training score over the steps."""
-    values = [
-        (trial.step, float(getattr(trial.score, name)))
-        for trial in trials
-        if trial.score is not None
-    ]
-    best = [(trial.step, float(getattr(trial.score, name))) for trial in bests(trials)]
-    last = max(trial.step for trial in trials)
+def curve(results: IPOResults, name: Literal["accuracy", "loss"]) -> Curve:
+    """Lay out a training score over the steps; the loss is the one that ranks."""
+
+    def points(trials: Sequence[Trial]) -> list[tuple[float, float]]:
+        return [
+            (trial.step, score.accuracy if name == "accuracy" else results.ranking.loss(score))
+            for trial in trials
+            if (score := trial.score) is not None
+        ]
+
+    values, best = points(results.trials), points(bests(results))
+    last = max(trial.step for trial in results.trials)
     lowest, highest = min(value for _, value in values), max(value for _, value in values)
     span = (highest - lowest) or 1.0
 
@@ -68,11 +72,12 @@ def curve(trials: Sequence[Trial], name: Literal["accuracy", "loss"]) -> Curve:
     )
 
 
-def bests(trials: Sequence[Trial]) -> list[Trial]:
+def bests(results: IPOResults) -> list[Trial]:
     """Pick the trials that were better than all before them, in the order they were made."""
     found: list[Trial] = []
-    for trial in trials:
-        if trial.score is not None and (not found or trial.rank > found[-1].rank):
+    key = results.ranking.key
+    for trial in results.trials:
+        if trial.score is not None and (not found or key(trial) > key(found[-1])):
             found.append(trial)
     return found
 
@@ -80,9 +85,9 @@ def bests(trials: Sequence[Trial]) -> list[Trial]:
 Change = Literal["same", "new", "gone"]
 
 
-def lineage(trials: Sequence[Trial]) -> list[tuple[Trial, list[tuple[Change, str]]]]:
+def lineage(results: IPOResults) -> list[tuple[Trial, list[tuple[Change, str]]]]:
     """Pair each successive best with its words, compared with those of the best before it."""
-    line = bests(trials)[-MOST_BESTS:]
+    line = bests(results)[-MOST_BESTS:]
     texts = [trial.text for trial in line]
     return [
         (trial, word_changes(before, trial.text))
@@ -117,15 +122,16 @@ class Ranked(NamedTuple):
     changes: list[tuple[Change, str]]
 
 
-def ranked(trials: Sequence[Trial], most: int) -> list[Ranked]:
+def ranked(results: IPOResults, most: int) -> list[Ranked]:
     """Rank prompts, each beside the earlier one that shares most of its words, its parent.
 
     Args:
-        trials: of a search, in the order they were made.
+        results: of a search.
         most: how many to give.
     """
-    scored = [trial for trial in trials if trial.score is not None]
-    order = sorted(range(len(scored)), key=lambda i: scored[i].rank, reverse=True)[:most]
+    scored = [trial for trial in results.trials if trial.score is not None]
+    key = results.ranking.key
+    order = sorted(range(len(scored)), key=lambda i: key(scored[i]), reverse=True)[:most]
     words = [set(trial.text.lower().split()) for trial in scored]
     rows = []
     for place, number in enumerate(order, start=1):

@@ -17,12 +17,12 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from ipo_dspy.exports.base import Found, needs_report
-from ipo_dspy.exports.course import bests, curve, lineage, ranked
+from ipo_dspy.exports.course import curve, lineage, ranked
+from ipo_dspy.exports.gains import gains
 from ipo_dspy.exports.photographs import MOST_SHOWN, Described, changes, confusions
 from ipo_dspy.exports.usage import Way
-from ipo_dspy.exports.verdict import verdict
 from ipo_dspy.records import visible
-from ipo_dspy.scoring.comparison import Comparison, h_of
+from ipo_dspy.scoring.comparison import Comparison, Verdict, h_of, sides, verdict
 from ipo_dspy.search.results import IPOResults
 
 PACKAGES = ("ipo-dspy", "dspy", "torch", "open_clip_torch", "transformers")
@@ -97,6 +97,15 @@ class Report:
         return "unknown" if dollars is None else f"{dollars:.4f} dollars"
 
     @property
+    def verdict(self) -> Verdict:
+        """Whether the found prompt is better than the first one."""
+        if self.results is not None:
+            kept = self.results.best.text == self.results.trials[0].text
+        else:
+            kept = all(c.before.text == c.after.text for c in self.comparisons)
+        return verdict(self.comparisons, kept=kept)
+
+    @property
     def tokens(self) -> str:
         """How many tokens the prompt model read and wrote."""
         tokens = None if self.results is None else self.results.spent.tokens
@@ -154,12 +163,12 @@ def render(report: Report, learned: str = "") -> str:
         learned=learned,
         results=results,
         settings={**(results.settings if results else {}), **report.settings},
-        verdict=verdict(report.comparisons),
+        gains=gains(report.comparisons),
         figures=_figures(report.comparisons),
         counts=Counter(trial.state.value for trial in trials),
-        curves=[curve(trials, "accuracy"), curve(trials, "loss")] if bests(trials) else [],
-        lineage=lineage(trials) if bests(trials) else [],
-        ranked=ranked(trials, MOST_RANKED),
+        curves=[curve(results, "accuracy"), curve(results, "loss")] if results else [],
+        lineage=lineage(results) if results else [],
+        ranked=ranked(results, MOST_RANKED) if results else [],
         trials=trials[-MOST_TRIALS:],
         classes=[(c, per_class(c, MOST_CLASSES // share)) for c in in_detail],
         changes=[(c, changes(c, min(MOST_SHOWN, MOST_CHANGED // share))) for c in in_detail],
@@ -207,7 +216,6 @@ class Figures(NamedTuple):
 
 
 def _figures(comparisons: Sequence[Comparison]) -> list[Figures]:
-    sides = [[c.before for c in comparisons], [c.after for c in comparisons]] if comparisons else []
     return [
         Figures(
             side[0].text,
@@ -215,7 +223,7 @@ def _figures(comparisons: Sequence[Comparison]) -> list[Figures]:
             [evaluation.score.loss for evaluation in side],
             h_of({c.part: e.score for c, e in zip(comparisons, side, strict=True)}),
         )
-        for side in sides
+        for side in sides(comparisons)
     ]
 
 

@@ -26,6 +26,7 @@ from ipo_dspy.records import Trial
 from ipo_dspy.runs.budget import Spent
 from ipo_dspy.runs.folder import make_room, write_whole
 from ipo_dspy.scoring.comparison import Comparison, compare_programs, prompts_text
+from ipo_dspy.scoring.ranking import Ranking
 from ipo_dspy.search.results import IPOResults
 
 logger = logging.getLogger(__name__)
@@ -172,8 +173,9 @@ class LiveReport:
         scored = [trial for trial in self._trials if trial.score is not None]
         if not scored or self._spent is None:
             return None
-        best = max(scored, key=lambda trial: trial.rank)
-        return IPOResults(tuple(self._trials), best, self._spent, "")
+        ranking = Ranking.of(trial.score for trial in scored if trial.score is not None)
+        best = max(scored, key=ranking.key)
+        return IPOResults(tuple(self._trials), best, self._spent, "", ranking)
 
 
 def _version_of(file: Path) -> tuple[int, int] | None:

@@ -219,6 +219,15 @@ class Embedder:
         """Most tokens a text may have, start and end included."""
         return self.encoder.context_length
 
+    @cached_property
+    def keeps_case(self) -> bool:
+        """Whether the encoder tells texts apart that differ in letter case alone."""
+        import torch
+
+        with torch.inference_mode():
+            small, large = self.encoder.encode_texts(["a photo of a cat.", "A Photo Of A CAT."])
+        return not torch.equal(small, large)
+
     def count_tokens(self, template: Template, classnames: Sequence[str]) -> int:
         """Count the tokens of the longest text the template gives, start and end included."""
         texts = [text for name in classnames for text in template.fill(name)]

@@ -8,7 +8,7 @@ from contextlib import AbstractContextManager
 from dataclasses import replace
 from operator import index
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import dspy
 from dspy.teleprompt import Teleprompter
@@ -22,9 +22,10 @@ from ipo_dspy.optimizers.base import (
 )
 from ipo_dspy.optimizers.parts import identity_of
 from ipo_dspy.programs.metrics import Metric, clip_acc
-from ipo_dspy.programs.predict import zero_shot_predictors
+from ipo_dspy.programs.predict import ZeroShotPredict, zero_shot_predictors
 from ipo_dspy.prompts.wording import (
     INSTRUCTION_META_PROMPT,
+    PAPER_META_PROMPT,
     MetaPrompt,
     ProposeInstruction,
     ProposePrompt,
@@ -41,9 +42,11 @@ from ipo_dspy.runs.journal import Journal, NoJournal
 from ipo_dspy.scoring.evaluate import CANDIDATE
 from ipo_dspy.scoring.scorers import Scorer, make_scorer
 from ipo_dspy.search.engine import Search, Settings
+from ipo_dspy.search.ensemble import join_best
+from ipo_dspy.search.history import History
 from ipo_dspy.search.results import IPOResults, attach_results
 from ipo_dspy.search.strategies import Strategy, make_strategy
-from ipo_dspy.search.target import Target, about_step, initial_text, rules_for
+from ipo_dspy.search.target import Target, about_step, first_texts, keeps_case, rules_for
 
 logger = logging.getLogger(__name__)
 
@@ -58,6 +61,8 @@ class IPOOptimizer(Teleprompter):
 
     Args:
         metric: a DSPy metric; `clip_acc` and `clip_prob` are scored in tensors.
+        preset: `paper` follows the paper to the letter: its instructions, one first template,
+            prompts ordered by accuracy and then by the loss as the encoder gives it.
         prompt_model: the language model that proposes, or what names one: `offline`, `hf:NAME`,
             or a model of DSPy; None takes the configured one.
         describer: what describes the training images, or what names it: `vocabulary` (the encoder
@@ -71,7 +76,11 @@ class IPOOptimizer(Teleprompter):
         prompts_per_step: proposals of a step, each a call of its own.
         history_size: how many scored prompts the prompt model sees.
         images_described: most training images that are described, evenly spaced.
-        initial: the first template; None takes the student's.
+        initial: the first template, or a list of them; None takes the student's. A template that
+            is not in a list gets a few others beside it that differ in structure
+            (`FIRST_TEMPLATES`); they cost no call.
+        ensemble: how many of the best prompts make the program `detailed_results.ensemble` beside
+            the one that is found; 0 makes none. Programs with one template alone have one.
         temperature: of the proposals; None leaves it to the model.
         send_seed: send each call's number as its seed, to models that take one.
         strategy: what is tried next, a `Strategy` or the name of one: `steps`, the paper's, or
@@ -97,6 +106,7 @@ class IPOOptimizer(Teleprompter):
         self,
         metric: Metric = clip_acc,
         *,
+        preset: Literal["paper"] | None = None,
         prompt_model: dspy.BaseLM | str | None = None,
         describer: Describer | str | None = None,
         proposer: dspy.Module | None = None,
@@ -105,7 +115,8 @@ class IPOOptimizer(Teleprompter):
         prompts_per_step: int = 5,
         history_size: int = 20,
         images_described: int = 64,
-        initial: str | None = None,
+        initial: str | Sequence[str] | None = None,
+        ensemble: int = 5,
         temperature: float | None = 1.0,
         send_seed: bool = True,
         strategy: str | Strategy | None = None,
@@ -126,9 +137,10 @@ class IPOOptimizer(Teleprompter):
             "prompts_per_step": prompts_per_step,
             "history_size": history_size,
             "images_described": images_described,
+            "ensemble": ensemble,
             "most_failures": most_failures,
         }.items():
-            at_least = 0 if name in {"history_size", "images_described"} else 1
+            at_least = 0 if name in {"history_size", "images_described", "ensemble"} else 1
             if value < at_least:
                 raise ArgumentError(f"{name} must be at least {at_least}, got {value}.")
         if not callable(metric):
@@ -140,9 +152,12 @@ class IPOOptimizer(Teleprompter):
                 "The proposer has a language model of its own, whose calls could not be told apart "
                 "in DSPy's cache. Pass the model as prompt_model and call proposer.set_lm(None)."
             )
+        if preset not in (None, "paper"):
+            raise ArgumentError(f"preset must be 'paper' or None, got {preset!r}.")
         if steady and strategy not in (None, "steady"):
             raise ArgumentError("steady=True means strategy='steady'; give one of them.")
         self.metric = metric
+        self.preset = preset
         self.prompt_model = prompt_model
         self.describer = describer
         self.proposer = proposer
@@ -151,6 +166,7 @@ class IPOOptimizer(Teleprompter):
         self.history_size = index(history_size)
         self.images_described = index(images_described)
         self.initial = initial
+        self.ensemble = index(ensemble)
         self.temperature = None if temperature is None else float(temperature)
         self.send_seed = send_seed
         self.strategy = strategy or ("steady" if steady else "steps")
@@ -182,8 +198,8 @@ class IPOOptimizer(Teleprompter):
         """Search, and give a copy of the student with the best prompt.
 
         The student is not changed and its encoder is shared. The kept prompt has the highest
-        training accuracy, ties going to the lower loss; with a `valset`, its accuracy and loss
-        decide.
+        training accuracy, ties going to the lower loss at the scale that fits all prompts of the
+        run (see `Ranking`); with a `valset`, its accuracy and loss decide.
 
         Args:
             student: a `CLIPClassifier`, any program around one, or a program of predictors.
@@ -216,6 +232,7 @@ class IPOOptimizer(Teleprompter):
                 [name for p in zero_shot_predictors(program).values() for name in p.classnames],
                 journal,
                 self.most_failures,
+                sum_up=self.preset != "paper",
             )
             search = Search(
                 targets,
@@ -236,12 +253,14 @@ class IPOOptimizer(Teleprompter):
             search.best,
             search.spent,
             search.ended_by,
+            targets[0].history.ranking,
+            join_best(program, search.trials, targets[0].history.ranking, self.ensemble),
             self._told(lm, describer, examples),
         )
         if found.useless is not None:
             logger.warning(
                 "None of the %d answers of %r could be used; the last one: %s.",
-                len(found.trials) - len(targets),
+                sum(trial.step > 0 for trial in found.trials),
                 lm.model,
                 found.useless.reason,
             )
@@ -258,7 +277,12 @@ class IPOOptimizer(Teleprompter):
             calls = min(calls, self.budget.calls)
         return Plan.estimate(
             calls=calls,
-            instructions=[meta_prompt.task, meta_prompt.scores, meta_prompt.goal],
+            instructions=[
+                meta_prompt.task,
+                meta_prompt.scores,
+                meta_prompt.goal,
+                meta_prompt.facts,
+            ],
             descriptions=len(self.images_to_describe(examples)),
             calls_per_image=self._describer(student).calls_per_image,
             history_size=self.history_size,
@@ -312,7 +336,9 @@ class IPOOptimizer(Teleprompter):
     def _meta_prompt(self, program: dspy.Module) -> MetaPrompt:
         if self.meta_prompt is not None:
             return self.meta_prompt
-        return MetaPrompt() if zero_shot_predictors(program) else INSTRUCTION_META_PROMPT
+        if not zero_shot_predictors(program):
+            return INSTRUCTION_META_PROMPT
+        return PAPER_META_PROMPT if self.preset == "paper" else MetaPrompt()
 
     def _proposer(self, program: dspy.Module) -> dspy.Module:
         if self.proposer is not None:
@@ -348,16 +374,24 @@ class IPOOptimizer(Teleprompter):
         targets = []
         for name, predictor in predictors.items():
             rules = rules_for(predictor)
+            varied = self.preset != "paper" and len(predictors) == 1
+            first = first_texts(predictor, rules, self.initial, varied=varied)
             target = Target(
                 name=name,
                 predictor=predictor,
                 rules=rules,
-                meta_prompt=meta_prompt,
+                meta_prompt=_about(meta_prompt, predictor, trainset),
                 about=about_step(name, predictor, trainset),
                 training=self._scorer(program, name, trainset, key),
                 validation=self._scorer(program, name, valset, CANDIDATE) if valset else None,
+                others=first[1:],
+                # Texts of several predictors are tried in turn, each beside the others' best.
+                history=History(
+                    keeps_case=keeps_case(predictor),
+                    fit_scale=self.preset != "paper" and len(predictors) == 1,
+                ),
             )
-            target.use(initial_text(predictor, rules, self.initial))
+            target.use(first[0])
             targets.append(target)
         return targets
 
@@ -395,3 +429,11 @@ class IPOOptimizer(Teleprompter):
             )
         if self.on_trial is not None:
             self.on_trial(trial, spent)
+
+
+def _about(
+    meta_prompt: MetaPrompt, predictor: dspy.Predict, trainset: Sequence[dspy.Example]
+) -> MetaPrompt:
+    if not isinstance(predictor, ZeroShotPredict):
+        return meta_prompt
+    return meta_prompt.about(len(trainset), predictor.classnames)

@@ -21,6 +21,7 @@ from dspy.utils.exceptions import (
 
 from ipo_dspy.errors import OutOfTimeError
 from ipo_dspy.masking import brief, mask_own
+from ipo_dspy.prompts.rules import without_reasoning
 from ipo_dspy.proposing.faults import stop_if_hopeless
 from ipo_dspy.runs.calls import call, seconds_left, within
 
@@ -171,9 +172,18 @@ class Endpoint:
         self.lm.history.extend(lm.history)
 
 
+class _AnswerAdapter(dspy.ChatAdapter):
+    """Reads the answer alone: what a model thought before may hold drafts in the format asked."""
+
+    def parse(self, signature: type[dspy.Signature], completion: str) -> dict[str, Any]:
+        """Parse what comes after the reasoning."""
+        fields: dict[str, Any] = super().parse(signature, without_reasoning(completion))
+        return fields
+
+
 def _call(lm: dspy.BaseLM, module: dspy.Module, inputs: Mapping[str, Any]) -> Any:
     """What a module gives, or an `Answer` where no prediction can be made of what came."""
-    adapter = dspy.settings.adapter or dspy.ChatAdapter(use_json_adapter_fallback=False)
+    adapter = dspy.settings.adapter or _AnswerAdapter(use_json_adapter_fallback=False)
     # Modules such as `dspy.BestOfN` write to the trace, so there has to be one.
     with dspy.context(lm=lm, adapter=adapter, trace=[]):
         try:

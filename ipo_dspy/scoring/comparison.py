@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from enum import StrEnum
 from functools import cached_property
 from math import sqrt
 from typing import TYPE_CHECKING
@@ -65,12 +66,14 @@ class Comparison:
         part: what the images are called, such as `base`.
         before: the first prompt.
         after: the found one.
+        ensemble: what several of the best prompts do together, where there are several.
         examples: the images with their labels, in the order of the hits; may be missing.
     """
 
     part: str
     before: Evaluation
     after: Evaluation
+    ensemble: Evaluation | None = None
     examples: tuple[dspy.Example, ...] = ()
 
     @property
@@ -167,12 +170,27 @@ class Evaluator:
             return self._evaluation(learned.text, score, logits.argmax(dim=-1), labels)
 
 
+def sides(comparisons: Sequence[Comparison]) -> list[list[Evaluation]]:
+    """The evaluations of each prompt, part by part: the first one, the found one, the ensemble."""
+    if not comparisons:
+        return []
+    ensembles = [c.ensemble for c in comparisons if c.ensemble is not None]
+    pairs = [[c.before for c in comparisons], [c.after for c in comparisons]]
+    return [*pairs, ensembles] if len(ensembles) == len(comparisons) else pairs
+
+
 def compare(
-    part: str, embedder: Embedder, images: LabeledImages, before: Template, after: Template
+    part: str,
+    embedder: Embedder,
+    images: LabeledImages,
+    before: Template,
+    after: Template,
+    ensemble: Template | None = None,
 ) -> Comparison:
-    """Evaluate two templates on the same images; see `Evaluator`."""
-    first, found = Evaluator(embedder, images).evaluate([before, after])
-    return Comparison(part, first, found, images.examples)
+    """Evaluate two templates on the same images, or three; see `Evaluator`."""
+    templates = [before, after] if ensemble is None else [before, after, ensemble]
+    first, found, *joined = Evaluator(embedder, images).evaluate(templates)
+    return Comparison(part, first, found, joined[0] if joined else None, images.examples)
 
 
 def compare_programs(
@@ -199,7 +217,7 @@ def compare_programs(
         EvaluationError: a program or the metric fails on too many.
     """
     first, found = (_evaluation_of(program, examples, metric) for program in (before, after))
-    return Comparison(part, first, found, tuple(examples))
+    return Comparison(part, first, found, examples=tuple(examples))
 
 
 def _evaluation_of(
@@ -227,6 +245,43 @@ def prompts_text(program: dspy.Module) -> str:
 def _answer(prediction: dspy.Prediction) -> str:
     keys = list(prediction.keys())
     return str(prediction[keys[-1]]) if keys else "no answer"
+
+
+SIGNIFICANT = 0.05
+"""A difference that chance makes less often than this is one."""
+
+
+class Verdict(StrEnum):
+    """Whether the found prompt is better than the first one, as far as unseen images tell."""
+
+    KEPT = "The first prompt was kept: on the training images none was better."
+    UNKNOWN = "No images were held out, so nothing tells whether the found prompt is better."
+    TOO_SMALL = (
+        "Too few unseen images are classified differently to tell whether the found prompt is "
+        "better; hold out more images, or take more classes."
+    )
+    SAME = "On unseen images, the found prompt cannot be told apart from the first one."
+    BETTER = "On unseen images, the found prompt is better than the first one beyond chance."
+    WORSE = "On unseen images, the found prompt is worse than the first one beyond chance."
+
+
+def verdict(comparisons: Sequence[Comparison], *, kept: bool) -> Verdict:
+    """Judge a search by McNemar's exact test over all unseen images.
+
+    Args:
+        comparisons: of the first prompt with the found one; may be empty.
+        kept: whether the found prompt is the first one.
+    """
+    if kept:
+        return Verdict.KEPT
+    if not comparisons:
+        return Verdict.UNKNOWN
+    gained, lost = sum(c.gained for c in comparisons), sum(c.lost for c in comparisons)
+    if mcnemar(gained + lost, 0) >= SIGNIFICANT:
+        return Verdict.TOO_SMALL
+    if mcnemar(gained, lost) >= SIGNIFICANT:
+        return Verdict.SAME
+    return Verdict.BETTER if gained > lost else Verdict.WORSE
 
 
 def check_fit(embedder: Embedder, template: Template, classnames: Sequence[str]) -> None:

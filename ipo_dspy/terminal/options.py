@@ -136,12 +136,14 @@ class SearchOptions:
     """How the search goes on.
 
     Attributes:
-        preset: 'paper' stands for the paper's --shots 1 --novel --steps 100; its other settings
-            are the defaults.
+        preset: 'paper' stands for the paper's --shots 1 --novel --steps 100, one first prompt, and
+            its order of prompts; its other settings are the defaults.
         steps: steps of the search; by default 30, and 100 with --preset paper.
         prompts_per_step: proposals of a step, each a call of its own.
         history_size: how many scored prompts the prompt model is shown.
-        initial: the prompt to begin with.
+        initial: the prompt to begin with; a few of other structure are tried beside it. Given
+            several times, the search begins with these and no others.
+        ensemble: how many of the best prompts make a program of their own beside the one found.
         steady: keep calls in flight all the time rather than step by step.
     """
 
@@ -149,7 +151,8 @@ class SearchOptions:
     steps: int | None = None
     prompts_per_step: int = 5
     history_size: int = 20
-    initial: str = "a photo of a <CLASS>."
+    initial: tuple[str, ...] = ("a photo of a <CLASS>.",)
+    ensemble: int = 5
     steady: Flag = False
 
 

@@ -21,6 +21,7 @@ from rich.status import Status
 
 from ipo_dspy.records import State, Trial, visible
 from ipo_dspy.runs.budget import Spent
+from ipo_dspy.scoring.ranking import Ranking
 
 
 class _SafeConsole(Console):
@@ -123,6 +124,7 @@ class SearchProgress:
         self._steps = steps
         self._total = steps * prompts_per_step
         self._every = max(1, steps // _LINES_WITHOUT_TERMINAL)
+        self._ranking = Ranking()
         self._best: Trial | None = None
         self._seen = 0
         self._said: set[str] = set()
@@ -143,7 +145,7 @@ class SearchProgress:
     def show(self, trial: Trial, spent: Spent) -> None:
         """Take note of one trial."""
         self._seen += trial.step > 0
-        better = trial.state is State.OK and (self._best is None or trial.rank > self._best.rank)
+        better = self._is_best(trial)
         if better:
             self._best = trial
         if trial.state is State.FAILED:
@@ -153,6 +155,13 @@ class SearchProgress:
         elif better or (trial.step % self._every == 0 and trial.step != self._last_step):
             remark(f"step {trial.step} of {self._steps}: {self._standing()}")
             self._last_step = trial.step
+
+    def _is_best(self, trial: Trial) -> bool:
+        if trial.score is None:
+            return False
+        self._ranking.add(trial.score)
+        key = self._ranking.key
+        return self._best is None or key(trial) > key(self._best)
 
     def _standing(self) -> str:
         if self._best is None or self._best.score is None:

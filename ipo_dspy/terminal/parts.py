@@ -61,12 +61,12 @@ def make_task(source: Path | None, run: RunOptions, pictures: Path = Path("pictu
         sampling = Sampling(**asdict(run.drawing))
         if source is None:
             task: Task = find("tasks", "demo")(
-                pictures, sampling.seed, shots=sampling.shots, template=run.search.initial
+                pictures, sampling.seed, shots=sampling.shots, template=run.search.initial[0]
             )
             return task
         return folder_task(
             source,
-            run.search.initial,
+            run.search.initial[0],
             sampling,
             names=run.reading.class_names,
             skip_bad_images=run.reading.skip_bad_images,
@@ -184,7 +184,10 @@ def make_optimizer(
         steps=options.steps,
         prompts_per_step=search.prompts_per_step,
         history_size=search.history_size,
-        initial=search.initial,
+        preset=search.preset,
+        # A list stands for itself; a single prompt gets others beside it.
+        initial=search.initial[0] if len(search.initial) == 1 else search.initial,
+        ensemble=search.ensemble,
         temperature=options.proposing.temperature,
         send_seed=not options.proposing.no_seed,
         steady=search.steady,

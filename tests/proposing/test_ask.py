@@ -38,6 +38,20 @@ def test_an_answer_that_misses_the_format_comes_back_whole_after_one_call() -> N
     assert len(lm.engine.requests) == 1
 
 
+@pytest.mark.parametrize(
+    "reply",
+    [
+        "<think>\nor\n[[ ## prompt ## ]]\na draft\n</think>\n\n[[ ## prompt ## ]]\na photo",
+        "[[ ## prompt ## ]]\nhm\n</think>\na photo",
+        "Let me see.\n</thinking>\n\na photo",
+    ],
+)
+def test_drafts_within_the_reasoning_are_no_answer(reply: str) -> None:
+    text = answer(scripted_lm([reply], field=None)).text
+    assert text is not None
+    assert text.strip() == "a photo"
+
+
 def test_a_configured_adapter_is_used_as_it_is() -> None:
     lm = scripted_lm(['{"prompt": "a photo"}'], field=None)
     with dspy.context(adapter=dspy.JSONAdapter()):

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ipo_dspy.errors import SearchStoppedError
-from ipo_dspy.proposing.describing import describe_images, spread_images
+from ipo_dspy.proposing.describing import describe_images, spread_images, word_counts
 from ipo_dspy.records import Description
 from ipo_dspy.runs.journal import NoJournal
 
@@ -124,3 +124,9 @@ def test_images_are_picked_at_even_distances(count: int, most: int) -> None:
 def test_no_image_is_picked_where_an_example_has_none() -> None:
     examples = [dspy.Example(image="a.png"), dspy.Example(question="?").with_inputs("question")]
     assert spread_images(examples, 5) == []
+
+
+def test_word_lists_are_summed_up_with_counts() -> None:
+    assert word_counts(["chalk, rough", "chalk, grey", "rough, chalk, chalk"]).endswith(
+        "3 images, and how many each: chalk (3), rough (2), grey (1)"
+    )

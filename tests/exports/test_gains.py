@@ -1,6 +1,6 @@
 import pytest
 
-from ipo_dspy.exports.verdict import verdict
+from ipo_dspy.exports.gains import gains
 from ipo_dspy.records import Score
 from ipo_dspy.scoring.comparison import Comparison, Evaluation
 
@@ -26,10 +26,10 @@ def compared(gained: int, lost: int, same: int, text: str = "found") -> Comparis
     ],
 )
 def test_the_figures_are_put_in_words(gained: int, lost: int, words: str) -> None:
-    [sentence] = verdict([compared(gained, lost, 100 - gained - lost)])
+    [sentence] = gains([compared(gained, lost, 100 - gained - lost)])
     assert words in sentence
 
 
 def test_the_same_prompt_is_no_gain() -> None:
-    [sentence] = verdict([compared(0, 0, 50, "first")])
+    [sentence] = gains([compared(0, 0, 50, "first")])
     assert "no prompt was better" in sentence

@@ -9,7 +9,7 @@ from ipo_dspy.scoring.comparison import Comparison
 _CHANCE = 0.05
 
 
-def verdict(comparisons: Sequence[Comparison]) -> list[str]:
+def gains(comparisons: Sequence[Comparison]) -> list[str]:
     """Say of each part what was gained or lost, and whether chance may explain it."""
     sentences = map(_sentence, comparisons)
     return [sentence[0].upper() + sentence[1:] for sentence in sentences]
