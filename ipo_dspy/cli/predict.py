@@ -11,7 +11,13 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
-from ipo_dspy.exports.labels import LabelCounts, check_labels_file, write_labels
+from ipo_dspy.errors import ArgumentError
+from ipo_dspy.exports.labels import (
+    LabelCounts,
+    check_labels_file,
+    is_labels_file,
+    write_labels,
+)
 from ipo_dspy.images.labeled import LeftOut
 from ipo_dspy.images.unlabelled import find_images
 from ipo_dspy.programs.labelling import label_images
@@ -43,7 +49,12 @@ def predict(
         threshold: a label less probable than this is left empty, 0 to 1.
     """
     check_labels_file(out)
-    make_room(out)
+    make_room(out, images)
+    if out.exists() and not is_labels_file(out):
+        raise ArgumentError(
+            f"{out} is there already and is no table that predict wrote; name another file with "
+            "--out, or move it away."
+        )
     classify = read_program_of(program, encoder)
     with stage("Looking for images"):
         found = find_images(*images)

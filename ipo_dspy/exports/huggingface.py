@@ -26,6 +26,7 @@ _OF_OPENAI = {
     "ViT-B-32-quickgelu/openai": "clip-vit-base-patch32",
     "ViT-B-16-quickgelu/openai": "clip-vit-base-patch16",
     "ViT-L-14-quickgelu/openai": "clip-vit-large-patch14",
+    "ViT-L-14-336-quickgelu/openai": "clip-vit-large-patch14-336",
 }
 """The same weights, as open_clip and as Hugging Face call them."""
 _SPECIAL_IN_JAVASCRIPT = re.compile(r"\$[$&`']")

@@ -5,9 +5,11 @@ from __future__ import annotations
 import csv
 import json
 import os
+import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from itertools import chain, islice
 from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias
@@ -17,10 +19,16 @@ from ipo_dspy.images.image import ImageFile, ImageSource
 from ipo_dspy.programs.labelling import LabelledImage
 from ipo_dspy.runs.folder import write_whole
 
-_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
-"""What a spreadsheet takes for the beginning of a formula."""
+_FORMULA = re.compile(r"(^|[;\t\r\n])(?=[=+\-@\t\r\n\uff1d\uff0b\uff0d\uff20])")
+"""Before what a spreadsheet takes for the beginning of a formula, full-width signs included.
+
+Quotes keep semicolons and line breaks in the first cell of a line alone, where cells end with
+another sign than ours.
+"""
 _ROWS_OF_PARQUET = 10_000
 _LONGEST_ADDRESS = 200
+_DIGITS = 6
+"""Of probabilities in texts."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +49,8 @@ def write_labels(labels: Iterable[LabelledImage], path: str | Path) -> LabelCoun
     so on, else as one column `top` of labels and probabilities. Relative paths start at the file's
     folder, so that `read_table` reads it again. In CSV nothing begins as a formula does: such a
     path gets `./` in front, and any other text an apostrophe. Names of files that are no UTF-8
-    are written with escapes such as `\\xff`.
+    are written with escapes such as `\\xff`. Texts are in quotes, since spreadsheets of some
+    languages take semicolons for the ends of cells.
 
     Args:
         labels: what `label_images` gives.
@@ -89,6 +98,27 @@ def check_labels_file(path: Path) -> Writer:
     return _WRITERS[suffix]
 
 
+def is_labels_file(path: Path) -> bool:
+    """Tell whether a file is one that `write_labels` wrote, judged by its columns."""
+    try:
+        return _read_columns(path)[: len(_COLUMNS)] == _COLUMNS
+    except (OSError, TypeError, ValueError, csv.Error):
+        return False
+
+
+def _read_columns(path: Path) -> tuple[str, ...]:
+    suffix = path.suffix.lower()
+    if suffix == ".parquet":
+        import pyarrow.parquet as pq
+
+        return tuple(pq.read_schema(path).names)
+    with path.open(encoding="utf-8", newline="") as file:
+        if suffix == ".jsonl":
+            return tuple(json.loads(next(file, "")))
+        separator = _SEPARATORS[suffix]
+        return tuple(next(csv.reader(file, delimiter=separator), ()))
+
+
 class _Row(NamedTuple):
     path: str
     labelled: LabelledImage
@@ -120,14 +150,6 @@ def _place(image: ImageSource, folder: Path) -> str:
     return os.fsencode(path).decode("utf-8", "backslashreplace")
 
 
-def _write_csv(file: Path, rows: Iterable[_Row]) -> None:
-    _write_separated(file, rows, ",")
-
-
-def _write_tsv(file: Path, rows: Iterable[_Row]) -> None:
-    _write_separated(file, rows, "\t")
-
-
 def _write_separated(file: Path, rows: Iterable[_Row], separator: str) -> None:
     coming = iter(rows)
     # The first image that can be read says how many guesses there are.
@@ -139,25 +161,27 @@ def _write_separated(file: Path, rows: Iterable[_Row], separator: str) -> None:
     width = max((len(row.labelled.guesses) for row in first), default=0)
     numbered = [f"{name}_{n + 1}" for n in range(width) for name in ("top", "probability")]
     with file.open("w", encoding="utf-8", newline="") as out:
-        writer = csv.writer(out, delimiter=separator, lineterminator="\n")
+        writer = csv.writer(
+            out, delimiter=separator, lineterminator="\n", quoting=csv.QUOTE_NONNUMERIC
+        )
         writer.writerow([*_COLUMNS, *numbered])
         writer.writerows(_cells(row, width) for row in chain(first, coming))
 
 
-def _cells(row: _Row, width: int) -> list[str]:
+def _cells(row: _Row, width: int) -> list[str | float]:
     path, labelled = row
-    if path.startswith(_FORMULA):
+    if _FORMULA.match(path):
         path = f".{os.sep}{path}"
     probability = labelled.probability
-    texts = [path, labelled.label or "", _number(probability), labelled.error]
+    rounded = "" if probability is None else round(probability, _DIGITS)
+    cells: list[str | float] = [path, labelled.label or "", rounded, labelled.error]
     for guess in labelled.guesses:
-        texts += [guess.label, _number(guess.probability)]
-    texts += [""] * (len(_COLUMNS) + 2 * width - len(texts))
-    return [f"'{text}" if text.startswith(_FORMULA) else text for text in texts]
-
-
-def _number(value: float | None) -> str:
-    return "" if value is None else f"{value:.6f}"
+        cells += [guess.label, round(guess.probability, _DIGITS)]
+    cells += [""] * (len(_COLUMNS) + 2 * width - len(cells))
+    return [
+        _FORMULA.sub(r"\1'", cell) if number and isinstance(cell, str) else cell
+        for number, cell in enumerate(cells)
+    ]
 
 
 def _write_jsonl(file: Path, rows: Iterable[_Row]) -> None:
@@ -181,9 +205,12 @@ def _write_parquet(file: Path, rows: Iterable[_Row]) -> None:
 
 
 _COLUMNS = ("path", "label", "probability", "error")
+_SEPARATORS = {".csv": ",", ".tsv": "\t"}
 _WRITERS: dict[str, Writer] = {
-    ".csv": _write_csv,
-    ".tsv": _write_tsv,
+    **{
+        suffix: partial(_write_separated, separator=separator)
+        for suffix, separator in _SEPARATORS.items()
+    },
     ".jsonl": _write_jsonl,
     ".parquet": _write_parquet,
 }

@@ -6,7 +6,8 @@ from pathlib import Path
 
 from ipo_dspy.errors import ArgumentError
 from ipo_dspy.exports.base import Found
-from ipo_dspy.exports.texts import open_clip_model, quoted, texts_of, write_json
+from ipo_dspy.exports.texts import open_clip_model, quoted, texts_of, write_json, write_text
+from ipo_dspy.images.text_file import read_text
 
 
 class OpenCLIPExporter:
@@ -55,7 +56,6 @@ class CLIPBenchmarkExporter:
     def write(self, path: Path, found: Found) -> None:
         """Write both files; see `Exporter.write`."""
         texts = texts_of(found, "CLIP_benchmark")
-        path.mkdir(parents=True, exist_ok=True)
         write_json(path / "templates.json", {found.dataset: texts.formatted("{c}")})
         write_json(path / "classnames.json", {found.dataset: list(texts.names)})
 
@@ -86,7 +86,6 @@ class WebDatasetExporter:
             ArgumentError: the folder has other class names, or a text holds a line break.
         """
         texts = texts_of(found, "A webdataset")
-        path.mkdir(parents=True, exist_ok=True)
         names = path / "classnames.txt"
         for name in texts.names:
             if len(name.splitlines()) != 1 or name != name.strip():
@@ -94,7 +93,7 @@ class WebDatasetExporter:
                     f"A webdataset has a class name a line, and {name!r} is none; rename the class."
                 )
         if names.exists():
-            there = [line.strip() for line in names.read_text("utf-8").splitlines()]
+            there = [line.strip() for line in read_text(names).splitlines()]
             if sorted(filter(None, there)) != sorted(texts.names):
                 raise ArgumentError(
                     f"{names} names other classes than the program; labels of the shards count its "
@@ -102,9 +101,9 @@ class WebDatasetExporter:
                     "folder."
                 )
         else:
-            names.write_text("".join(f"{name}\n" for name in texts.names), encoding="utf-8")
+            write_text(names, "".join(f"{name}\n" for name in texts.names))
         templates = "".join(f"{line}\n" for line in texts.formatted("{c}"))
-        (path / "zeroshot_classification_templates.txt").write_text(templates, encoding="utf-8")
+        write_text(path / "zeroshot_classification_templates.txt", templates)
 
     def usage(self, path: Path, found: Found) -> tuple[str, ...]:
         """What to do; see `Explained.usage`."""

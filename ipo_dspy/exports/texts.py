@@ -12,6 +12,7 @@ from ipo_dspy.encoders.base import Encoder
 from ipo_dspy.errors import ArgumentError
 from ipo_dspy.exports.base import Found
 from ipo_dspy.prompts.template import SLOT
+from ipo_dspy.runs.folder import make_room, write_whole
 
 OTHERWISE = "export it as `weights`, which carries whatever the prompt is"
 
@@ -154,9 +155,18 @@ def open_clip_model(encoder: Encoder) -> tuple[str, str | None] | None:
 
 
 def write_json(path: Path, content: Mapping[str, Any] | Sequence[Any]) -> None:
-    """Write JSON that a person can read and every system decodes."""
-    text = json.dumps(content, ensure_ascii=False, indent=1)
-    path.write_text(text + "\n", encoding="utf-8")
+    """Write JSON that a person can read and every system decodes; see `write_text`."""
+    write_text(path, json.dumps(content, ensure_ascii=False, indent=1) + "\n")
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text; its folder is made.
+
+    Raises:
+        StorageError: it cannot be written; what was there before stays.
+    """
+    make_room(path)
+    write_whole(path, lambda unfinished: unfinished.write_text(text, encoding="utf-8"))
 
 
 def quoted(text: str | Path) -> str:

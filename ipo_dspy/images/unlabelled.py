@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import overload
 
 from ipo_dspy.errors import DataError
 from ipo_dspy.images.decoding import HEIF_SUFFIXES, image_suffixes
@@ -15,7 +16,7 @@ from ipo_dspy.images.readers.table import TABLE_SUFFIXES, table_paths
 
 
 @dataclass(frozen=True)
-class FoundImages:
+class FoundImages(Sequence[Path]):
     """Image files in the order they were found, each once, and the files that are no images."""
 
     files: tuple[Path, ...]
@@ -23,6 +24,13 @@ class FoundImages:
 
     def __len__(self) -> int:
         return len(self.files)
+
+    @overload
+    def __getitem__(self, index: int) -> Path: ...
+    @overload
+    def __getitem__(self, index: slice) -> tuple[Path, ...]: ...
+    def __getitem__(self, index: int | slice) -> Path | tuple[Path, ...]:
+        return self.files[index]
 
 
 def find_images(*sources: str | os.PathLike[str]) -> FoundImages:

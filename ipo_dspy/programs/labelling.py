@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple
+from numbers import Real
+from typing import TYPE_CHECKING, Any, NamedTuple, SupportsIndex
 
 from ipo_dspy.errors import ArgumentError, UnreadableImage
 from ipo_dspy.images.image import ImageSource, open_image
@@ -72,7 +73,7 @@ def label_images(
 
     Args:
         program: a `CLIPClassifier`, or a module whose `predict_batch` gives its predictions.
-        images: paths, PIL images or `dspy.Image`s.
+        images: paths, PIL images or `dspy.Image`s; or what `find_images` gives.
         top_k: how many classes each result has, at least 1.
         threshold: a lower probability than this gives no label, 0 to 1.
         progress: show a bar with images per second; None shows it on a terminal or in a notebook.
@@ -80,14 +81,15 @@ def label_images(
     Raises:
         ArgumentError: an argument is out of its range, or the program is none that classifies.
     """
-    if isinstance(images, str):
+    if isinstance(images, str | bytes) or not isinstance(images, Sequence):
         raise ArgumentError(
-            f"images={images!r} is one text; give a list of images, or find_images({images!r})."
+            f"images must be a list of images, or what find_images(...) gives, got {images!r:.80}."
         )
-    if not isinstance(top_k, int) or top_k < 1:
+    if isinstance(top_k, bool) or not isinstance(top_k, SupportsIndex) or top_k.__index__() < 1:
         raise ArgumentError(f"top_k must be a whole number of at least 1, got {top_k!r}.")
-    if not 0 <= threshold <= 1:
-        raise ArgumentError(f"threshold is a probability, 0 to 1, got {threshold!r}.")
+    is_number = isinstance(threshold, Real) and not isinstance(threshold, bool)
+    if not is_number or not 0 <= threshold <= 1:
+        raise ArgumentError(f"threshold must be a probability, 0 to 1, got {threshold!r}.")
     if not hasattr(program, "predict_batch"):
         raise ArgumentError(
             f"A {type(program).__name__} does not classify images in one go; expected a "

@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 import secrets
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from functools import partial
 from itertools import chain, count
 from pathlib import Path
-from tempfile import TemporaryDirectory
+from tempfile import mkdtemp
 
 import orjson
 
@@ -20,6 +20,7 @@ _LOCK = "journal.lock"
 _UNFINISHED = ".part-"
 _PATIENCE = 60.0
 """Seconds to wait for a process that is just writing its last files."""
+_being_written: set[Path] = set()
 
 
 def make_run_folder(folder: Path, images: Path | None = None) -> None:
@@ -41,14 +42,25 @@ def make_run_folder(folder: Path, images: Path | None = None) -> None:
     _check_writable(folder, f"The run folder {folder}")
 
 
-def make_room(file: Path) -> None:
+def make_room(file: Path, inputs: Iterable[Path] = ()) -> None:
     """Make the folder of a file that is to be written later, and make sure that it can be.
 
+    Args:
+        file: what is to be written, and replaces what is there.
+        inputs: files that are read for it, and must not be replaced.
+
     Raises:
+        ArgumentError: the file is one of the inputs.
         StorageError: it cannot be written, or the file is a folder.
     """
-    if file.is_dir():
+    if os.path.isdir(file):
         raise StorageError(f"{file} is a folder; name a file with --out.")
+    if os.path.exists(file) and any(
+        os.path.exists(source) and os.path.samefile(source, file) for source in inputs
+    ):
+        raise ArgumentError(
+            f"{file} is read by this command and would be replaced; name another file with --out."
+        )
     _check_writable(file.parent, f"The folder {file.parent}")
 
 
@@ -164,20 +176,43 @@ def write_whole(path: Path, write: Callable[[Path], object]) -> None:
     """
     # DSPy chooses the format by the suffix.
     unfinished = path.with_name(f"{_UNFINISHED}{secrets.token_hex(4)}-{path.name}")
+    with _until_done(unfinished):
+        try:
+            write(unfinished)
+            with unfinished.open("r+b") as file:
+                os.fsync(file.fileno())
+            unfinished.replace(path)
+            flush_folder(path.parent)
+        except OSError as error:
+            raise StorageError(
+                f"{path} cannot be written: {error.strerror or error}. What was written before is "
+                "kept; make room or choose another place, and repeat the command to go on."
+            ) from error
+
+
+@contextmanager
+def _until_done(path: Path) -> Iterator[None]:
+    """Take away a file or folder that is only there while something is being written."""
+    _being_written.add(path)
     try:
-        write(unfinished)
-        with unfinished.open("r+b") as file:
-            os.fsync(file.fileno())
-        unfinished.replace(path)
-        flush_folder(path.parent)
-    except OSError as error:
-        raise StorageError(
-            f"{path} cannot be written: {error.strerror or error}. What was written before is "
-            "kept; make room or choose another place, and repeat the command to go on."
-        ) from error
+        yield
     finally:
-        with suppress(OSError):
-            unfinished.unlink()
+        _take_away(path)
+        _being_written.discard(path)
+
+
+def give_up_writing() -> None:
+    """Take away what this process has not finished; for leaving without unwinding."""
+    for path in tuple(_being_written):
+        _take_away(path)
+
+
+def _take_away(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path, ignore_errors=True)
+        return
+    with suppress(OSError):
+        path.unlink()
 
 
 def write_together(path: Path, write: Callable[[Path], object]) -> None:
@@ -191,10 +226,11 @@ def write_together(path: Path, write: Callable[[Path], object]) -> None:
         ArgumentError: a file of another name is there already, with other content.
         StorageError: a file cannot be written.
     """
-    with TemporaryDirectory() as folder:
-        written = Path(folder) / path.name
+    folder = Path(mkdtemp())
+    with _until_done(folder):
+        written = folder / path.name
         write(written)
-        beside = sorted(file for file in Path(folder).iterdir() if file != written)
+        beside = sorted(file for file in folder.iterdir() if file != written)
         for file in beside:
             there = path.with_name(file.name)
             is_own = there.name.startswith(f"{path.stem}.")

@@ -1,4 +1,9 @@
 import csv
+import os
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -72,3 +77,51 @@ def test_an_encoder_that_a_file_names_is_not_fetched(run: Run, saved: Path, pict
 def test_the_folder_of_the_table_is_made(run: Run, saved: Path, pictures: Path) -> None:
     assert run("predict", pictures / "cup", "--program", saved, "--out", "a/b/l.jsonl").code == 0
     assert Path("a/b/l.jsonl").is_file()
+
+
+@pytest.mark.parametrize("own", ["list.csv", "labels.csv"])
+def test_a_persons_own_table_is_not_replaced(
+    run: Run, saved: Path, pictures: Path, own: str
+) -> None:
+    table = f"path,label\n{pictures / 'cup/000.png'},mine\n"
+    Path(own).write_text(table)
+    for images in (own, pictures):
+        outcome = run("predict", images, "--program", saved, "--out", own)
+        assert outcome.code == 1
+        assert own in outcome.err
+    assert Path(own).read_text() == table
+
+
+def test_a_table_of_labels_may_be_made_anew_but_not_from_itself(
+    run: Run, saved: Path, pictures: Path
+) -> None:
+    for _ in range(2):
+        assert run("predict", pictures / "cup", "--program", saved).code == 0
+    before = Path("labels.csv").read_bytes()
+    assert run("predict", "labels.csv", "--program", saved).code == 1
+    assert Path("labels.csv").read_bytes() == before
+
+
+@pytest.mark.slow
+def test_ctrl_c_leaves_nothing_behind(saved: Path, pictures: Path, tmp_path: Path) -> None:
+    photos, folder = tmp_path / "photos", tmp_path / "out"
+    photos.mkdir()
+    for number in range(3000):
+        os.link(pictures / "cup/000.png", photos / f"{number}.png")
+    code = (
+        "from ipo_dspy.programs import labelling; labelling.IMAGES_AT_ONCE = 1\n"
+        "from ipo_dspy.cli import main; main()"
+    )
+    options = ["--program", saved, "--out", folder / "labels.csv"]
+    process = subprocess.Popen(
+        [sys.executable, "-c", code, "predict", photos, *options],
+        stderr=subprocess.PIPE,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    )
+    deadline = time.monotonic() + 60
+    while not any(folder.glob(".part-*labels.csv")) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert list(folder.iterdir()) == []

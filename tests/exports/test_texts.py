@@ -6,7 +6,7 @@ from typing import Any
 import dspy
 import pytest
 
-from ipo_dspy import ArgumentError, CLIPClassifier, TipAdapter
+from ipo_dspy import ArgumentError, CLIPClassifier, StorageError, TipAdapter
 from ipo_dspy.demo.world import draw
 from ipo_dspy.exports.autodistill import AutodistillExporter
 from ipo_dspy.exports.base import Exporter, Found
@@ -151,6 +151,32 @@ def test_fiftyone_without_a_model_for_the_encoder_is_refused(tmp_path: Path) -> 
         FiftyOneExporter().write(
             tmp_path / "x.json", Found(CLIPClassifier(NAMES, ColourEncoder(), BRACES))
         )
+
+
+@pytest.mark.parametrize(
+    ("spec", "name"),
+    [
+        ("ViT-B-32-quickgelu/openai", "clip-vit-base-patch32"),
+        ("ViT-L-14-336-quickgelu/openai", "clip-vit-large-patch14-336"),
+        ("ViT-B-16-quickgelu/laion400m", None),
+    ],
+)
+def test_the_hub_has_the_weights_of_openai_under_its_own_names(
+    spec: str, name: str | None, tmp_path: Path
+) -> None:
+    what = found()
+    what.program.embedder.encoder.spec = f"open_clip:{spec}"
+    python = written(HuggingFaceExporter(), what, tmp_path)["model"]
+    javascript = written(TransformersJSExporter(), what, tmp_path)["model"]
+    assert python == (None if name is None else f"openai/{name}")
+    assert javascript == (None if name is None else f"Xenova/{name}")
+
+
+@pytest.mark.parametrize("kind", [CLIPBenchmarkExporter, WebDatasetExporter])
+def test_a_folder_that_cannot_be_made_is_an_error_of_the_tree(kind: type, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(StorageError, match="file"):
+        kind().write(tmp_path / "file", found())
 
 
 class TestLabelStudio:

@@ -6,7 +6,7 @@ import dspy
 import pytest
 from PIL import Image
 
-from ipo_dspy import ArgumentError, CLIPClassifier, label_images
+from ipo_dspy import ArgumentError, CLIPClassifier, find_images, label_images
 from ipo_dspy.programs import labelling
 from ipo_dspy.testing import COLOURS, ColourEncoder
 
@@ -61,6 +61,14 @@ def test_images_that_cannot_be_read_come_in_their_place_with_the_reason(
     assert "gone.png" in third.error
 
 
+def test_what_was_found_can_be_labelled_as_it_is(
+    program: CLIPClassifier, files: list[Path]
+) -> None:
+    found = find_images(files[0].parent)
+    labels = [each.label for each in label_images(program, found)]
+    assert labels == [file.stem for file in found.files]
+
+
 def test_nothing_but_images_that_cannot_be_read_is_no_failure(
     program: CLIPClassifier, tmp_path: Path
 ) -> None:
@@ -98,11 +106,9 @@ def test_a_module_around_a_classifier_labels_too(
 @pytest.mark.parametrize(
     "wrong",
     [
-        {"images": "photos"},
-        {"top_k": 0},
-        {"top_k": 1.5},
-        {"threshold": 2},
-        {"threshold": -0.1},
+        *({"images": wrong} for wrong in ("photos", Path("photos"), None, iter([]), {"a": 1})),
+        *({"top_k": wrong} for wrong in (0, -1, 1.5, 2.0, True, None, "3", float("nan"))),
+        *({"threshold": wrong} for wrong in (2, -0.1, True, None, "0.5", float("nan"), [0.5])),
         {"program": dspy.Predict("question -> answer")},
     ],
 )
