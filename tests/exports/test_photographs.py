@@ -38,7 +38,7 @@ def compared(labels: str, first: str, found: str) -> Comparison:
         )
         for text, guesses in (("first", first), ("found", found))
     ]
-    return Comparison("held-out images", *sides, examples)
+    return Comparison("held-out images", *sides, examples=examples)
 
 
 def test_images_that_became_right_and_those_that_became_wrong_come_with_both_labels() -> None:

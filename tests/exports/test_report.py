@@ -253,7 +253,7 @@ def test_a_report_stays_small_whatever_came() -> None:
         )
         for right in (True, False)
     ]
-    comparisons = [Comparison(f"{n}{hostile}", *sides, examples) for n in range(12)]
+    comparisons = [Comparison(f"{n}{hostile}", *sides, examples=examples) for n in range(12)]
     trials = tuple(
         ok(step, f"{step} {hostile}", step / 100, 1.0)
         if step % 2

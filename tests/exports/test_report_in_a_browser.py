@@ -93,13 +93,15 @@ def hostile_report() -> Report:
     refused = Trial(step=2, slot=1, text=LONG, state=State.INVALID, reason=HOSTILE)
     return Report(
         title=HOSTILE,
-        results=IPOResults((*trials, refused), trials[-1], Spent(), HOSTILE, {HOSTILE: LONG}),
+        results=IPOResults(
+            (*trials, refused), trials[-1], Spent(), HOSTILE, settings={HOSTILE: LONG}
+        ),
         comparisons=[
             Comparison(
                 HOSTILE,
                 evaluation(HOSTILE, (True, False), ("cat", "dog")),
                 evaluation(LONG, (False, True), (HOSTILE, LONG)),
-                examples,
+                examples=examples,
             )
         ],
         settings={"clip": HOSTILE},
