@@ -27,6 +27,7 @@ from ipo_dspy.runs.budget import Budget
 from ipo_dspy.search.engine import Search, Settings
 from ipo_dspy.search.strategies import Strategy
 from ipo_dspy.search.target import Target
+from ipo_dspy.upstream.dspy_parts import COMPLETED, SECTION
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -144,7 +145,7 @@ class ScriptedEngine:
             self.requests.append(text)
         answer = self._answer(number, text)
         if self._field is not None:
-            answer = f"[[ ## {self._field} ## ]]\n{answer}\n\n[[ ## completed ## ]]"
+            answer = f"{SECTION}{self._field} ## ]]\n{answer}\n\n{COMPLETED}"
         return Response(
             id=None,
             model=request.model,

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, SupportsIndex
 from ipo_dspy.errors import ArgumentError, UnreadableImage
 from ipo_dspy.images.image import ImageSource, open_image
 from ipo_dspy.programs.probabilities import probabilities_of
-from ipo_dspy.progress import progress_bar
+from ipo_dspy.runs.progress import progress_bar
 
 if TYPE_CHECKING:
     import dspy

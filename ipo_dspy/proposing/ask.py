@@ -24,6 +24,7 @@ from ipo_dspy.masking import brief, mask_own
 from ipo_dspy.prompts.rules import without_reasoning
 from ipo_dspy.proposing.faults import stop_if_hopeless
 from ipo_dspy.runs.calls import call, seconds_left, within
+from ipo_dspy.upstream.dspy_parts import is_empty_answer
 
 logger = logging.getLogger(__name__)
 
@@ -189,8 +190,7 @@ def _call(lm: dspy.BaseLM, module: dspy.Module, inputs: Mapping[str, Any]) -> An
         try:
             prediction = module(**inputs)
         except AdapterParseError as error:
-            # The empty answer is told from others by its message alone.
-            if "empty or null response" in error.message:
+            if is_empty_answer(error):
                 return Answer(error=NO_ANSWER, may_pass=True)
             return Answer(text=mask_own(error.lm_response, lm))
     # Of a response without choices, DSPy makes a prediction without fields.
