@@ -14,6 +14,7 @@ from typing import Self, TypeAlias
 
 import dspy
 
+from ipo_dspy.arguments import Count, checked
 from ipo_dspy.errors import ArgumentError, IPOError, StorageError
 from ipo_dspy.exports.report import SECONDS_BETWEEN, Report, render
 from ipo_dspy.exports.usage import ways
@@ -36,6 +37,7 @@ _SHARE = 20
 Examples: TypeAlias = LabeledImages | Sequence[dspy.Example]
 
 
+@checked
 def write_report(
     program: dspy.Module,
     path: str | Path,
@@ -94,6 +96,7 @@ def write_report(
     return file
 
 
+@checked
 class LiveReport:
     """Draws a report anew while a search goes on, and an open page follows.
 
@@ -111,7 +114,7 @@ class LiveReport:
         self,
         path: str | Path,
         *,
-        steps: int | None = None,
+        steps: Count | None = None,
         title: str = "A search for a prompt",
         settings: Mapping[str, str] | None = None,
     ) -> None:

@@ -13,6 +13,7 @@ from typing import Any, Literal
 import dspy
 from dspy.teleprompt import Teleprompter
 
+from ipo_dspy.arguments import Count, Natural, NotNegative, checked
 from ipo_dspy.errors import ArgumentError
 from ipo_dspy.optimizers.base import (
     copy_to_optimize,
@@ -51,6 +52,34 @@ from ipo_dspy.search.target import Target, about_step, first_texts, keeps_case, 
 logger = logging.getLogger(__name__)
 
 
+_ELSEWHERE = {
+    "auto": "steps= and budget=Budget(...) bound a search, and plan(program) says what it takes",
+    "breadth": "prompts_per_step= is how many prompts a step proposes",
+    "depth": "steps= is how many rounds of proposals there are",
+    "num_candidates": "prompts_per_step= times steps= prompts are proposed",
+    "num_trials": "steps= is how many rounds of proposals there are",
+    "max_full_evals": "steps= times prompts_per_step= prompts are scored, each on all examples",
+    "max_metric_calls": "budget=Budget(calls=...) bounds the calls of language models",
+    "init_temperature": "temperature= is that of the proposals",
+    "reflection_lm": "prompt_model= is the language model that proposes",
+    "task_model": "the program's own model is dspy.configure(lm=...), or program.set_lm(...)",
+    "teacher_settings": "nothing is learned from a teacher",
+    "max_bootstrapped_demos": "prompts are sought and no demos; TipAdapter makes demos count",
+    "max_labeled_demos": "prompts are sought and no demos; TipAdapter makes demos count",
+    "minibatch": "every prompt is scored on all examples",
+    "minibatch_size": "every prompt is scored on all examples",
+    "eval_kwargs": "num_threads= and max_errors= of the optimizer are what an evaluation takes",
+    "requires_permission_to_run": "nothing asks for permission; plan(program) says what it takes",
+    "log_dir": "run_dir= is the folder of a search",
+    "track_best_outputs": "track_stats= attaches what was found",
+    "verbose": "on_trial= is called with every prompt, and logging tells the same",
+    "task": "the initial prompt is initial=, and what the model is asked is meta_prompt=",
+}
+"""Arguments of COPRO, MIPROv2 and GEPA, and what does the same here."""
+_HINTS = {"budget": "such as Budget(calls=100), while steps=100 bounds the steps"}
+
+
+@checked(elsewhere=_ELSEWHERE, hints=_HINTS)
 class IPOOptimizer(Teleprompter):
     """Interpretable prompt optimization (Du et al., NeurIPS 2024) for DSPy programs.
 
@@ -117,14 +146,14 @@ class IPOOptimizer(Teleprompter):
         images_described: int = 64,
         initial: str | Sequence[str] | None = None,
         ensemble: int = 5,
-        temperature: float | None = 1.0,
+        temperature: NotNegative | None = 1.0,
         send_seed: bool = True,
         strategy: str | Strategy | None = None,
         steady: bool = False,
         budget: Budget | None = None,
         most_failures: int = 10,
-        num_threads: int | None = None,
-        max_errors: int | None = None,
+        num_threads: Count | None = None,
+        max_errors: Natural | None = None,
         seed: int = 0,
         run_dir: str | Path | None = None,
         identity: str | None = None,

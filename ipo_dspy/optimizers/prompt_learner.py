@@ -15,6 +15,7 @@ import dspy
 import torch
 from dspy.teleprompt import Teleprompter
 
+from ipo_dspy.arguments import Count, Positive, checked
 from ipo_dspy.encoders.device import PRECISIONS
 from ipo_dspy.encoders.prompted_towers import Towers, towers_of
 from ipo_dspy.errors import ArgumentError
@@ -65,9 +66,9 @@ class TrainingOptions(TypedDict, total=False):
         callbacks: DSPy callbacks for `on_compile_start` and `on_compile_end`.
     """
 
-    epochs: int
-    batch_size: int
-    lr: float
+    epochs: Count
+    batch_size: Count
+    lr: Positive
     augmentation: Augmentation
     precision: str
     seed: int
@@ -94,6 +95,7 @@ class TrainingResults:
     parameters: int
 
 
+@checked
 class PromptLearner(Teleprompter, ABC):
     """Learns vectors by gradient descent on labelled images, the encoder staying as it is.
 
@@ -124,7 +126,7 @@ class PromptLearner(Teleprompter, ABC):
         self,
         metric: Metric = clip_acc,
         *,
-        n_ctx: int | None = None,
+        n_ctx: Count | None = None,
         init: str | None = INITIAL_WORDS,
         position: Position = "end",
         **options: Unpack[TrainingOptions],

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Self
 import dspy
 import orjson
 
+from ipo_dspy.arguments import Count, checked
 from ipo_dspy.errors import ArgumentError
 from ipo_dspy.features.embedder import Embedder
 from ipo_dspy.images.names import saved_classnames
@@ -35,6 +36,7 @@ class CLIPPredict(ZeroShotPredict):
     """
 
 
+@checked
 class _ClassifierBase(dspy.Module):
     """What `CLIPClassifier` offers beside classification."""
 
@@ -44,7 +46,7 @@ class _ClassifierBase(dspy.Module):
         clip: str | Encoder | Embedder = "demo",
         template: str | Template | None = None,
         *,
-        top_k: int = 5,
+        top_k: Count = 5,
         demo_cache: TipAdapter | None = None,
     ) -> None:
         super().__init__()
@@ -58,10 +60,10 @@ class _ClassifierBase(dspy.Module):
         clip: str | Encoder | Embedder = "demo",
         template: str | Template | None = None,
         *,
-        shots: int | None = None,
+        shots: Count | None = None,
         seed: int = 0,
         skip_bad_images: bool = False,
-        top_k: int = 5,
+        top_k: Count = 5,
         demo_cache: TipAdapter | None = None,
     ) -> Self:
         """Make a classifier of `path/<class name>/*` with the images as its `trainset`.
@@ -97,7 +99,7 @@ class _ClassifierBase(dspy.Module):
         clip: str | Encoder | Embedder = "demo",
         template: str | Template | None = None,
         *,
-        top_k: int = 5,
+        top_k: Count = 5,
         demo_cache: TipAdapter | None = None,
     ) -> Self:
         """Make a classifier of labelled images, which become its `trainset`.

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from numbers import Real
 from typing import TYPE_CHECKING, Any, NamedTuple, SupportsIndex
 
+from ipo_dspy.arguments import Count, Share, checked
 from ipo_dspy.errors import ArgumentError, UnreadableImage
 from ipo_dspy.images.image import ImageSource, open_image
 from ipo_dspy.programs.probabilities import probabilities_of
@@ -42,7 +43,7 @@ class LabelledImage:
 
     image: ImageSource
     guesses: tuple[Guess, ...]
-    threshold: float = 0.0
+    threshold: Share = 0.0
     error: str = ""
 
     @property
@@ -58,12 +59,13 @@ class LabelledImage:
         return self.guesses[0].probability if self.guesses else None
 
 
+@checked
 def label_images(
     program: CLIPClassifier,
     images: Sequence[ImageSource],
     *,
-    top_k: int = 5,
-    threshold: float = 0.0,
+    top_k: Count = 5,
+    threshold: Share = 0.0,
     progress: bool | None = None,
 ) -> Iterator[LabelledImage]:
     """Label images one after the other; those that cannot be read come with the reason.

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Self
 import dspy
 from dspy.signatures.signature import ensure_signature
 
+from ipo_dspy.arguments import Count, checked
 from ipo_dspy.errors import ArgumentError, EncoderError
 from ipo_dspy.features.embedder import Embedder
 from ipo_dspy.images.names import checked_classnames, saved_classnames
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from ipo_dspy.encoders.base import Encoder
 
 
+@checked
 class ZeroShotPredict(dspy.Predict):
     """The machinery of `CLIPPredict`.
 
@@ -58,7 +60,7 @@ class ZeroShotPredict(dspy.Predict):
         template: str | Template | None = None,
         *,
         signature: str | type[dspy.Signature] = ClassifyImage,
-        top_k: int = 5,
+        top_k: Count = 5,
         demo_cache: TipAdapter | None = None,
     ) -> None:
         declared: type[dspy.Signature] = ensure_signature(signature)

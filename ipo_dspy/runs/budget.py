@@ -6,10 +6,12 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from ipo_dspy.arguments import checked
 from ipo_dspy.errors import ArgumentError
 from ipo_dspy.records import Reply, Trial
 
 
+@checked
 @dataclass(frozen=True)
 class Budget:
     """When a search ends; None means no bound.
