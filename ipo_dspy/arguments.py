@@ -60,7 +60,6 @@ _NOT_LISTS = (str, bytes, Mapping, Set)
 def checked_call(
     function: Callable[_P, _R],
     *,
-    of_class: bool = False,
     elsewhere: Mapping[str, str] = types.MappingProxyType({}),
     hints: Mapping[str, str] = types.MappingProxyType({}),
 ) -> Callable[_P, _R]:
@@ -68,19 +67,19 @@ def checked_call(
 
     Args:
         function: has annotations, or parameters without one that take anything.
-        of_class: it is a method, and people call it by the class of its first argument.
         elsewhere: arguments of other libraries, and what they are called here.
         hints: what to give, for arguments whose annotation does not say it.
     """
     signature = inspect.signature(function)
+    is_method = next(iter(signature.parameters), "") in _OWNERS
     adapters: dict[str, tuple[TypeAdapter[Any], str]] = {}
 
     @wraps(function)
     def check(*args: _P.args, **kwargs: _P.kwargs) -> _R:
         name = function.__name__
-        if of_class and args:
+        if is_method and args:
             owner = args[0] if isinstance(args[0], type) else type(args[0])
-            name = owner.__name__ if name == "__init__" else f"{owner.__name__}.{name}"
+            name = owner.__name__ if name in _CALLS else f"{owner.__name__}.{name}"
         try:
             given = signature.bind(*args, **kwargs).arguments
         except TypeError as error:
@@ -119,7 +118,7 @@ def checked(target: Any = None, **told: Any) -> Any:
         return lambda decorated: checked(decorated, **told)
     if not isinstance(target, type):
         return checked_call(target, **told)
-    target.__init__ = checked_call(target.__init__, of_class=True, **told)  # type: ignore[misc]
+    target.__init__ = checked_call(target.__init__, **told)  # type: ignore[misc]
     for name, member in list(vars(target).items()):
         is_class_method = isinstance(member, classmethod)
         function = member.__func__ if is_class_method else member
@@ -127,11 +126,14 @@ def checked(target: Any = None, **told: Any) -> Any:
             continue
         if inspect.iscoroutinefunction(function):
             continue
-        check = checked_call(function, of_class=True, **told)
+        check = checked_call(function, **told)
         setattr(target, name, classmethod(check) if is_class_method else check)
     return target
 
 
+_OWNERS = ("self", "cls")
+_CALLS = ("__init__", "__call__", "forward")
+"""Methods that people call by the name of their class."""
 _FREE = ("forward", "dump_state", "load_state")
 """Methods that DSPy calls with arguments of its own choice."""
 
@@ -188,21 +190,14 @@ def _unbound(
     for argument in kwargs:
         if argument not in known:
             return _unknown(name, argument, known, elsewhere)
-    required = [
-        each.name
-        for each in signature.parameters.values()
-        if each.default is each.empty
-        and each.kind not in (each.VAR_KEYWORD, each.VAR_POSITIONAL)
-        and each.name not in ("self", "cls")
-    ]
     if str(error).startswith("missing"):
         missing = str(error).rpartition(": ")[2].strip("'")
-        return f"{name} needs {missing}; it takes {', '.join(required)}."
+        return f"{name} needs {missing}."
     positional = [
         each.name
         for each in signature.parameters.values()
         if each.kind in (each.POSITIONAL_ONLY, each.POSITIONAL_OR_KEYWORD)
-        and each.name not in ("self", "cls")
+        and each.name not in _OWNERS
     ]
     if str(error).startswith("too many"):
         takes = ", ".join(positional) or "none"
@@ -214,8 +209,7 @@ def _named(signature: inspect.Signature) -> list[str]:
     return [
         each.name
         for each in signature.parameters.values()
-        if each.kind in (each.POSITIONAL_OR_KEYWORD, each.KEYWORD_ONLY)
-        and each.name not in ("self", "cls")
+        if each.kind in (each.POSITIONAL_OR_KEYWORD, each.KEYWORD_ONLY) and each.name not in _OWNERS
     ]
 
 
@@ -234,7 +228,7 @@ def _adapters(
     space = inspect.unwrap(function).__globals__
     found = {}
     for parameter in signature.parameters.values():
-        if parameter.annotation is parameter.empty or parameter.name in ("self", "cls"):
+        if parameter.annotation is parameter.empty or parameter.name in _OWNERS:
             continue
         annotation = _evaluated(parameter.annotation, space)
         if parameter.kind is parameter.VAR_KEYWORD:
@@ -268,10 +262,14 @@ class _Late(dict[str, Any]):
     """Types by name, loaded when a name is asked for."""
 
     def __missing__(self, name: str) -> Any:
+        if name == "dspy":
+            return importlib.import_module(name)
         return getattr(importlib.import_module(_LATE[name]), name)
 
 
 def _evaluated(annotation: Any, space: dict[str, Any]) -> Any:
+    if get_origin(annotation) is list:
+        return list[_evaluated(get_args(annotation)[0], space)]  # type: ignore[misc]
     if not isinstance(annotation, str):
         return annotation
     return eval(annotation, {**space, "type": type}, _Late())  # nosec - our own text

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import dspy
 
-from ipo_dspy.errors import UnreadableImage
+from ipo_dspy.errors import ArgumentError, UnreadableImage
 from ipo_dspy.images.examples import image_of, label_of
 from ipo_dspy.images.image import ImageSource, open_image
 from ipo_dspy.scoring.comparison import Comparison
@@ -133,7 +133,7 @@ def thumbnail(image: ImageSource) -> str:
     """Make a small JPEG of an image, as a `data:` address; empty where it cannot be read."""
     try:
         small = open_image(image)
-    except (UnreadableImage, TypeError):
+    except (UnreadableImage, ArgumentError):
         return ""
     small.thumbnail((_PIXELS, _PIXELS))
     buffer = BytesIO()

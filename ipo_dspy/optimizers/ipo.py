@@ -15,6 +15,7 @@ from dspy.teleprompt import Teleprompter
 
 from ipo_dspy.arguments import Count, Natural, NotNegative, checked
 from ipo_dspy.errors import ArgumentError
+from ipo_dspy.images.names import check_several
 from ipo_dspy.optimizers.base import (
     copy_to_optimize,
     find_describer,
@@ -140,18 +141,18 @@ class IPOOptimizer(Teleprompter):
         describer: Describer | str | None = None,
         proposer: dspy.Module | None = None,
         meta_prompt: MetaPrompt | None = None,
-        steps: int | None = None,
-        prompts_per_step: int = 5,
-        history_size: int = 20,
-        images_described: int = 64,
+        steps: Count | None = None,
+        prompts_per_step: Count = 5,
+        history_size: Natural = 20,
+        images_described: Natural = 64,
         initial: str | Sequence[str] | None = None,
-        ensemble: int = 5,
+        ensemble: Natural = 5,
         temperature: NotNegative | None = 1.0,
         send_seed: bool = True,
         strategy: str | Strategy | None = None,
         steady: bool = False,
         budget: Budget | None = None,
-        most_failures: int = 10,
+        most_failures: Count = 10,
         num_threads: Count | None = None,
         max_errors: Natural | None = None,
         seed: int = 0,
@@ -162,20 +163,6 @@ class IPOOptimizer(Teleprompter):
         callbacks: Sequence[Any] | None = None,
     ) -> None:
         super().__init__()
-        for name, value in {
-            "prompts_per_step": prompts_per_step,
-            "history_size": history_size,
-            "images_described": images_described,
-            "ensemble": ensemble,
-            "most_failures": most_failures,
-        }.items():
-            at_least = 0 if name in {"history_size", "images_described", "ensemble"} else 1
-            if value < at_least:
-                raise ArgumentError(f"{name} must be at least {at_least}, got {value}.")
-        if not callable(metric):
-            raise ArgumentError(
-                f"metric must be a function of (example, prediction), got {metric!r}."
-            )
         if proposer is not None and any(p.lm is not None for p in proposer.predictors()):
             raise ArgumentError(
                 "The proposer has a language model of its own, whose calls could not be told apart "
@@ -254,6 +241,8 @@ class IPOOptimizer(Teleprompter):
             self._open_journal(program, examples, valset, lm, describer) as journal,
             within(self.budget.seconds, since=spent.started),
         ):
+            for each in zero_shot_predictors(program).values():
+                check_several(each.classnames)
             targets = self._targets(program, examples, valset)
             descriptions = describe_images(
                 describer,

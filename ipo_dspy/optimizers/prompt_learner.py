@@ -7,7 +7,6 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, replace
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, ClassVar, Self, TypedDict, Unpack
 
@@ -132,13 +131,6 @@ class PromptLearner(Teleprompter, ABC):
         **options: Unpack[TrainingOptions],
     ) -> None:
         super().__init__()
-        for name in options:
-            if name not in TrainingOptions.__annotations__:
-                near = get_close_matches(name, TrainingOptions.__annotations__)
-                hint = (
-                    f"did you mean {near[0]}?" if near else "see TrainingOptions for those it has."
-                )
-                raise ArgumentError(f"{type(self).__name__} has no argument {name!r}; {hint}")
         self.metric = metric
         self.n_ctx = n_ctx
         self.init = init

@@ -230,6 +230,7 @@ class CLIPClassifier(_ClassifierBase):
     program was made from them; copies share them.
     """
 
+    @checked
     def forward(self, image: object) -> dspy.Prediction:
         """Classify one image: a path, a PIL image or a `dspy.Image`."""
         return self.predict(image=image)

@@ -12,7 +12,7 @@ from dspy.signatures.signature import ensure_signature
 from ipo_dspy.arguments import Count, checked
 from ipo_dspy.errors import ArgumentError, EncoderError
 from ipo_dspy.features.embedder import Embedder
-from ipo_dspy.images.names import checked_classnames, saved_classnames
+from ipo_dspy.images.names import check_several, checked_classnames, saved_classnames
 from ipo_dspy.programs.probabilities import Probabilities
 from ipo_dspy.programs.prompt import LearnedPrompt, Prompt, TextPrompt, load_learned
 from ipo_dspy.programs.state import read_predictor
@@ -147,6 +147,7 @@ class ZeroShotPredict(dspy.Predict):
 
         if not images:
             return []
+        check_several(self.classnames)
         signature = signature or self.signature
         template = self.template_of(signature)
         # Whoever wants a graph asks the prompt.
