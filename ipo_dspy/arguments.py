@@ -289,7 +289,8 @@ def _schema(annotation: Any) -> Any:
     if origin is Literal or annotation in (Any, object, None, type(None)):
         return annotation
     if origin in (Sequence, Iterable, list, tuple):
-        return Annotated[Any, AfterValidator(_listed(arguments[0] if arguments else Any))]
+        needs = "__iter__" if origin is Iterable else "__len__"
+        return Annotated[Any, AfterValidator(_listed(arguments[0] if arguments else Any, needs))]
     if origin is Mapping or annotation is Mapping:
         return _instance(Mapping)
     if origin is Callable or annotation is Callable:
@@ -330,12 +331,12 @@ def _number(value: Any) -> float:
     return number
 
 
-def _listed(of: Any) -> Callable[[Any], Any]:
+def _listed(of: Any, needs: str) -> Callable[[Any], Any]:
     """Check that a value is a list of something; the items only where looking uses nothing up."""
     items = TypeAdapter(_schema(of), config=ConfigDict(arbitrary_types_allowed=True))
 
     def check(value: Any) -> Any:
-        if isinstance(value, _NOT_LISTS) or not hasattr(value, "__iter__"):
+        if isinstance(value, _NOT_LISTS) or not hasattr(value, needs):
             raise ValueError
         if isinstance(value, list | tuple):
             for item in value:

@@ -89,7 +89,7 @@ class TransformersEncoder(DualEncoder):
         """
         if not self._is_siglip:
             return text
-        from ipo_dspy.encoders.open_clip_parts import basic_clean, canonicalize_text
+        from ipo_dspy.upstream.open_clip_parts import basic_clean, canonicalize_text
 
         return str(canonicalize_text(basic_clean(text)))
 

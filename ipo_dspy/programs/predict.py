@@ -134,7 +134,7 @@ class ZeroShotPredict(dspy.Predict):
         self,
         images: Sequence[object],
         signature: type[dspy.Signature] | None = None,
-        demos: Sequence[Mapping[str, Any]] | None = None,
+        demos: Sequence[Mapping[str, Any] | dspy.Example] | None = None,
     ) -> list[dspy.Prediction]:
         """Classify many images in one go; leaves no trace.
 

@@ -17,7 +17,8 @@ import orjson
 from ipo_dspy.errors import ArgumentError, JournalError, StorageError
 
 _LOCK = "journal.lock"
-_UNFINISHED = ".part-"
+UNFINISHED = ".part-"
+"""What names of files and folders begin with until they are whole."""
 _PATIENCE = 60.0
 """Seconds to wait for a process that is just writing its last files."""
 _being_written: set[Path] = set()
@@ -65,7 +66,7 @@ def make_room(file: Path, inputs: Iterable[Path] = ()) -> None:
 
 
 def _check_writable(folder: Path, name: str) -> None:
-    probe = folder / f"{_UNFINISHED}{secrets.token_hex(4)}"
+    probe = folder / f"{UNFINISHED}{secrets.token_hex(4)}"
     try:
         folder.mkdir(parents=True, exist_ok=True)
         probe.touch()
@@ -112,9 +113,12 @@ def hold(folder: Path, patience: float = _PATIENCE) -> Iterator[None]:
 
 def remove_unfinished(folder: Path) -> None:
     """Remove what a killed process left unfinished; only for who holds the folder."""
-    for file in folder.glob(f"{_UNFINISHED}*"):
+    for left in folder.glob(f"{UNFINISHED}*"):
+        if left.is_dir() and not left.is_symlink():
+            shutil.rmtree(left, ignore_errors=True)
+            continue
         with suppress(OSError):
-            file.unlink()
+            left.unlink()
 
 
 _MARK = "work.json"
@@ -175,7 +179,7 @@ def write_whole(path: Path, write: Callable[[Path], object]) -> None:
         StorageError: it cannot be written; what was there before stays.
     """
     # DSPy chooses the format by the suffix.
-    unfinished = path.with_name(f"{_UNFINISHED}{secrets.token_hex(4)}-{path.name}")
+    unfinished = path.with_name(f"{UNFINISHED}{secrets.token_hex(4)}-{path.name}")
     with _until_done(unfinished):
         try:
             write(unfinished)
