@@ -171,7 +171,7 @@ def _check(
 def shown(value: Any) -> str:
     """Write what came, shortly."""
     try:
-        text = repr(value)
+        text = " ".join(repr(value).split())
     except Exception as error:  # noqa: BLE001 - a repr is anybody's code.
         text = f"<{type(error).__name__} in repr>"
     if len(text) > _LONGEST:
