@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from ipo_dspy import registry
 from ipo_dspy.cli.run_folder import default_run_folder, work_of
-from ipo_dspy.cli.summary import ENSEMBLE, print_summary
+from ipo_dspy.cli.summary import CLASS_TEXTS, ENSEMBLE, print_summary
 from ipo_dspy.errors import SearchStoppedError
 from ipo_dspy.exports.base import Exporter, Found
 from ipo_dspy.exports.photographs import Described, described
@@ -21,6 +21,7 @@ from ipo_dspy.images.image import ImageFile
 from ipo_dspy.images.task import Task, task_name
 from ipo_dspy.optimizers.ipo import IPOOptimizer
 from ipo_dspy.programs.classifier import CLIPClassifier
+from ipo_dspy.prompts.class_texts import ClassTexts
 from ipo_dspy.prompts.template import Template
 from ipo_dspy.records import Trial
 from ipo_dspy.runs.budget import Spent
@@ -84,6 +85,7 @@ def optimize(
     for images in (task.train, *task.tests.values()):
         check_fit(embedder, before, images.classnames)
 
+    optimizer.classes_described = task.unseen_classes
     student = CLIPClassifier(task.train.classnames, embedder, before)
     with page:
         with progress.shown():
@@ -96,7 +98,9 @@ def optimize(
             )
         with stage("Testing on unseen images"):
             ensemble = found.ensemble and found.ensemble.template
-            comparisons = _test(task, embedder, before, Template(found.best.text), ensemble)
+            texts = found.described.class_texts if found.described else None
+            after = Template(found.best.text)
+            comparisons = _test(task, embedder, before, after, ensemble, texts)
         picture = _a_picture(task)
         report = Report(
             title=f"A prompt for {task.name}",
@@ -117,6 +121,8 @@ def optimize(
                 write_together(run_folder / f"{name}{exporter.suffix}", write)
             if found.ensemble is not None:
                 write_whole(run_folder / ENSEMBLE, found.ensemble.save)
+            if found.described is not None:
+                write_whole(run_folder / CLASS_TEXTS, found.described.save)
     for sentence in task.remarks:
         remark(sentence)
     print_summary(results, report, run_folder=run_folder, picture=picture)
@@ -160,10 +166,20 @@ def _introduce(source: Path | None, run: RunOptions) -> None:
             "The proposer 'offline' is no language model, it edits the prompts that it is shown; "
             "--prompt-model openai/gpt-4o-mini asks a real one."
         )
+        if run.search.class_texts:
+            remark(
+                "Texts for each class come from a small glossary of the demo's classes; of others "
+                "it knows nothing."
+            )
 
 
 def _test(
-    task: Task, embedder: Embedder, before: Template, after: Template, ensemble: Template | None
+    task: Task,
+    embedder: Embedder,
+    before: Template,
+    after: Template,
+    ensemble: Template | None,
+    class_texts: ClassTexts | None,
 ) -> tuple[Comparison, ...]:
     comparisons = []
     for part, images in task.tests.items():
@@ -174,7 +190,9 @@ def _test(
             # Prompts are checked with the classes of the search; other names may be longer.
             remark(f"No figures for {part}: {error}")
         else:
-            comparisons.append(compare(part, embedder, images, before, after, ensemble))
+            comparisons.append(
+                compare(part, embedder, images, before, after, ensemble, class_texts)
+            )
     return tuple(comparisons)
 
 

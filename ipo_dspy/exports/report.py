@@ -21,6 +21,8 @@ from ipo_dspy.exports.course import curve, lineage, ranked
 from ipo_dspy.exports.gains import gains
 from ipo_dspy.exports.photographs import MOST_SHOWN, Described, changes, confusions
 from ipo_dspy.exports.usage import Way
+from ipo_dspy.programs.classifier import CLIPClassifier
+from ipo_dspy.prompts.wording import NOTHING_KNOWN
 from ipo_dspy.records import visible
 from ipo_dspy.scoring.comparison import Comparison, Verdict, h_of, sides, verdict
 from ipo_dspy.search.results import IPOResults
@@ -174,8 +176,17 @@ def render(report: Report, learned: str = "") -> str:
         changes=[(c, changes(c, min(MOST_SHOWN, MOST_CHANGED // share))) for c in in_detail],
         confusions=[(c, confusions(c)) for c in in_detail],
         most_rows=MOST_ROWS,
+        class_texts=_class_texts(results) if results else {},
         versions={"Python": platform.python_version()} | {name: version(name) for name in PACKAGES},
     )
+
+
+def _class_texts(results: IPOResults) -> dict[str, str]:
+    """What was said of each class, one text a line."""
+    program = results.described
+    if not isinstance(program, CLIPClassifier):
+        return {}
+    return {name: "\n".join(texts) or NOTHING_KNOWN for name, texts in program.class_texts.items()}
 
 
 def _shown(value: object) -> object:
@@ -218,7 +229,7 @@ class Figures(NamedTuple):
 def _figures(comparisons: Sequence[Comparison]) -> list[Figures]:
     return [
         Figures(
-            side[0].text,
+            side[0].label,
             [evaluation.score.accuracy for evaluation in side],
             [evaluation.score.loss for evaluation in side],
             h_of({c.part: e.score for c, e in zip(comparisons, side, strict=True)}),

@@ -30,13 +30,17 @@ def ways(program: CLIPClassifier, saved: Path | None, picture: Path | None = Non
         saved: where it is saved; None where it is not.
         picture: a picture to show the usage with.
     """
-    has_text_alone = program.predict.learned is None and not (
-        program.predict.demo_cache and program.predict.demos
+    predict = program.predict
+    has_more = (
+        predict.learned is not None
+        or (predict.demo_cache is not None and predict.demos)
+        or predict.class_texts
+        or program.describe is not None
     )
     found = []
     if saved is not None:
         found.append(Way("Python", usage(saved, picture)))
-    if has_text_alone:
+    if not has_more:
         texts = texts_of(Found(program), "This")
         if saved is None:
             found.append(Way("Python", _construction(program, picture)))

@@ -46,6 +46,12 @@ class Task:
     left_out: tuple[LeftOut, ...] = ()
     copies: int = 0
 
+    @property
+    def unseen_classes(self) -> tuple[str, ...]:
+        """The names of the classes that are tested and not searched on."""
+        names = [name for images in self.tests.values() for name in images.classnames]
+        return tuple(dict.fromkeys(name for name in names if name not in self.train.classnames))
+
 
 MakeTask: TypeAlias = Callable[[int], Task]
 """From a seed to a task."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from functools import cached_property
 from math import sqrt
@@ -17,7 +17,8 @@ from ipo_dspy.images import LabeledImages
 from ipo_dspy.programs.classifier import CLIPClassifier
 from ipo_dspy.programs.metrics import Metric, clip_acc
 from ipo_dspy.programs.probabilities import class_indices
-from ipo_dspy.programs.prompt import LearnedPrompt
+from ipo_dspy.programs.prompt import LearnedPrompt, Prompt, TextPrompt
+from ipo_dspy.prompts.class_texts import ClassTexts
 from ipo_dspy.prompts.template import Template
 from ipo_dspy.records import Score
 from ipo_dspy.scoring.evaluate import BatchEvaluate, number_of
@@ -39,12 +40,14 @@ class Evaluation:
         template: what was evaluated.
         score: over all of them.
         hits: whether each was right.
+        beside: what stands beside the template, if anything does.
         guesses: what was found for each, as text; empty where it is not known.
     """
 
     template: Template | str
     score: Score
     hits: tuple[bool, ...]
+    beside: str = ""
     guesses: tuple[str, ...] = ()
 
     @property
@@ -57,6 +60,11 @@ class Evaluation:
         """The 95 % interval of the accuracy in percent; see `wilson`."""
         return wilson(sum(self.hits), len(self.hits))
 
+    @property
+    def label(self) -> str:
+        """What was evaluated, in words."""
+        return f"{self.text} ({self.beside})" if self.beside else self.text
+
 
 @dataclass(frozen=True)
 class Comparison:
@@ -67,6 +75,7 @@ class Comparison:
         before: the first prompt.
         after: the found one.
         ensemble: what several of the best prompts do together, where there are several.
+        described: what the found prompt does with texts for each class, where there are some.
         examples: the images with their labels, in the order of the hits; may be missing.
     """
 
@@ -74,6 +83,7 @@ class Comparison:
     before: Evaluation
     after: Evaluation
     ensemble: Evaluation | None = None
+    described: Evaluation | None = None
     examples: tuple[dspy.Example, ...] = ()
 
     @property
@@ -145,13 +155,28 @@ class Evaluator:
     ) -> Evaluation:
         names = self._images.classnames
         hits = tuple((guesses == labels).tolist())
-        return Evaluation(template, score, hits, tuple(names[index] for index in guesses.tolist()))
+        return Evaluation(
+            template, score, hits, guesses=tuple(names[index] for index in guesses.tolist())
+        )
 
     def evaluate_learned(self, learned: LearnedPrompt) -> Evaluation:
         """Evaluate what an optimizer learned; its text stands as the template.
 
         Raises:
             ArgumentError: a class name does not fit, or the tensors do not fit the encoder.
+        """
+        return self.evaluate_prompt(learned, learned.text)
+
+    def evaluate_prompt(self, prompt: Prompt, template: Template, beside: str = "") -> Evaluation:
+        """Evaluate whatever gives logits.
+
+        Args:
+            prompt: classifies the images.
+            template: what it is known by.
+            beside: see `Evaluation`.
+
+        Raises:
+            ArgumentError: a text is too long for the encoder.
         """
         import torch
 
@@ -162,21 +187,27 @@ class Evaluator:
         images = [example.image for example in self._images.examples]
         with torch.inference_mode():
             parts = [
-                learned.logits(embedder, learned.image_features(embedder, images[chunk]), names)
+                prompt.logits(embedder, prompt.image_features(embedder, images[chunk]), names)
                 for chunk in image_chunks(len(images), len(names))
             ]
             logits = torch.cat(parts)
-            score = score_logits(learned.text.text, logits, labels, names, clip_acc)
-            return self._evaluation(learned.text, score, logits.argmax(dim=-1), labels)
+            score = score_logits(template.text, logits, labels, names, clip_acc)
+            found = self._evaluation(template, score, logits.argmax(dim=-1), labels)
+        return replace(found, beside=beside)
 
 
 def sides(comparisons: Sequence[Comparison]) -> list[list[Evaluation]]:
-    """The evaluations of each prompt, part by part: the first one, the found one, the ensemble."""
+    """The evaluations of each prompt, part by part, where there are any.
+
+    These are the first prompt, the found one, the ensemble, and the found one with class texts.
+    """
     if not comparisons:
         return []
-    ensembles = [c.ensemble for c in comparisons if c.ensemble is not None]
     pairs = [[c.before for c in comparisons], [c.after for c in comparisons]]
-    return [*pairs, ensembles] if len(ensembles) == len(comparisons) else pairs
+    ensembles = [c.ensemble for c in comparisons if c.ensemble is not None]
+    described = [c.described for c in comparisons if c.described is not None]
+    whole = [side for side in (ensembles, described) if len(side) == len(comparisons)]
+    return [*pairs, *whole]
 
 
 def compare(
@@ -186,11 +217,28 @@ def compare(
     before: Template,
     after: Template,
     ensemble: Template | None = None,
+    class_texts: ClassTexts | None = None,
 ) -> Comparison:
-    """Evaluate two templates on the same images, or three; see `Evaluator`."""
+    """Evaluate two templates on the same images, or three; see `Evaluator`.
+
+    Args:
+        part: what the images are called.
+        embedder: encodes images and templates.
+        images: that no optimizer saw.
+        before: the first template.
+        after: the found one.
+        ensemble: several templates together, where there are some.
+        class_texts: what is put behind the found one, where there is something.
+    """
+    evaluator = Evaluator(embedder, images)
     templates = [before, after] if ensemble is None else [before, after, ensemble]
-    first, found, *joined = Evaluator(embedder, images).evaluate(templates)
-    return Comparison(part, first, found, joined[0] if joined else None, images.examples)
+    first, found, *joined = evaluator.evaluate(templates)
+    with_texts = None
+    if class_texts:
+        with_texts = evaluator.evaluate_prompt(TextPrompt(after, class_texts), after, WITH_TEXTS)
+    return Comparison(
+        part, first, found, joined[0] if joined else None, with_texts, images.examples
+    )
 
 
 def compare_programs(
@@ -228,7 +276,7 @@ def _evaluation_of(
         prompts_text(program),
         score_results(result.results),
         tuple(number_of(value) >= _RIGHT for *_, value in result.results),
-        tuple(_answer(prediction) for _, prediction, _ in result.results),
+        guesses=tuple(_answer(prediction) for _, prediction, _ in result.results),
     )
 
 
@@ -247,6 +295,8 @@ def _answer(prediction: dspy.Prediction) -> str:
     return str(prediction[keys[-1]]) if keys else "no answer"
 
 
+WITH_TEXTS = "with texts for each class"
+"""What is said of a template that has texts for each class behind it."""
 SIGNIFICANT = 0.05
 """A difference that chance makes less often than this is one."""
 

@@ -34,7 +34,7 @@ def compared(labels: str, first: str, found: str) -> Comparison:
             text,
             score,
             tuple(a == b for a, b in zip(labels, guesses, strict=True)),
-            tuple(names[b] for b in guesses),
+            guesses=tuple(names[b] for b in guesses),
         )
         for text, guesses in (("first", first), ("found", found))
     ]

@@ -249,7 +249,7 @@ def test_a_report_stays_small_whatever_came() -> None:
                 accuracy=50.0, loss=1.0, n=300, per_class={f"{n}{hostile}": 1.0 for n in range(300)}
             ),
             tuple((n % 2 == 0) is right for n in range(300)),
-            (hostile,) * 300,
+            guesses=(hostile,) * 300,
         )
         for right in (True, False)
     ]

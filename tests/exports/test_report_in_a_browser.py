@@ -81,7 +81,7 @@ def trial(step: int, text: str) -> Trial:
 def evaluation(text: str, hits: tuple[bool, ...], guesses: tuple[str, ...]) -> Evaluation:
     accuracy = 100 * sum(hits) / len(hits)
     score = Score(accuracy=accuracy, loss=1.0, n=len(hits), per_class={LONG: accuracy, "cat": 1})
-    return Evaluation(text, score, hits, guesses)
+    return Evaluation(text, score, hits, guesses=guesses)
 
 
 def hostile_report() -> Report:
