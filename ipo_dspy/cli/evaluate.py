@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
@@ -70,8 +71,8 @@ def evaluate(
         out: also write the table to this file, as .csv, .json or .md.
     """
     prompts = [_prompt(text, method) for text in (prompt, *against)]
-    prompts += _published(published) if published else []
-    _show(prompts, folder, reading, encoder, baselines, out)
+    added = _published(published) if published else []
+    _show(prompts, folder, reading, encoder, added + (_baselines() if baselines else []), out)
 
 
 def compare(
@@ -98,7 +99,7 @@ def compare(
         )
     *texts, folder = prompts_and_folder
     prompts = [_prompt(text, None) for text in texts]
-    _show(prompts, Path(folder), reading, encoder, baselines, out)
+    _show(prompts, Path(folder), reading, encoder, _baselines() if baselines else [], out)
 
 
 def _show(
@@ -106,7 +107,7 @@ def _show(
     folder: Path,
     reading: ReadingOptions,
     encoder: SavedEncoderOptions,
-    baselines: bool,
+    added: Sequence[Prompt],
     out: Path | None,
 ) -> None:
     if out is not None:
@@ -124,10 +125,16 @@ def _show(
     with stage(f"Loading the encoder {clip}"):
         options = EncoderOptions(clip, encoder.device, encoder.precision)
         embedder = Embedder(make_encoder(options))
-    if baselines:
-        prompts += _baselines()
     for each in prompts:
         check_fit(embedder, each.template, images.classnames)
+    for each in added:
+        # Nobody typed these, so one that an encoder cannot read costs its row alone.
+        try:
+            check_fit(embedder, each.template, images.classnames)
+        except ArgumentError as error:
+            remark(f"Left out: {error}")
+        else:
+            prompts.append(each)
     with stage("Evaluating"):
         evaluations = _evaluations(prompts, embedder, images)
 
@@ -157,7 +164,7 @@ def _evaluations(
 def _prompt(text: str, method: str | None) -> Prompt:
     if method is not None and not text.endswith(".json") and Path(text).is_file():
         return _checkpoint(text, method)
-    path = Path(text) / PROGRAM_FILE if Path(text).is_dir() else Path(text)
+    path = Path(text) / PROGRAM_FILE if os.path.isdir(text) else Path(text)
     if path.suffix != ".json":
         template = Template(text)
         return Prompt(template.text, template)

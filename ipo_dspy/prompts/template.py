@@ -6,6 +6,7 @@ import re
 from dataclasses import dataclass
 
 from ipo_dspy.errors import InvalidTemplateError
+from ipo_dspy.errors.arguments import checked
 
 SLOT = "<CLASS>"
 _SPELLINGS = re.compile(r"<class>|\[class\]|\{(?:c|class|label)?\}", re.IGNORECASE)
@@ -15,6 +16,7 @@ def _with_slots(text: str) -> str:
     return _SPELLINGS.sub(SLOT, text)
 
 
+@checked
 @dataclass(frozen=True)
 class Template:
     """One or several lines, each with exactly one `<CLASS>`; several lines are an ensemble.
