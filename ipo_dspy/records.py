@@ -5,9 +5,12 @@ from __future__ import annotations
 import re
 from enum import StrEnum
 from typing import Annotated, Any
-from unicodedata import category
+from unicodedata import category, name
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, NonNegativeInt
+from pydantic import BaseModel, BeforeValidator, ConfigDict, NonNegativeInt, ValidationError
+
+from ipo_dspy.arguments import shown
+from ipo_dspy.errors import ArgumentError
 
 
 def _encodable(value: Any) -> Any:
@@ -28,6 +31,17 @@ def hidden_character(text: str) -> str | None:
     return next(filter(_is_hidden, text), None)
 
 
+def hidden_name(text: str) -> str:
+    """Name the first hidden character of a text that a person gives; empty where there is none.
+
+    What joins letters of other scripts, or the parts of an emoji, belongs to how these are written.
+    """
+    hidden = hidden_character(_JOINED.sub("", text))
+    if hidden is None:
+        return ""
+    return f"U+{ord(hidden):04X} {name(hidden, 'CONTROL CHARACTER')}"
+
+
 def visible(text: str) -> str:
     """Write a text so that it can be shown on a terminal or a page: hidden characters as escapes.
 
@@ -40,6 +54,12 @@ def visible(text: str) -> str:
     )
 
 
+def without_hidden(text: str) -> str:
+    """Leave out hidden characters."""
+    return "".join(char for char in text if not _is_hidden(char))
+
+
+_JOINED = re.compile("(?<=[^\x00-\x7f])[\u200c\u200d]")
 _SHOWN_CONTROLS = "\n\t"
 _HIDDEN_CATEGORIES = ("Cc", "Cf", "Cs", "Zl", "Zp")
 # Letters and marks that are drawn as nothing.
@@ -58,6 +78,19 @@ class Record(BaseModel):
     """An immutable record that goes to the journal as JSON."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", ser_json_inf_nan="strings")
+
+    def __init__(self, **values: Any) -> None:
+        try:
+            super().__init__(**values)
+        except ValidationError as error:
+            first = error.errors()[0]
+            where = ".".join(map(str, first["loc"]))
+            raise ArgumentError(
+                f"{type(self).__name__}: {where}: {first['msg']}, got {shown(first['input'])}."
+            ) from None
+
+    # What is read from JSON is not made by it, and stays as strict as it is asked to be.
+    __init__.__pydantic_base_init__ = True  # type: ignore[attr-defined]
 
 
 Call = tuple[int, int]

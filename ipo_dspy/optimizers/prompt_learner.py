@@ -7,7 +7,6 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, replace
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, ClassVar, Self, TypedDict, Unpack
 
@@ -15,12 +14,13 @@ import dspy
 import torch
 from dspy.teleprompt import Teleprompter
 
+from ipo_dspy.arguments import Count, Positive, checked
 from ipo_dspy.encoders.device import PRECISIONS
 from ipo_dspy.encoders.prompted_towers import Towers, towers_of
 from ipo_dspy.errors import ArgumentError
 from ipo_dspy.images.examples import image_of, label_of
 from ipo_dspy.images.image import ImageSource
-from ipo_dspy.optimizers.base import copy_to_optimize, open_run, training_examples
+from ipo_dspy.optimizers.base import copy_to_optimize, open_run, training_examples, whole_seed
 from ipo_dspy.optimizers.checkpoint import Epoch
 from ipo_dspy.optimizers.context import INITIAL_WORDS, Context, Position
 from ipo_dspy.optimizers.prompted_model import PromptedModel, official_tensors
@@ -45,6 +45,7 @@ CHECKPOINT = "training.safetensors"
 """File of a run folder with the training after its last finished epoch."""
 PROGRAM = "program"
 """As `init`: start from the template of the program."""
+_BEYOND_TORCH = 2**63
 
 
 class TrainingOptions(TypedDict, total=False):
@@ -66,9 +67,9 @@ class TrainingOptions(TypedDict, total=False):
         callbacks: DSPy callbacks for `on_compile_start` and `on_compile_end`.
     """
 
-    epochs: int
-    batch_size: int
-    lr: float
+    epochs: Count
+    batch_size: Count
+    lr: Positive
     augmentation: Augmentation
     precision: str
     seed: int
@@ -95,6 +96,7 @@ class TrainingResults:
     parameters: int
 
 
+@checked
 class PromptLearner(Teleprompter, ABC):
     """Learns vectors by gradient descent on labelled images, the encoder staying as it is.
 
@@ -125,19 +127,12 @@ class PromptLearner(Teleprompter, ABC):
         self,
         metric: Metric = clip_acc,
         *,
-        n_ctx: int | None = None,
+        n_ctx: Count | None = None,
         init: str | None = INITIAL_WORDS,
         position: Position = "end",
         **options: Unpack[TrainingOptions],
     ) -> None:
         super().__init__()
-        for name in options:
-            if name not in TrainingOptions.__annotations__:
-                near = get_close_matches(name, TrainingOptions.__annotations__)
-                hint = (
-                    f"did you mean {near[0]}?" if near else "see TrainingOptions for those it has."
-                )
-                raise ArgumentError(f"{type(self).__name__} has no argument {name!r}; {hint}")
         self.metric = metric
         self.n_ctx = n_ctx
         self.init = init
@@ -154,7 +149,7 @@ class PromptLearner(Teleprompter, ABC):
             raise ArgumentError(
                 f"precision must be one of {', '.join(PRECISIONS)}, got {self.precision!r}."
             )
-        self.seed = options.get("seed", 0)
+        self.seed = whole_seed(options.get("seed", 0))
         self.budget = options.get("budget") or Budget()
         run_dir = options.get("run_dir")
         self.run_dir = None if run_dir is None else Path(run_dir).expanduser()
@@ -368,7 +363,8 @@ class PromptLearner(Teleprompter, ABC):
     @property
     def generator(self) -> torch.Generator:
         """Of what starts at random."""
-        return torch.Generator().manual_seed(self.seed)
+        fits = -_BEYOND_TORCH <= self.seed < _BEYOND_TORCH
+        return torch.Generator().manual_seed(self.seed if fits else self.seed % _BEYOND_TORCH)
 
     def _open_journal(
         self, predictor: ZeroShotPredict, model: PromptedModel, examples: Sequence[dspy.Example]
