@@ -13,6 +13,7 @@ from weakref import WeakValueDictionary
 from ipo_dspy import registry
 from ipo_dspy.encoders.offline import offline
 from ipo_dspy.errors import UnknownNameError
+from ipo_dspy.errors.arguments import checked
 
 if TYPE_CHECKING:
     from ipo_dspy.encoders.base import Encoder
@@ -28,6 +29,7 @@ _loaded: WeakValueDictionary[tuple[Hashable, ...], Encoder] = WeakValueDictionar
 _lock = threading.RLock()
 
 
+@checked
 def load_encoder(
     spec: str,
     *,

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from ipo_dspy.encoders.prompted_towers import Towers
+from ipo_dspy.errors.arguments import checked
 from ipo_dspy.optimizers.context import Context
 from ipo_dspy.optimizers.prompt_learner import PromptLearner
 from ipo_dspy.optimizers.prompted_model import (
@@ -74,6 +75,7 @@ class CoCoOpModel(PromptedModel):
         }
 
 
+@checked
 class CoCoOp(PromptLearner):
     """Conditional context optimization: vectors that a small network shifts for each image.
 

@@ -14,6 +14,7 @@ from dspy.signatures.signature import ensure_signature
 from dspy.utils.exceptions import AdapterParseError
 
 from ipo_dspy.errors import ArgumentError
+from ipo_dspy.errors.arguments import checked
 from ipo_dspy.programs.state import read_describe
 from ipo_dspy.prompts.class_texts import ClassTexts, read_descriptions
 from ipo_dspy.prompts.wording import DescribeClass, describe_class
@@ -28,6 +29,7 @@ EVENT = "class_text"
 """What a journal calls a `ClassText`."""
 
 
+@checked
 class DescribePredict(dspy.Predict):
     """Describes classes in words that follow a template, by a language model.
 

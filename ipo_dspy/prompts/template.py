@@ -6,6 +6,7 @@ import re
 from dataclasses import dataclass
 
 from ipo_dspy.errors import InvalidTemplateError
+from ipo_dspy.errors.arguments import checked
 from ipo_dspy.records import hidden_name, without_hidden
 
 SLOT = "<CLASS>"
@@ -16,6 +17,7 @@ def _with_slots(text: str) -> str:
     return _SPELLINGS.sub(SLOT, text)
 
 
+@checked
 @dataclass(frozen=True)
 class Template:
     """One or several lines, each with exactly one `<CLASS>`; several lines are an ensemble.

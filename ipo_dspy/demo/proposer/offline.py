@@ -14,6 +14,7 @@ from ipo_dspy.demo.proposer.drafts import MOST_WORDS
 from ipo_dspy.demo.proposer.evidence import Evidence, earlier_prompts
 from ipo_dspy.demo.proposer.glossary import FACETS, describe, knows_how
 from ipo_dspy.demo.proposer.writing import TemplateWriter
+from ipo_dspy.errors.arguments import checked
 from ipo_dspy.prompts.template import SLOT
 from ipo_dspy.proposing.engine import LocalEngine, answer, texts, turns
 from ipo_dspy.proposing.reading import Asked, OutputField, listed_names, value_for
@@ -88,6 +89,7 @@ class OfflineProposer(LocalEngine):
         return cls()
 
 
+@checked
 def offline_lm() -> dspy.LM:
     """Make a `dspy.LM` of the offline proposer; DSPy's cache is off, as answers cost nothing."""
     return dspy.LM("offline/proposer", engine=OfflineProposer(), cache=False, temperature=1.0)

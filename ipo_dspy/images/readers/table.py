@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from ipo_dspy.errors import DataError
+from ipo_dspy.errors.arguments import checked
 from ipo_dspy.images.labeled import LabeledImages
 from ipo_dspy.images.names import Names
 from ipo_dspy.images.readers.files import label_files
@@ -24,6 +25,7 @@ TABLE_SUFFIXES = (*_SEPARATORS, *_JSON_LINES)
 """The endings of tables."""
 
 
+@checked
 def read_table(
     path: str | os.PathLike[str],
     *,
