@@ -7,9 +7,9 @@ import random
 import open_clip
 
 from benchmarks.teleprompters.contestants import Contest, Run
-from ipo_dspy.demo.proposer.evidence import Evidence
-from ipo_dspy.demo.proposer.writing import TemplateWriter
+from ipo_dspy.prompts.evidence import Evidence
 from ipo_dspy.prompts.template import DEFAULT_TEMPLATE, SLOT
+from ipo_dspy.prompts.writing import TemplateWriter
 
 _WAFFLE_WORDS = 2
 _SYLLABLES = ("ba", "ke", "li", "mo", "nu", "pra", "ste", "tri", "vo", "wex", "yal", "zin")

@@ -10,10 +10,11 @@ from typing import Any, Self
 import dspy
 from dspy.lm15 import Request, Response
 
-from ipo_dspy.demo.proposer.drafts import MOST_WORDS
-from ipo_dspy.demo.proposer.evidence import Evidence, earlier_prompts
-from ipo_dspy.demo.proposer.writing import TemplateWriter
+from ipo_dspy.demo.proposer.evidence import descriptions, earlier_prompts
+from ipo_dspy.prompts.drafts import MOST_WORDS
+from ipo_dspy.prompts.evidence import Evidence
 from ipo_dspy.prompts.template import SLOT
+from ipo_dspy.prompts.writing import TemplateWriter
 from ipo_dspy.proposing.engine import LocalEngine, answer, texts, turns
 from ipo_dspy.proposing.reading import Asked, OutputField, listed_names, value_for
 from ipo_dspy.proposing.seeds import Seeds
@@ -114,7 +115,7 @@ def _proposer(asked: Asked, chance: random.Random) -> Callable[[], str]:
     prompts = earlier_prompts(asked)
     if not any(SLOT in text for text in prompts or [asked.text]):
         return lambda: _instruction(prompts, chance)
-    writer = TemplateWriter(prompts, Evidence.read(asked, prompts), chance)
+    writer = TemplateWriter(prompts, Evidence.of(descriptions(asked), prompts), chance)
     limit = _LIMIT.search(asked.text)
     most_words = int(int(limit[1]) * _WORDS_PER_TOKEN) if limit else MOST_WORDS
     return lambda: writer.write(lambda text: text in asked.text, min(most_words, MOST_WORDS))

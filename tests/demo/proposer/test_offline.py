@@ -9,8 +9,8 @@ from dspy.lm15 import Config, Message, Request
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ipo_dspy.demo.proposer.drafts import reads_well
 from ipo_dspy.demo.proposer.offline import OfflineProposer, offline_lm
+from ipo_dspy.prompts.drafts import reads_well
 
 HISTORY = [
     {"prompt": "a photo of a <CLASS>.", "loss": 2.0, "accuracy": 40.0},

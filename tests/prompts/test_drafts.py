@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ipo_dspy.demo.proposer.drafts import LINKS, PLACES, Draft, content_words, reads_well
+from ipo_dspy.prompts.drafts import LINKS, PLACES, Draft, content_words, reads_well
 from ipo_dspy.prompts.vocabulary import VOCABULARY
 
 WORDS = {

@@ -6,8 +6,8 @@ import random
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
-from ipo_dspy.demo.proposer.drafts import LINKS, MOST_WORDS, PLACES, Draft, reads_well
-from ipo_dspy.demo.proposer.evidence import Evidence
+from ipo_dspy.prompts.drafts import LINKS, MOST_WORDS, PLACES, Draft, reads_well
+from ipo_dspy.prompts.evidence import Evidence
 from ipo_dspy.prompts.vocabulary import VOCABULARY
 
 _ATTEMPTS = 100
