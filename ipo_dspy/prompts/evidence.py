@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from ipo_dspy.prompts.drafts import content_words
 
 _PLAIN_OBJECT = "object"
+_IMAGE_NUMBER = re.compile(r"^Image \d+: ")
+_COUNTED = re.compile(r"([^\W\d][\w' -]*) \((\d+)\)")
 _UNSEEN = 0.04
 """The weight of a word for which nothing speaks; keeps every word of the vocabulary possible."""
 
@@ -35,7 +38,17 @@ class Evidence:
         """Weigh the words of descriptions and of prompts (worst first)."""
         described: dict[str, float] = {}
         phrases: dict[str, float] = {}
-        for description in descriptions:
+        for numbered in descriptions:
+            description = _IMAGE_NUMBER.sub("", numbered)
+            counted = _COUNTED.findall(description)
+            if counted:
+                most_often = max(int(count) for _, count in counted)
+                for item, count in counted:
+                    share = int(count) / most_often
+                    phrases[item] = phrases.get(item, 0.0) + share
+                    for word in set(content_words(item)) - {_PLAIN_OBJECT}:
+                        described[word] = max(described.get(word, 0.0), share)
+                continue
             listed = [item.strip(" .").lower() for item in description.split(",")]
             is_list = len(listed) > 1 and all(0 < len(item.split()) <= 4 for item in listed)
             for rank, item in enumerate(listed if is_list else [description]):

@@ -3,24 +3,40 @@
 from __future__ import annotations
 
 import random
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
-from ipo_dspy.prompts.drafts import LINKS, MOST_WORDS, PLACES, Draft, reads_well
+from ipo_dspy.prompts.drafts import (
+    FORMS,
+    LINKS,
+    MOST_WORDS,
+    PLACES,
+    Draft,
+    content_words,
+    reads_well,
+)
 from ipo_dspy.prompts.evidence import Evidence
+from ipo_dspy.prompts.template import SLOT
 from ipo_dspy.prompts.vocabulary import VOCABULARY
 
 _ATTEMPTS = 100
-_NEW = 0.4
+_NEW = 0.1
 """The least share of drafts that are new rather than made from earlier prompts."""
 
-_EDITED = ("medium", "medium", "medium", "link", "extra", *PLACES)
+_EDITED = ("medium", "medium", "medium", "link", "form", "extra", *PLACES)
 """Where an edit may fall; the medium matters most to an encoder."""
+
+_CROSSED = 0.3
+"""The chance that a template is crossed with another one rather than edited."""
 
 _MOST_PHRASES = 2
 """More phrases beside the medium fit the few training images rather than the medium."""
 
-_BEST_FIRST = 0.6
+_USUAL_FORM = 0.6
+"""The chance that a new draft has the usual form without a draw among all."""
+
+_BEST_FIRST = 0.4
 """The chance to take the best earlier prompt rather than go on to the next."""
 
 _HOW_OFTEN: Mapping[str, float] = {
@@ -42,51 +58,87 @@ class TemplateWriter:
     """Writes templates whose words are weighed by evidence.
 
     Args:
-        prompts: earlier templates, worst first; those that cannot be taken apart serve as evidence
-            only.
+        prompts: earlier templates, worst first.
         evidence: what speaks for each word.
         chance: the source of every choice.
+        share_of_new: the least share of templates that are new rather than made from earlier ones.
     """
 
-    def __init__(self, prompts: Sequence[str], evidence: Evidence, chance: random.Random) -> None:
-        self._parents = [draft for text in prompts if (draft := Draft.parse(text))]
+    def __init__(
+        self,
+        prompts: Sequence[str],
+        evidence: Evidence,
+        chance: random.Random,
+        share_of_new: float = _NEW,
+    ) -> None:
+        self._parents = [text for text in prompts if text.count(SLOT) == 1]
         self._evidence = evidence
         self._chance = chance
+        self._share_of_new = share_of_new
         self._phrases = _phrases_by_place(evidence)
 
     def write(self, is_known: Callable[[str], bool], most_words: int = MOST_WORDS) -> str:
         """Write a template of at most `most_words` words that reads well and is not known yet."""
         text = Draft(medium="photo").render()
         for _ in range(_ATTEMPTS):
-            draft = self._draft()
-            text = draft.render()
-            is_simple = len(draft.phrases()) <= _MOST_PHRASES
-            if is_simple and reads_well(text, most_words) and not is_known(text):
+            text = self._text()
+            if reads_well(text, most_words) and not is_known(text):
                 return text
         return text
 
-    def _draft(self) -> Draft:
+    def _text(self) -> str:
         # While there is little to learn from, most drafts are new.
-        share_of_new = max(_NEW, 0.9 - 0.1 * len(self._parents))
+        share_of_new = max(self._share_of_new, 0.9 - 0.08 * len(self._parents))
         if not self._parents or self._chance.random() < share_of_new:
-            return self._new()
-        if len(self._parents) > 1 and self._chance.random() < 0.3:
-            return self._cross(self._parent(), self._parent())
-        draft = self._edit(self._parent())
-        return self._edit(draft) if self._chance.random() < 0.4 else draft
+            return self._new().render()
+        one, other = self._parent(), self._parent()
+        draft, second = Draft.parse(one), Draft.parse(other)
+        if draft is None:
+            return self._reworded(one, other)
+        if second is not None and one != other and self._chance.random() < _CROSSED:
+            return self._simple(self._cross(draft, second)).render()
+        draft = self._edit(draft)
+        return self._simple(self._edit(draft) if self._chance.random() < 0.4 else draft).render()
+
+    def _simple(self, draft: Draft) -> Draft:
+        """Leave out phrases that are too many."""
+        kept = self._chance.sample(draft.phrases(), min(_MOST_PHRASES, len(draft.phrases())))
+        return draft.only(kept)
+
+    def _reworded(self, text: str, other: str) -> str:
+        """Change a text that cannot be taken apart: cross it, or drop, replace or add words."""
+        head, _, tail = text.partition(SLOT)
+        kind = self._chance.random()
+        if kind < _CROSSED and text != other:
+            heads, tails = (head, other.partition(SLOT)[0]), (tail, other.partition(SLOT)[2])
+            return self._chance.choice(
+                [f"{heads[0]}{SLOT}{tails[1]}", f"{heads[1]}{SLOT}{tails[0]}"]
+            )
+        words = [word for word in content_words(text) if word in text]
+        if words and kind < 0.7:
+            gone = self._chance.choice(words)
+            others = [w for prompt in self._parents for w in content_words(prompt)]
+            new = self._chance.choice(others) if kind < 0.5 and others else ""
+            around = [re.sub(rf"\b{re.escape(gone)}\b", new, part) for part in (head, tail)]
+            return _tidy(SLOT.join(around))
+        place = self._chance.choice(["setting", "lighting", "viewpoint", "medium"])
+        return _tidy(f"{text.rstrip(' .!')}, {self._choose(place)}.")
 
     def _new(self) -> Draft:
         places = [place for place in PLACES if self._chance.random() < _HOW_OFTEN[place]]
-        draft = Draft(medium=self._choose("medium"), link=self._link())
+        draft = Draft(medium=self._choose("medium"), link=self._link(), form=self._form())
         return replace(draft, **{place: self._choose(place) for place in places[:2]})
+
+    def _form(self) -> str:
+        return FORMS[0] if self._chance.random() < _USUAL_FORM else self._chance.choice(FORMS)
 
     def _link(self) -> str:
         return LINKS[0] if self._chance.random() < 0.8 else self._chance.choice(LINKS)
 
-    def _parent(self) -> Draft:
-        for draft in reversed(self._parents):
+    def _parent(self) -> str:
+        for text in reversed(self._parents):
             if self._chance.random() < _BEST_FIRST:
-                return draft
+                return text
         return self._parents[-1]
 
     def _edit(self, draft: Draft) -> Draft:
@@ -94,6 +146,8 @@ class TemplateWriter:
         place = self._chance.choice(_EDITED)
         if place == "link":
             return replace(draft, link=self._link())
+        if place == "form":
+            return replace(draft, form=self._chance.choice(FORMS))
         if place == "medium" or not getattr(draft, place) or self._chance.random() < 0.6:
             return replace(draft, **{place: self._choose(place)})
         return replace(draft, **{place: ""})
@@ -102,7 +156,7 @@ class TemplateWriter:
         """Take each phrase from one of two drafts."""
         taken = {
             place: getattr(self._chance.choice([one, other]), place)
-            for place in ("medium", "link", "extra", *PLACES)
+            for place in ("medium", "link", "form", "extra", *PLACES)
         }
         return Draft(**taken)
 
@@ -112,6 +166,12 @@ class TemplateWriter:
             return ""
         weights = [self._evidence.weight(phrase) for phrase in phrases]
         return self._chance.choices(phrases, weights)[0]
+
+
+def _tidy(text: str) -> str:
+    """Mend what a dropped word leaves: two blanks, or one before a comma or a full stop."""
+    text = re.sub(r"\s+([,.;:!])", r"\1", " ".join(text.split()))
+    return re.sub(r"([,;:])[,.;:\s]*([,.;:])", r"\2", text)
 
 
 def _phrases_by_place(evidence: Evidence) -> dict[str, Sequence[str]]:

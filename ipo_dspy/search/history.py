@@ -79,7 +79,7 @@ class History:
         """The latest `size` different texts refused in the last `among` trials, with reasons."""
         latest: dict[str, str] = {}
         for trial in self._trials[: -among - 1 : -1]:
-            if trial.state is State.INVALID:
+            if trial.state is State.INVALID and not trial.edited:
                 latest.setdefault(trial.text, trial.reason)
         return list(latest.items())[:size]
 
@@ -121,6 +121,6 @@ class Past:
         return [reply for call, reply in self.replies.items() if call not in self.trials]
 
     def useless(self) -> list[Trial]:
-        """The trials at the end that say that the prompt model does not work."""
+        """The trials at the end that say that the prompt model does not work, and edits between."""
         latest = reversed(self.trials.values())
-        return list(takewhile(lambda trial: trial.counts_as_failure, latest))
+        return list(takewhile(lambda trial: trial.counts_as_failure or trial.edited, latest))

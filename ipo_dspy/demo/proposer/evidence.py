@@ -19,7 +19,6 @@ _COPRO_SCORE = re.compile(r"Resulting Score #(\d+): ([\d.]+)")
 _MIPRO_LINE = re.compile(r"^(.+?) \| Score: ([\d.]+)", re.MULTILINE)
 _FENCED = re.compile(r"```\n?(.*?)\n?```", re.DOTALL)
 _OF_A_TEXT = re.compile(r"instruction|prompt", re.IGNORECASE)
-_IMAGE_NUMBER = re.compile(r"^Image \d+: ")
 
 
 def earlier_prompts(asked: Asked) -> list[str]:
@@ -77,7 +76,7 @@ def _with_slot(texts: Sequence[str]) -> list[str]:
 
 
 def descriptions(asked: Asked) -> list[str]:
-    """The descriptions of images that a request shows, without their numbers."""
+    """The descriptions of images that a request shows."""
     for name, value in asked.inputs.items():
         if "description" not in name or not value.startswith("["):
             continue
@@ -85,5 +84,5 @@ def descriptions(asked: Asked) -> list[str]:
             texts = json.loads(value)
         except json.JSONDecodeError:
             continue
-        return [_IMAGE_NUMBER.sub("", str(text)) for text in texts]
+        return [str(text) for text in texts]
     return []

@@ -55,6 +55,7 @@ class SearchView:
         asked: how many questions and candidates there were so far.
         step: the step of the last one; 0 before the first.
         open: how many of them are not settled yet.
+        descriptions: what the prompt model is told about the images.
     """
 
     histories: Mapping[str, History]
@@ -62,6 +63,7 @@ class SearchView:
     asked: int = 0
     step: int = 0
     open: int = 0
+    descriptions: Sequence[str] = ()
 
     def predictor(self, step: int) -> str:
         """The predictor whose turn it is in a step."""

@@ -60,6 +60,9 @@ def test_sentences_about_the_slot_are_no_templates() -> None:
     assert earlier_prompts(asked({"task": text})) == []
 
 
-def test_descriptions_lose_their_numbers() -> None:
+def test_the_descriptions_are_found() -> None:
     told = json.dumps(["Image 0: chalk, blackboard", "Image 1: photo"])
-    assert descriptions(asked({"image_descriptions": told})) == ["chalk, blackboard", "photo"]
+    assert descriptions(asked({"image_descriptions": told})) == [
+        "Image 0: chalk, blackboard",
+        "Image 1: photo",
+    ]
