@@ -77,14 +77,16 @@ class TemplateWriter:
         self._share_of_new = share_of_new
         self._phrases = _phrases_by_place(evidence)
 
-    def write(self, is_known: Callable[[str], bool], most_words: int = MOST_WORDS) -> str:
-        """Write a template of at most `most_words` words that reads well and is not known yet."""
-        text = Draft(medium="photo").render()
+    def write(self, is_refused: Callable[[str], bool], most_words: int = MOST_WORDS) -> str:
+        """Write a template of at most `most_words` words that reads well and is not refused.
+
+        Where no attempt succeeds it is the shortest one.
+        """
         for _ in range(_ATTEMPTS):
             text = self._text()
-            if reads_well(text, most_words) and not is_known(text):
+            if reads_well(text, most_words) and not is_refused(text):
                 return text
-        return text
+        return Draft(medium="", form="bare").render()
 
     def _text(self) -> str:
         # While there is little to learn from, most drafts are new.

@@ -67,7 +67,9 @@ def _current(asked: Asked) -> list[str]:
 
 def _templates(asked: Asked) -> list[str]:
     """Lines anywhere that read like a template."""
-    lines = [line.strip(" \t\"'«»") for line in asked.text.splitlines()]
+    # What stands in a list was refused.
+    told = [line for line in asked.text.splitlines() if not line.startswith("- ")]
+    lines = [line.strip(" \t\"'«»") for line in told]
     return [line for line in _with_slot(lines) if Draft.parse(line)]
 
 

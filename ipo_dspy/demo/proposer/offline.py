@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 import re
 from collections.abc import Callable
@@ -27,6 +28,7 @@ _PROMPT_DESCRIPTION = re.compile(
     r"\b(?:new|improved|proposed|better) (?:instruction|prompt|template)", re.IGNORECASE
 )
 _LIMIT = re.compile(r"at most (\d+) tokens")
+_LIMIT_IN_WORDS = re.compile(r"about (\d+) words or (\d+) characters")
 _WORDS_PER_TOKEN = 0.75
 _GUIDANCE = (
     "Read every input before answering.",
@@ -116,9 +118,20 @@ def _proposer(asked: Asked, chance: random.Random) -> Callable[[], str]:
     if not any(SLOT in text for text in prompts or [asked.text]):
         return lambda: _instruction(prompts, chance)
     writer = TemplateWriter(prompts, Evidence.of(descriptions(asked), prompts), chance)
-    limit = _LIMIT.search(asked.text)
-    most_words = int(int(limit[1]) * _WORDS_PER_TOKEN) if limit else MOST_WORDS
-    return lambda: writer.write(lambda text: text in asked.text, min(most_words, MOST_WORDS))
+    most_words, most_characters = _limits(asked.text)
+
+    def is_refused(text: str) -> bool:
+        return text in asked.text or len(text.replace(SLOT, "")) > most_characters
+
+    return lambda: writer.write(is_refused, min(most_words, MOST_WORDS))
+
+
+def _limits(request: str) -> tuple[int, float]:
+    """How many words, the class name among them, and characters beside it a request allows."""
+    if limits := _LIMIT_IN_WORDS.search(request):
+        return int(limits[1]) + 1, int(limits[2])
+    tokens = _LIMIT.search(request)
+    return int(int(tokens[1]) * _WORDS_PER_TOKEN) if tokens else MOST_WORDS, math.inf
 
 
 def _instruction(prompts: list[str], chance: random.Random) -> str:
