@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from tempfile import mkdtemp
 
-from ipo_dspy.demo.world import BASE_CLASSES, CLASSES, DEMO_MEDIUM, NOVEL_CLASSES, write_folder
+from ipo_dspy.demo.world import BASE_CLASSES, DEMO_MEDIUM, NOVEL_CLASSES, write_folder
 from ipo_dspy.errors import ArgumentError
 from ipo_dspy.images import read_folder
 from ipo_dspy.images.task import Task
@@ -32,23 +34,66 @@ def demo_task(
         ArgumentError: `shots` is below 1.
         OSError: the pictures cannot be written.
     """
+    return draw_task(pictures, seed, shots=shots, template=template)
+
+
+def draw_task(
+    pictures: Path,
+    seed: int,
+    *,
+    shots: int | None = None,
+    template: str | None = None,
+    name: str = "demo",
+    medium: str = DEMO_MEDIUM,
+    base: Sequence[str] = BASE_CLASSES,
+    novel: Sequence[str] = NOVEL_CLASSES,
+) -> Task:
+    """Draw a task of the demo world in any medium; see `demo_task`.
+
+    Args:
+        pictures: folder of the drawings of all seeds of this task.
+        seed: of the drawings.
+        shots: drawings of each base class to search on; None makes one.
+        template: where the search begins; None takes `a photo of a <CLASS>.`
+        name: of the task.
+        medium: one of `MEDIA`.
+        base: classes to search on.
+        novel: classes that are kept unseen.
+
+    Raises:
+        ArgumentError: `shots` is below 1, or the world has no such class or medium.
+        OSError: the pictures cannot be written.
+    """
     shots = SHOTS if shots is None else shots
     if shots < 1:
         raise ArgumentError(f"shots={shots} is too few; expected at least 1.")
     drawn = pictures / f"seed{seed}-shots{shots}"
     if not drawn.exists():
-        _draw_whole(drawn, shots, seed)
-    test = read_folder(drawn / "test")
-    tests = {"base": test.only(BASE_CLASSES), "novel": test.only(NOVEL_CLASSES)}
-    train = read_folder(drawn / "train")
-    return Task("demo", train, tests, template or DEFAULT_TEMPLATE.text, seed)
+        with _whole(drawn) as unfinished:
+            train, test = unfinished / "train", unfinished / "test"
+            write_folder(
+                train, medium=medium, class_names=base, per_class=shots, seed=seed, split="train"
+            )
+            write_folder(
+                test,
+                medium=medium,
+                class_names=[*base, *novel],
+                per_class=TEST_PICTURES,
+                seed=seed,
+                split="test",
+            )
+    test_images = read_folder(drawn / "test")
+    tests = {"base": test_images.only(base), "novel": test_images.only(novel)}
+    train_images = read_folder(drawn / "train")
+    return Task(name, train_images, tests, template or DEFAULT_TEMPLATE.text, seed)
 
 
-def _draw_whole(folder: Path, shots: int, seed: int) -> None:
-    """Draw under another name first: a kill leaves nothing half, and two may draw at once."""
+@contextmanager
+def _whole(folder: Path) -> Iterator[Path]:
+    """Write under another name first: a kill leaves nothing half, and two may draw at once."""
     folder.parent.mkdir(parents=True, exist_ok=True)
     unfinished = Path(mkdtemp(prefix=".part-", dir=folder.parent))
-    _draw(unfinished, shots, seed)
+    yield unfinished
     try:
         unfinished.rename(folder)
     except OSError:
@@ -56,22 +101,3 @@ def _draw_whole(folder: Path, shots: int, seed: int) -> None:
         if not folder.exists():
             raise
         shutil.rmtree(unfinished)
-
-
-def _draw(folder: Path, shots: int, seed: int) -> None:
-    write_folder(
-        folder / "train",
-        medium=DEMO_MEDIUM,
-        class_names=BASE_CLASSES,
-        per_class=shots,
-        seed=seed,
-        split="train",
-    )
-    write_folder(
-        folder / "test",
-        medium=DEMO_MEDIUM,
-        class_names=CLASSES,
-        per_class=TEST_PICTURES,
-        seed=seed,
-        split="test",
-    )

@@ -12,10 +12,10 @@ from ipo_dspy.prompts.drafts import content_words
 _PLAIN_OBJECT = "object"
 _IMAGE_NUMBER = re.compile(r"^Image \d+: ")
 _COUNTED = re.compile(r"([^\W\d][\w' -]*) \((\d+)\)")
-_UNSEEN = 0.04
+_UNSEEN = 0.02
 """The weight of a word for which nothing speaks; keeps every word of the vocabulary possible."""
 
-_TRUST = 2.0
+_TRUST = 5.0
 """How strongly success counts: a word that only the best prompts have weighs e**(_TRUST/2) more."""
 
 

@@ -12,6 +12,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+IMAGES_LOOK_LIKE = "What the training images look like:"
+"""What stands on a line of its own before descriptions that are no field of a request."""
+
 _FIELD_LINE = re.compile(r"^\d+\. `(\w+)` \((.*?)\): ?(.*)$", re.MULTILINE)
 _MARKER = re.compile(r"^\[\[ ## (\w+) ## \]\]$", re.MULTILINE)
 _NOTE = "# note: the value you produce "

@@ -10,8 +10,9 @@ from pydantic import TypeAdapter, ValidationError
 
 from ipo_dspy.prompts.drafts import Draft
 from ipo_dspy.prompts.template import SLOT
-from ipo_dspy.proposing.reading import Asked
+from ipo_dspy.proposing.reading import IMAGES_LOOK_LIKE, Asked
 from ipo_dspy.records import ScoredPrompt
+from ipo_dspy.scoring.ranking import by_merit
 
 _HISTORY = TypeAdapter(list[ScoredPrompt])
 _COPRO_TEXT = re.compile(r"Instruction #(\d+): (.*?)\s*»", re.DOTALL)
@@ -38,7 +39,9 @@ def _scored_history(asked: Asked) -> list[str]:
             history = _HISTORY.validate_json(value)
         except ValidationError:
             continue
-        return [row.prompt for row in sorted(history, key=lambda row: (row.accuracy, -row.loss))]
+        return [
+            history[place].prompt for place in by_merit([(r.accuracy, r.loss) for r in history])
+        ]
     return []
 
 
@@ -87,4 +90,5 @@ def descriptions(asked: Asked) -> list[str]:
         except json.JSONDecodeError:
             continue
         return [str(text) for text in texts]
-    return []
+    _, _, told = asked.text.partition(f"\n{IMAGES_LOOK_LIKE}\n")
+    return told.splitlines()

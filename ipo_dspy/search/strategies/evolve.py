@@ -12,6 +12,7 @@ from ipo_dspy.prompts.evidence import Evidence
 from ipo_dspy.prompts.template import SLOT
 from ipo_dspy.prompts.writing import TemplateWriter
 from ipo_dspy.records import State, Trial
+from ipo_dspy.scoring.ranking import by_merit
 from ipo_dspy.search.strategies.base import Ask, Candidate, SearchView
 
 if TYPE_CHECKING:
@@ -103,10 +104,12 @@ def _edited(
     history: History, descriptions: Sequence[str], wanted: int, chance: random.Random
 ) -> list[str]:
     """Write texts that were not tried yet, from the best ones of a history."""
-    ranked = sorted(history.scored, key=history.ranking.key)
-    if not all(SLOT in trial.text for trial in ranked):
+    scored = [(trial.text, trial.score) for trial in history if trial.score is not None]
+    if not all(SLOT in text for text, _ in scored):
         return []
-    texts = [trial.text for trial in ranked]
+    # What is best by accuracy alone is so by luck in part, and its kin are too.
+    order = by_merit([(score.accuracy, history.ranking.loss(score)) for _, score in scored])
+    texts = [scored[place][0] for place in order]
     evidence = Evidence.of(descriptions, texts)
     writer = TemplateWriter(texts[-_PARENTS:], evidence, chance, _SHARE_OF_NEW)
     written: list[str] = []

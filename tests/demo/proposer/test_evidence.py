@@ -11,11 +11,11 @@ def asked(inputs: Mapping[str, str], text: str = "") -> Asked:
     return Asked(fields=(), inputs=inputs, as_json=False, text=text or "\n".join(inputs.values()))
 
 
-def test_history_is_ordered_by_accuracy_and_then_by_loss() -> None:
+def test_history_is_ordered_by_accuracy_and_loss_together() -> None:
     rows = [
         {"prompt": "middle", "loss": 2.0, "accuracy": 50.0},
         {"prompt": "best", "loss": 1.0, "accuracy": 50.0},
-        {"prompt": "worst", "loss": 0.1, "accuracy": 10.0},
+        {"prompt": "worst", "loss": 1.9, "accuracy": 10.0},
     ]
     assert earlier_prompts(asked({"history": json.dumps(rows)})) == ["worst", "middle", "best"]
 
