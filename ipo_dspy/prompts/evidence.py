@@ -87,3 +87,7 @@ def _success(prompts: Sequence[str]) -> dict[str, float]:
             ranks.setdefault(word, []).append(rank)
     # Half an observation at the mean keeps a word that was tried once from counting in full.
     return {word: sum(r - 0.5 for r in seen) / (len(seen) + 0.5) for word, seen in ranks.items()}
+
+
+NOTHING_KNOWN = Evidence(seen={}, success={}, phrases=())
+"""With it every word is equally likely."""

@@ -73,8 +73,8 @@ class Ranking:
 def by_merit(scores: Sequence[tuple[float, float]]) -> list[int]:
     """Order scores, worst first, by the sum of standardised accuracy and negative loss.
 
-    One score is in part luck: over several, such as those of an ensemble or of parents, the loss may
-    count as much as the accuracy.
+    One score is in part luck: over several, such as those of an ensemble or of parents, the loss
+    may count as much as the accuracy.
 
     Args:
         scores: accuracy and loss of each.

@@ -54,10 +54,11 @@ class History:
         """The trials that have a score, in the order they were made."""
         return [trial for trial in self._trials if trial.state is State.OK]
 
-    def shown(self, size: int) -> list[ScoredPrompt]:
+    def shown(self, size: int, worst: int = 0) -> list[ScoredPrompt]:
         """The best `size` trials by training score, and the first one; worst first, best last.
 
-        The loss shown is the one that ranks. Nothing where `size` is 0.
+        The `worst` ones come before them. The loss shown is the one that ranks. Nothing where
+        `size` is 0.
         """
         scored = [(trial, trial.score) for trial in self._trials if trial.score is not None]
         ranked = sorted(scored, key=lambda pair: self.ranking.order(pair[1]))
@@ -65,7 +66,7 @@ class History:
         return [
             _shown(trial.text, score, self.ranking)
             for place, (trial, score) in enumerate(ranked)
-            if size and (place >= first_shown or trial is self._trials[0])
+            if size and (place >= first_shown or place < worst or trial is self._trials[0])
         ]
 
     def losers(self, shown: int, size: int) -> list[str]:

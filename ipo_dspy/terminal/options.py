@@ -144,7 +144,10 @@ class SearchOptions:
         initial: the prompt to begin with; a few of other structure are tried beside it. Given
             several times, the search begins with these and no others.
         ensemble: how many of the best prompts make a program of their own beside the one found.
-        steady: keep calls in flight all the time rather than step by step.
+        strategy: what is tried next: 'steps', the paper's; 'evolve', which mixes in edits of the
+            best prompts, takes no more calls and goes on alone where a model's answers are no
+            use; 'steady'; 'random', a control without a model.
+        steady: the same as --strategy steady: keep calls in flight all the time rather than step by step.
     """
 
     preset: Literal["paper"] | None = None
@@ -153,6 +156,7 @@ class SearchOptions:
     history_size: int = 20
     initial: tuple[str, ...] = ("a photo of a <CLASS>.",)
     ensemble: int = 5
+    strategy: str | None = None
     steady: Flag = False
 
 

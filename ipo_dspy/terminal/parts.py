@@ -142,6 +142,7 @@ def make_optimizer(
         ensemble=search.ensemble,
         temperature=options.proposing.temperature,
         send_seed=not options.proposing.no_seed,
+        strategy=search.strategy,
         steady=search.steady,
         budget=Budget(
             calls=bounds.max_calls,

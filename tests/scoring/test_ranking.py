@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ipo_dspy.records import SCALES, Score, State, Trial
-from ipo_dspy.scoring.ranking import RAW, Ranking
+from ipo_dspy.scoring.ranking import RAW, Ranking, by_merit
 from ipo_dspy.scoring.scorers import losses_at_scales
 
 

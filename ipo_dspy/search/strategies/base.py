@@ -21,6 +21,7 @@ class Ask:
         step: the step it belongs to, from 1; never lower than the one before.
         predictor: whose text is searched for; a key of `SearchView.histories`.
         shown: scored prompts to show, worst first; None shows the best ones of the history.
+        negative: how many of the worst scored prompts to show besides the best ones.
         goal: what to write, in the place of the meta-prompt's goal; empty leaves that one.
     """
 
@@ -28,6 +29,7 @@ class Ask:
     predictor: str
     shown: tuple[ScoredPrompt, ...] | None = None
     goal: str = ""
+    negative: int = 0
 
 
 @dataclass(frozen=True)
