@@ -7,7 +7,7 @@ from enum import StrEnum
 from typing import Annotated, Any
 from unicodedata import category
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict
+from pydantic import BaseModel, BeforeValidator, ConfigDict, NonNegativeInt
 
 
 def _encodable(value: Any) -> Any:
@@ -87,7 +87,7 @@ class Score(Record):
 
     accuracy: float
     loss: float
-    n: int
+    n: NonNegativeInt
     per_class: dict[str, float] = {}
     losses: tuple[float, ...] = ()
 
@@ -114,7 +114,7 @@ class Description(Record):
     `retries` are the reasons for which it was asked for again.
     """
 
-    index: int
+    index: NonNegativeInt
     text: Text | None = None
     error: Text | None = None
     retries: tuple[Text, ...] = ()
@@ -126,8 +126,8 @@ class Reply(Record):
     Tokens and dollars are None where unknown; unknown is not zero.
     """
 
-    step: int
-    slot: int
+    step: NonNegativeInt
+    slot: NonNegativeInt
     text: Text | None = None
     error: Text | None = None
     tokens: int | None = None
@@ -154,8 +154,8 @@ class Trial(Record):
     that of the program's own language models while it was scored.
     """
 
-    step: int
-    slot: int
+    step: NonNegativeInt
+    slot: NonNegativeInt
     predictor: str = ""
     text: str
     state: State

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import shutil
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+import secrets
+import threading
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from tempfile import mkdtemp
 
-from ipo_dspy.demo.world import BASE_CLASSES, DEMO_MEDIUM, NOVEL_CLASSES, write_folder
+from ipo_dspy.demo.world import BASE_CLASSES, DEMO_MEDIUM, NOVEL_CLASSES, Split, write_folder
 from ipo_dspy.errors import ArgumentError
 from ipo_dspy.images import read_folder
 from ipo_dspy.images.task import Task
 from ipo_dspy.prompts.template import DEFAULT_TEMPLATE
+from ipo_dspy.runs.folder import UNFINISHED, hold
 
+_drawing = threading.Lock()
 SHOTS = 1
 TEST_PICTURES = 10
 """Unseen pictures of each class."""
@@ -32,6 +33,7 @@ def demo_task(
 
     Raises:
         ArgumentError: `shots` is below 1.
+        JournalError: another process has been drawing there for long.
         OSError: the pictures cannot be written.
     """
     return draw_task(pictures, seed, shots=shots, template=template)
@@ -62,42 +64,38 @@ def draw_task(
 
     Raises:
         ArgumentError: `shots` is below 1, or the world has no such class or medium.
+        JournalError: another process has been drawing there for long.
         OSError: the pictures cannot be written.
     """
     shots = SHOTS if shots is None else shots
     if shots < 1:
         raise ArgumentError(f"shots={shots} is too few; expected at least 1.")
+    both = [*base, *novel]
     drawn = pictures / f"seed{seed}-shots{shots}"
     if not drawn.exists():
-        with _whole(drawn) as unfinished:
-            train, test = unfinished / "train", unfinished / "test"
-            write_folder(
-                train, medium=medium, class_names=base, per_class=shots, seed=seed, split="train"
-            )
-            write_folder(
-                test,
-                medium=medium,
-                class_names=[*base, *novel],
-                per_class=TEST_PICTURES,
-                seed=seed,
-                split="test",
-            )
+        _draw_whole(drawn, medium, {"train": (base, shots), "test": (both, TEST_PICTURES)}, seed)
     test_images = read_folder(drawn / "test")
     tests = {"base": test_images.only(base), "novel": test_images.only(novel)}
     train_images = read_folder(drawn / "train")
     return Task(name, train_images, tests, template or DEFAULT_TEMPLATE.text, seed)
 
 
-@contextmanager
-def _whole(folder: Path) -> Iterator[Path]:
-    """Write under another name first: a kill leaves nothing half, and two may draw at once."""
+def _draw_whole(
+    folder: Path, medium: str, parts: Mapping[Split, tuple[Sequence[str], int]], seed: int
+) -> None:
+    """Draw under another name first: a kill leaves nothing half, and the next one clears it."""
     folder.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = Path(mkdtemp(prefix=".part-", dir=folder.parent))
-    yield unfinished
-    try:
-        unfinished.rename(folder)
-    except OSError:
-        # Another process was quicker, and drew the same.
+    with _drawing, hold(folder.parent):
+        # Another process may have drawn the same meanwhile.
         if not folder.exists():
-            raise
-        shutil.rmtree(unfinished)
+            unfinished = folder.with_name(f"{UNFINISHED}{secrets.token_hex(4)}")
+            for split, (names, count) in parts.items():
+                write_folder(
+                    unfinished / split,
+                    medium=medium,
+                    class_names=names,
+                    per_class=count,
+                    seed=seed,
+                    split=split,
+                )
+            unfinished.rename(folder)

@@ -23,6 +23,7 @@ from ipo_dspy.optimizers.base import (
 from ipo_dspy.optimizers.parts import identity_of
 from ipo_dspy.programs.metrics import Metric, clip_acc
 from ipo_dspy.programs.predict import ZeroShotPredict, zero_shot_predictors
+from ipo_dspy.prompts.template import Template
 from ipo_dspy.prompts.wording import (
     INSTRUCTION_META_PROMPT,
     PAPER_META_PROMPT,
@@ -38,6 +39,7 @@ from ipo_dspy.proposing.proposer import Proposer
 from ipo_dspy.records import Trial
 from ipo_dspy.runs.budget import Budget, Plan, Spent
 from ipo_dspy.runs.calls import within
+from ipo_dspy.runs.events import Sense
 from ipo_dspy.runs.journal import Journal, NoJournal
 from ipo_dspy.scoring.evaluate import CANDIDATE
 from ipo_dspy.scoring.scorers import Scorer, make_scorer
@@ -396,7 +398,24 @@ class IPOOptimizer(Teleprompter):
         if self.run_dir is None:
             return open_run(None)
         identity = identity_of(self, program, trainset, valset or [], lm, describer)
-        return open_run(self.run_dir, identity)
+        return open_run(self.run_dir, identity, self._sense(program, trainset, valset or []))
+
+    def _sense(
+        self,
+        program: dspy.Module,
+        trainset: Sequence[dspy.Example],
+        valset: Sequence[dspy.Example],
+    ) -> Sense:
+        """What the journal of this search may say."""
+        clip = zero_shot_predictors(program)
+        is_ours = self.strategy in ("steps", "steady")
+        return Sense(
+            images=len(self.images_to_describe(trainset)),
+            predictors=dict.fromkeys(clip, Template)
+            or dict.fromkeys(dict(program.named_predictors()), str),
+            sizes=(len(trainset), len(valset)),
+            prompts_per_step=self.prompts_per_step if is_ours else None,
+        )
 
     def _listen(self, trial: Trial, spent: Spent) -> None:
         score = trial.score

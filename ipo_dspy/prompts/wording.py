@@ -11,6 +11,7 @@ import dspy
 from ipo_dspy.errors import ArgumentError
 from ipo_dspy.prompts.template import SLOT
 from ipo_dspy.records import ScoredPrompt
+from ipo_dspy.upstream.dspy_parts import description_of
 
 
 class ClassifyImage(dspy.Signature):
@@ -201,9 +202,8 @@ def describe_step(
 
 def _field_line(name: str, info: Any) -> str:
     kind = getattr(info.annotation, "__name__", str(info.annotation))
-    description = (info.json_schema_extra or {}).get("desc") or ""
-    # Where nobody described a field, DSPy puts its name in braces there.
-    return f"- {name} ({kind})" + ("" if description == f"${{{name}}}" else f": {description}")
+    description = description_of(name, info)
+    return f"- {name} ({kind})" + (f": {description}" if description else "")
 
 
 def _example_line(example: Mapping[str, Any]) -> str:

@@ -16,6 +16,9 @@ from ipo_dspy.runs.journal import EventLog, records
 
 logger = logging.getLogger(__name__)
 
+MOST_CHARACTERS = 4096
+"""So much of a description is kept, for each call of the prompt model is told all of them."""
+
 MOST_WORDS = 20
 """Words that sum up the descriptions of all images."""
 
@@ -88,7 +91,8 @@ def descriptions_by_number(
     known = _known(log)
     missing = {index: image for index, image in enumerate(images) if index not in known}
     try:
-        for description in describer.describe(missing) if missing else ():
+        for said in describer.describe(missing) if missing else ():
+            description = _bounded(said)
             log.append({"description": description.model_dump()})
             known[description.index] = description
             failures = failures + 1 if description.text is None else 0
@@ -110,6 +114,19 @@ def descriptions_by_number(
     if len(texts) < len(known):
         logger.warning("%d of %d images have no description.", len(known) - len(texts), len(images))
     return texts
+
+
+def _bounded(description: Description) -> Description:
+    text = description.text
+    if text is None or len(text) <= MOST_CHARACTERS:
+        return description
+    logger.warning(
+        "The description of image %d has %d characters; the first %d are kept.",
+        description.index,
+        len(text),
+        MOST_CHARACTERS,
+    )
+    return description.model_copy(update={"text": text[:MOST_CHARACTERS]})
 
 
 def word_counts(descriptions: Sequence[str]) -> str:

@@ -147,7 +147,7 @@ class SearchOptions:
         strategy: what is tried next: 'steps', the paper's; 'evolve', which mixes in edits of the
             best prompts, takes no more calls and goes on alone where a model's answers are no
             use; 'steady'; 'random', a control without a model.
-        steady: the same as --strategy steady: keep calls in flight all the time rather than step by step.
+        steady: keep calls in flight all the time rather than step by step; --strategy steady.
     """
 
     preset: Literal["paper"] | None = None

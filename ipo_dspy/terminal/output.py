@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from time import monotonic
+from typing import TypeVar
 
 from rich.console import Console, ConsoleOptions, RenderableType
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 from rich.segment import Segment
 from rich.status import Status
 
@@ -31,7 +40,10 @@ results = _SafeConsole(highlight=False, markup=False, emoji=False)
 remarks = _SafeConsole(stderr=True, highlight=False, markup=False, emoji=False)
 """For everything else."""
 
+_T = TypeVar("_T")
 _LINES_WITHOUT_TERMINAL = 10
+_PATIENCE_WITHOUT_TERMINAL = 5.0
+"""Seconds before anything is said of how far it is."""
 _moving: list[Status | Progress] = []
 
 
@@ -65,6 +77,39 @@ def stop_moving() -> None:
     """Take away what moves on the screen, so that the next line stays the last one."""
     for display in _moving:
         display.stop()
+
+
+def counted(title: str, items: Iterable[_T], total: int) -> Iterator[_T]:
+    """Give the items, and show how many there were and how many come a second.
+
+    Without a terminal, a tenth of them is told in a line.
+    """
+    if not remarks.is_terminal:
+        remark(f"{title} {total:,} images ...")
+        step = max(total // _LINES_WITHOUT_TERMINAL, 1)
+        began = monotonic()
+        for number, item in enumerate(items, start=1):
+            yield item
+            if number % step == 0 and monotonic() - began > _PATIENCE_WITHOUT_TERMINAL:
+                remark(f"{number:,} of {total:,}, {number / (monotonic() - began):,.0f} a second")
+        return
+    bar = Progress(
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=None),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[speed]}"),
+        TimeRemainingColumn(),
+        console=remarks,
+        expand=True,
+        transient=True,
+    )
+    task = bar.add_task(title, total=total, speed="")
+    began = monotonic()
+    with _shown(bar):
+        for number, item in enumerate(items, start=1):
+            yield item
+            speed = f"{number / (monotonic() - began):,.0f} images/s"
+            bar.update(task, completed=number, speed=speed)
 
 
 class SearchProgress:

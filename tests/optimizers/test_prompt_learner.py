@@ -75,6 +75,7 @@ def best(
     return trained[kind]
 
 
+@pytest.mark.slow
 def test_every_way_to_classify_gives_the_same(
     best: CLIPClassifier, examples: list[dspy.Example]
 ) -> None:
@@ -127,6 +128,7 @@ def test_logits_are_those_of_the_trained_model(
         assert torch.allclose(model.logits(pixels), logits(best, examples), atol=1e-4)
 
 
+@pytest.mark.slow
 def test_copies_and_files_classify_alike(
     best: CLIPClassifier, examples: list[dspy.Example], tmp_path: Path
 ) -> None:
@@ -304,7 +306,7 @@ def test_a_learner_goes_on_from_what_a_search_found(
     steps = BetterTogether(
         metric=clip_acc,
         words=IPOOptimizer(prompt_model=offline_lm(), steps=1, prompts_per_step=3),
-        vectors=CoOp(init="program", **QUICK),
+        vectors=CoOp(init="program", n_ctx=2, **QUICK),
     )
     program.set_lm(offline_lm())
     best = steps.compile(program, trainset=examples, valset=examples, strategy="words -> vectors")
@@ -333,6 +335,7 @@ def test_demos_count_beside_learned_vectors(
     assert all(right)
 
 
+@pytest.mark.slow
 def test_nearest_words_are_those_the_vectors_began_as(
     program: CLIPClassifier, examples: list[dspy.Example]
 ) -> None:

@@ -58,6 +58,7 @@ def test_a_configured_adapter_is_used_as_it_is() -> None:
         assert answer(lm) == Answer(text="a photo")
 
 
+@pytest.mark.slow
 def test_no_answer_is_an_error_and_no_text() -> None:
     assert answer(scripted_lm([""], field=None)) == Answer(error=NO_ANSWER)
 
@@ -76,6 +77,7 @@ def test_settings_are_as_before_afterwards() -> None:
     assert dict(dspy.settings.config) == before
 
 
+@pytest.mark.slow
 def test_a_language_model_that_is_a_subclass_may_lose_its_connection() -> None:
     class Lost(dspy.BaseLM):
         def forward(self, prompt: Any = None, messages: Any = None, **kwargs: Any) -> Any:
@@ -123,6 +125,14 @@ def test_a_missing_package_ends_the_search() -> None:
 def test_a_real_server_is_asked_through_dspys_client(serve_lm: ServeLM) -> None:
     with serve_lm(content="[[ ## prompt ## ]]\na photo") as lm:
         assert answer(lm) == Answer(text="a photo")
+
+
+def test_an_answer_of_fifty_megabytes_is_an_error_and_stays_nowhere(serve_lm: ServeLM) -> None:
+    with serve_lm(content="[[ ## prompt ## ]]\n" + "<CLASS> " * 6_250_000, timeout=60) as lm:
+        found = answer(lm)
+        assert found.text is None
+        assert "49,999,999" in str(found.error)
+        assert len(str(lm.history[-1]["outputs"])) < 1000
 
 
 @pytest.mark.parametrize(
@@ -231,6 +241,7 @@ def test_a_fault_that_stays_is_the_answer_after_as_many_tries_as_the_model_has()
     assert (len(retries), len(lm.engine.requests)) == (3, 4)
 
 
+@pytest.mark.slow
 def test_a_server_that_asks_to_wait_longer_than_a_call_may_take_is_not_waited_for(
     serve_lm: ServeLM,
 ) -> None:
@@ -264,6 +275,22 @@ def test_a_parameter_that_is_refused_is_left_out_once_and_for_all(
         assert found.text == "x"
     assert seen == [0.7, None, None, None]
     assert len([record for record in caplog.records if record.levelname == "WARNING"]) == 1
+
+
+@pytest.mark.parametrize(
+    "reason",
+    [
+        "",
+        "HTTP 422",
+        "<html><head><title>422</title></head><body>Unprocessable Entity</body></html>",
+        "litellm.BadRequestError: OpenAIException - Error code: 422",
+    ],
+)
+def test_after_a_refusal_without_a_reason_the_likeliest_parameters_are_left_out(
+    reason: str,
+) -> None:
+    found, _ = asked(faulty(invalid(reason), invalid(reason), retries=0), temperature=0.7, seed=3)
+    assert found.text == "a photo"
 
 
 def test_what_is_refused_for_another_reason_keeps_its_parameters() -> None:

@@ -66,6 +66,17 @@ def test_each_description_is_kept_before_the_next_one_is_asked_for() -> None:
     assert seen == [(1, 1), (2, 2), (3, 3), (4, 4)]
 
 
+def test_of_a_description_no_more_is_kept_than_can_be_told_with_every_call() -> None:
+    class Long(Upper):
+        def describe(self, images: Mapping[int, object]) -> Iterator[Description]:
+            for index in images:
+                yield Description(index=index, text="x" * 10_000_000)
+
+    log = Log()
+    assert all(len(text) < 5000 for text in describe(Long(), log))
+    assert len(str(log.events)) < 25_000
+
+
 def test_what_is_known_is_not_described_again() -> None:
     log, describer = Log(), Upper()
     first = describe(Upper(), log)
@@ -111,6 +122,7 @@ def test_missing_descriptions_are_told(caplog: pytest.LogCaptureFixture) -> None
     assert "1 of 4 images have no description." in caplog.text
 
 
+@pytest.mark.slow
 @given(count=st.integers(0, 300), most=st.integers(0, 80))
 def test_images_are_picked_at_even_distances(count: int, most: int) -> None:
     examples = [dspy.Example(image=f"{n}.png").with_inputs("image") for n in range(count)]
