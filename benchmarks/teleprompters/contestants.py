@@ -59,9 +59,9 @@ def ipo(contest: Contest) -> dspy.Module:
     return _ipo(contest)
 
 
-def ipo_without_edits(contest: Contest) -> dspy.Module:
-    """IPO that tries the proposals of its prompt model alone."""
-    return _ipo(contest, strategy="steps")
+def ipo_evolve(contest: Contest) -> dspy.Module:
+    """IPO that also tries edits of the best templates, which take no calls."""
+    return _ipo(contest, strategy="evolve")
 
 
 def ipo_without_history(contest: Contest) -> dspy.Module:
@@ -170,7 +170,7 @@ TELEPROMPTERS: dict[str, Run] = {
     "GEPA": gepa,
     "SIMBA": simba,
     "InferRules": infer_rules,
-    "IPO without edits": ipo_without_edits,
+    "IPO, evolve": ipo_evolve,
     "IPO without history": ipo_without_history,
     "IPO without descriptions": ipo_without_descriptions,
 }
