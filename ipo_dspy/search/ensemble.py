@@ -30,7 +30,7 @@ def join_best(
 
     Args:
         program: the program found; it is not changed.
-        trials: of the search.
+        trials: of the search; those of other predictors' texts are left out.
         ranking: knows the fitted loss.
         size: most prompts to join.
 
@@ -41,8 +41,12 @@ def join_best(
     if size < 2 or len(predictors) != 1:
         return None
     [(name, predictor)] = predictors.items()
-    scored = [(t.text, t.validation or t.score) for t in trials if t.score is not None]
-    texts = best_together(predictor, scored, ranking, size)
+    scored = [
+        (trial.text, trial.validation or trial.score)
+        for trial in trials
+        if trial.score is not None and trial.predictor in ("", name)
+    ]
+    texts = best_together(predictor, scored, ranking, size) if scored else []
     if len(texts) < 2:
         return None
     ensemble = program.deepcopy()

@@ -144,6 +144,8 @@ class SearchOptions:
         initial: the prompt to begin with; a few of other structure are tried beside it. Given
             several times, the search begins with these and no others.
         ensemble: how many of the best prompts make a program of their own beside the one found.
+        class_texts: most texts that describe each class, in a program of their own beside the one
+            found; asked for by one call for each class, the most confused ones first.
         strategy: what is tried next: 'steps', the paper's; 'evolve', which mixes in edits of the
             best prompts, takes no more calls and goes on alone where a model's answers are no
             use; 'steady'; 'random', a control without a model.
@@ -156,6 +158,7 @@ class SearchOptions:
     history_size: int = 20
     initial: tuple[str, ...] = ("a photo of a <CLASS>.",)
     ensemble: int = 5
+    class_texts: int = 0
     strategy: str | None = None
     steady: Flag = False
 
