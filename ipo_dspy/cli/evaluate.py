@@ -72,7 +72,11 @@ def evaluate(
         images = read_labeled(folder, reading)
     with stage(f"Loading the encoder {clip}"):
         options = EncoderOptions(clip, encoder.device, encoder.precision)
-        embedder = Embedder(make_encoder(options))
+        # A file fetches nothing on its own.
+        is_asked_for = encoder.clip is not None or prompts[0].encoder is None
+        embedder = Embedder(
+            make_encoder(options, trust_remote_code=encoder.trust_remote_code, fetch=is_asked_for)
+        )
     if baselines:
         prompts += _baselines()
     for each in prompts:

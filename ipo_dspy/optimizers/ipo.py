@@ -19,6 +19,7 @@ from ipo_dspy.optimizers.base import (
     find_describer,
     open_run,
     training_examples,
+    whole_seed,
 )
 from ipo_dspy.optimizers.parts import identity_of
 from ipo_dspy.programs.classifier import CLIPClassifier
@@ -204,7 +205,7 @@ class IPOOptimizer(Teleprompter):
         self.most_failures = most_failures
         self.num_threads = num_threads
         self.max_errors = max_errors
-        self.seed = index(seed)
+        self.seed = whole_seed(seed)
         self.run_dir = None if run_dir is None else Path(run_dir).expanduser()
         self.identity = identity
         self.track_stats = track_stats

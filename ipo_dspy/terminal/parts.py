@@ -93,8 +93,15 @@ def _in_words_of_options() -> Iterator[None]:
         raise type(error)(told) from error
 
 
-def make_encoder(options: EncoderOptions) -> Encoder:
+def make_encoder(
+    options: EncoderOptions, *, trust_remote_code: bool = False, fetch: bool = True
+) -> Encoder:
     """Load the encoder.
+
+    Args:
+        options: name it.
+        trust_remote_code: run code that comes with it.
+        fetch: take from the network what is not on this machine.
 
     Raises:
         ArgumentError: the spec, device or precision is none there is.
@@ -102,7 +109,13 @@ def make_encoder(options: EncoderOptions) -> Encoder:
     """
     from ipo_dspy.encoders import load_encoder
 
-    return load_encoder(options.clip, device=options.device, precision=options.precision)
+    return load_encoder(
+        options.clip,
+        device=options.device,
+        precision=options.precision,
+        trust_remote_code=trust_remote_code,
+        fetch=fetch,
+    )
 
 
 def read_program_of(place: Path, encoder: SavedEncoderOptions) -> CLIPClassifier:
@@ -129,6 +142,7 @@ def read_program_of(place: Path, encoder: SavedEncoderOptions) -> CLIPClassifier
                 spec,
                 device=encoder.device,
                 precision=encoder.precision,
+                trust_remote_code=encoder.trust_remote_code,
                 fetch=encoder.clip is not None,
             )
         except EncoderError as error:
