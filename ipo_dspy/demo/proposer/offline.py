@@ -11,6 +11,7 @@ from typing import Any, Self
 import dspy
 from dspy.lm15 import Request, Response
 
+from ipo_dspy.arguments import checked
 from ipo_dspy.demo.proposer.evidence import descriptions, earlier_prompts
 from ipo_dspy.demo.proposer.glossary import FACETS, describe, knows_how
 from ipo_dspy.prompts.drafts import MOST_WORDS
@@ -91,6 +92,7 @@ class OfflineProposer(LocalEngine):
         return cls()
 
 
+@checked
 def offline_lm() -> dspy.LM:
     """Make a `dspy.LM` of the offline proposer; DSPy's cache is off, as answers cost nothing."""
     return dspy.LM("offline/proposer", engine=OfflineProposer(), cache=False, temperature=1.0)
