@@ -107,3 +107,11 @@ def test_merit_weighs_accuracy_and_loss_alike_and_puts_the_earlier_of_equals_las
     assert by_merit([lucky, steady, bad]) == [2, 0, 1]
     assert by_merit([steady, steady]) == [1, 0]
     assert by_merit([]) == []
+
+
+def test_no_order_hangs_on_the_last_bit() -> None:
+    loss = 1.2345674
+    moved = math.nextafter(loss, 2.0)
+    ranking = Ranking()
+    assert ranking.key(plain(50, loss)) == ranking.key(plain(50, moved))
+    assert ranking.key(plain(50, loss)) > ranking.key(plain(50, loss + 1e-5))

@@ -11,9 +11,9 @@ from typing import Any, Self
 import dspy
 from dspy.lm15 import Request, Response
 
-from ipo_dspy.arguments import checked
 from ipo_dspy.demo.proposer.evidence import descriptions, earlier_prompts
 from ipo_dspy.demo.proposer.glossary import FACETS, describe, knows_how
+from ipo_dspy.errors.arguments import checked
 from ipo_dspy.prompts.drafts import MOST_WORDS
 from ipo_dspy.prompts.evidence import Evidence
 from ipo_dspy.prompts.template import SLOT
