@@ -32,7 +32,7 @@ def test_images_are_shown_with_one_of_each_class() -> None:
 
 def test_hostile_names_are_escaped() -> None:
     names = (EVIL[:-1], "b")
-    program = CLIPClassifier(names, ColourEncoder(), f"{EVIL} <CLASS>")
+    program = CLIPClassifier(names, ColourEncoder(), "an <b>old</b> <CLASS>")
     for html in (program._repr_html_(), LabeledImages((), names)._repr_html_(), cell(EVIL)):
         assert "script" not in tags(html)
         assert "\u202e" not in html
