@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any, Literal
 import dspy
 from dspy.teleprompt import Teleprompter
 
-from ipo_dspy.arguments import Count, Natural, NotNegative, checked
 from ipo_dspy.errors import ArgumentError
+from ipo_dspy.errors.arguments import Count, Natural, NotNegative, checked
 from ipo_dspy.images.names import check_several
 from ipo_dspy.optimizers.base import (
     copy_to_optimize,
@@ -136,7 +136,9 @@ class IPOOptimizer(Teleprompter):
         strategy: what is tried next, a `Strategy` or the name of one: `steps`, the paper's, or
             `steady`, which keeps `prompts_per_step` calls in flight all the time, each made from
             the history as it stands; for prompt models that take long to answer. Which prompts are
-            found then depends on the order in which answers arrive.
+            found then depends on the order in which answers arrive. `evolve` mixes in edits of the
+            best templates, which take no calls, and goes on with them alone where the model's
+            answers are no use; `random` is a control that asks no model.
         steady: the same as `strategy="steady"`.
         budget: further bounds.
         most_failures: so many useless answers in a row end the search.

@@ -85,8 +85,8 @@ class IPOResults:
 
     @property
     def useless(self) -> Trial | None:
-        """The last proposal, where there were some and none of them could be used."""
-        proposals = [trial for trial in self.trials if trial.step > 0]
+        """The prompt model's last proposal, where there were some and none could be used."""
+        proposals = [trial for trial in self.trials if trial.step > 0 and not trial.edited]
         if proposals and all(trial.counts_as_failure for trial in proposals):
             return proposals[-1]
         return None

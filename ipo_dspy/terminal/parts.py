@@ -207,6 +207,7 @@ def make_optimizer(
         class_texts=search.class_texts,
         temperature=options.proposing.temperature,
         send_seed=not options.proposing.no_seed,
+        strategy=search.strategy,
         steady=search.steady,
         budget=Budget(
             calls=bounds.max_calls,
