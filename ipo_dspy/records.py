@@ -9,8 +9,8 @@ from unicodedata import category, name
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, NonNegativeInt, ValidationError
 
-from ipo_dspy.arguments import shown
 from ipo_dspy.errors import ArgumentError
+from ipo_dspy.errors.arguments import shown
 
 
 def _encodable(value: Any) -> Any:

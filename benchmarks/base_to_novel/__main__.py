@@ -4,9 +4,11 @@ python -m benchmarks.base_to_novel --root DATA --clip open_clip:ViT-B-16-quickge
 --prompt-model openai/gpt-4o-mini --image-model hf:openbmb/MiniCPM-V-4.6 --shots 1 --seeds 1 2 3
 
 --methods CLIP CoOp CoCoOp MaPLe PromptSRC CoPrompt IPO adds the poster's other rows, trained with
-their authors' settings. Runs over the datasets that are complete in DATA, or with --demo over the
-demo world. Every search and training has a folder of its own: a stopped command goes on where it
-was, and nothing is asked twice. Writes base_to_novel.json and .md, anew after each seed.
+their authors' settings; CuPL, DCLIP and WaffleCLIP those with texts for each class, and
+--class-texts 5 IPO's best prompt with such. Runs over the datasets that are complete in DATA, or
+with --demo over the demo world. Every search and training has a folder of its own: a stopped
+command goes on where it was, and nothing is asked twice. Writes base_to_novel.json and .md, anew
+after each seed.
 
 --source ImageNet --targets Caltech101 ImageNetV2 ... trains on all classes of one data set and
 tests on others, in the demo on media; writes transfer_SOURCE.json and .md.
@@ -20,8 +22,9 @@ import open_clip
 from cyclopts import App
 from rich.console import Console
 
-from benchmarks.base_to_novel.bench import Bench, load_embedder, make_method
+from benchmarks.base_to_novel.bench import Bench, load_embedder, make_lm, make_method
 from benchmarks.base_to_novel.datasets import Dataset, find_datasets
+from benchmarks.base_to_novel.described import DESCRIBED, WAFFLE
 from benchmarks.base_to_novel.learning import IPO, LEARNERS, check_methods
 from benchmarks.base_to_novel.options import BenchmarkOptions
 from benchmarks.base_to_novel.outcomes import write_json, write_text
@@ -66,6 +69,9 @@ def base_to_novel(
     methods = check_methods(run.compared.methods)
     datasets = find_datasets(run.data, run.files.runs)
     method = make_method(run) if IPO in methods else None
+    described = [name for name in methods if name in DESCRIBED]
+    asks = any(name != WAFFLE for name in described)
+    lm = make_lm(run) if asks else None
     epochs = {} if run.compared.epochs is None else {"epochs": run.compared.epochs}
     bench = Bench(load_embedder(run.encoder), run.files.runs)
     done: list[DatasetOutcome] = []
@@ -77,7 +83,10 @@ def base_to_novel(
             task = make_task(seed)
             # The search comes first: a model that cannot be used is found out within seconds.
             found = bench.search(task, method) if method else None
-            fixed = bench.test(task, fixed_texts(dataset))
+            fixed = bench.test(task, fixed_texts(dataset)) | {
+                name: bench.describe(task, name, lm, run.describing.num_threads)
+                for name in described
+            }
             learned = {
                 name: bench.learn(task, name, **epochs) for name in methods if name in LEARNERS
             }

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from benchmarks.base_to_novel.datasets import Dataset
+from benchmarks.base_to_novel.described import DESCRIBED
 from benchmarks.base_to_novel.learning import IPO, LEARNERS, Learned
 from benchmarks.base_to_novel.outcomes import Counted, Found
 from benchmarks.base_to_novel.published_counts import CountCheck
@@ -17,7 +18,17 @@ HAND_WRITTEN = "CLIP, hand-written template"
 GENERIC = "CLIP, generic template"
 ENSEMBLE = "CLIP, 80-template ensemble"
 POSTER_PROMPT = "CLIP, the poster's prompt"
-ROWS = (HAND_WRITTEN, GENERIC, ENSEMBLE, POSTER_PROMPT, *LEARNERS, IPO)
+WITH_TEXTS = "IPO, with class texts"
+ROWS = (
+    HAND_WRITTEN,
+    GENERIC,
+    ENSEMBLE,
+    POSTER_PROMPT,
+    *DESCRIBED,
+    *LEARNERS,
+    IPO,
+    WITH_TEXTS,
+)
 """The rows of the table, in order."""
 
 OUTLIER = "FGVCAircraft"
@@ -38,6 +49,8 @@ class SeedOutcome:
         """What was tested, by row."""
         rows = {name: of_method.tested for name, of_method in self.learned.items()}
         searched = {} if self.ipo is None else {IPO: self.ipo.tested}
+        if self.ipo is not None and self.ipo.described is not None:
+            searched[WITH_TEXTS] = self.ipo.described
         return {**self.fixed, **rows, **searched}
 
 

@@ -15,8 +15,8 @@ from typing import SupportsIndex, TypeVar
 
 import dspy
 
-from ipo_dspy.arguments import checked
 from ipo_dspy.errors import ArgumentError, DataError
+from ipo_dspy.errors.arguments import checked
 from ipo_dspy.images.copies import byte_equal
 from ipo_dspy.images.image import content_hash
 

@@ -13,8 +13,8 @@ from typing import Any, Literal
 import dspy
 from dspy.teleprompt import Teleprompter
 
-from ipo_dspy.arguments import Count, Natural, NotNegative, checked
 from ipo_dspy.errors import ArgumentError
+from ipo_dspy.errors.arguments import Count, Natural, NotNegative, checked
 from ipo_dspy.images.names import check_several
 from ipo_dspy.optimizers.base import (
     copy_to_optimize,

@@ -14,10 +14,10 @@ import dspy
 import torch
 from dspy.teleprompt import Teleprompter
 
-from ipo_dspy.arguments import Count, Positive, checked
 from ipo_dspy.encoders.device import PRECISIONS
 from ipo_dspy.encoders.prompted_towers import Towers, towers_of
 from ipo_dspy.errors import ArgumentError
+from ipo_dspy.errors.arguments import Count, Positive, checked
 from ipo_dspy.images.examples import image_of, label_of
 from ipo_dspy.images.image import ImageSource
 from ipo_dspy.optimizers.base import copy_to_optimize, open_run, training_examples, whole_seed

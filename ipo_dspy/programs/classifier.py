@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, Self
 import dspy
 import orjson
 
-from ipo_dspy.arguments import Count, checked
 from ipo_dspy.errors import ArgumentError
+from ipo_dspy.errors.arguments import Count, checked
 from ipo_dspy.features.embedder import Embedder
 from ipo_dspy.images.names import saved_classnames
 from ipo_dspy.programs.confusion import confused_classes

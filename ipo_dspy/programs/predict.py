@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, Self
 import dspy
 from dspy.signatures.signature import ensure_signature
 
-from ipo_dspy.arguments import Count, checked
 from ipo_dspy.errors import ArgumentError, EncoderError
+from ipo_dspy.errors.arguments import Count, checked
 from ipo_dspy.features.embedder import Embedder
 from ipo_dspy.images.names import check_several, checked_classnames, saved_classnames
 from ipo_dspy.programs.probabilities import Probabilities

@@ -10,11 +10,11 @@ from typing import Any, Self
 import dspy
 from dspy.lm15 import Request, Response
 
-from ipo_dspy.arguments import checked
 from ipo_dspy.demo.proposer.drafts import MOST_WORDS
 from ipo_dspy.demo.proposer.evidence import Evidence, earlier_prompts
 from ipo_dspy.demo.proposer.glossary import FACETS, describe, knows_how
 from ipo_dspy.demo.proposer.writing import TemplateWriter
+from ipo_dspy.errors.arguments import checked
 from ipo_dspy.prompts.template import SLOT
 from ipo_dspy.proposing.engine import LocalEngine, answer, texts, turns
 from ipo_dspy.proposing.reading import Asked, OutputField, listed_names, value_for
