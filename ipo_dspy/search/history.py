@@ -78,20 +78,21 @@ class History:
         """The trials that have a score, in the order they were made."""
         return [trial for trial in self._trials if trial.state is State.OK]
 
-    def shown(self, size: int) -> list[ScoredPrompt]:
+    def shown(self, size: int, worst: int = 0) -> list[ScoredPrompt]:
         """The best `size` trials by training score, and the first one; worst first, best last.
 
-        The loss shown is the one that ranks. Nothing where `size` is 0.
+        The `worst` ones come before them. The loss shown is the one that ranks. Nothing where
+        `size` is 0.
         """
         if not size:
             return []
-        best = self._worst_first[-size:]
-        first = [
-            one
-            for one in self._trials[:1]
-            if one.score is not None and all(one is not each for each in best)
-        ]
-        return [_shown(trial.text, _score_of(trial), self.ranking) for trial in [*first, *best]]
+        lowest = self._worst_first[:worst]
+        best = self._worst_first[max(len(lowest), len(self._worst_first) - size) :]
+        known = {id(trial) for trial in (*lowest, *best)}
+        # Where it is neither, it lies between them.
+        first = [one for one in self._trials[:1] if one.score and id(one) not in known]
+        together = [*lowest, *first, *best]
+        return [_shown(trial.text, _score_of(trial), self.ranking) for trial in together]
 
     def losers(self, shown: int, size: int) -> list[str]:
         """The best `size` texts that `shown(shown)` leaves out, best first."""
@@ -104,7 +105,7 @@ class History:
         """The latest `size` different texts refused in the last `among` trials, with reasons."""
         latest: dict[str, str] = {}
         for trial in self._trials[: -among - 1 : -1]:
-            if trial.state is State.INVALID:
+            if trial.state is State.INVALID and not trial.edited:
                 latest.setdefault(trial.text, trial.reason)
         return list(latest.items())[:size]
 
@@ -152,6 +153,6 @@ class Past:
         return [reply for call, reply in self.replies.items() if call not in self.trials]
 
     def useless(self) -> list[Trial]:
-        """The trials at the end that say that the prompt model does not work."""
+        """The trials at the end that say that the prompt model does not work, and edits between."""
         latest = reversed(self.trials.values())
-        return list(takewhile(lambda trial: trial.counts_as_failure, latest))
+        return list(takewhile(lambda trial: trial.counts_as_failure or trial.edited, latest))

@@ -12,9 +12,14 @@ scores = st.tuples(
 )
 
 
-@given(st.lists(st.none() | scores, max_size=25), st.integers(0, 6), st.integers(0, 4))
+@given(
+    st.lists(st.none() | scores, max_size=25),
+    st.integers(0, 6),
+    st.integers(0, 4),
+    st.integers(0, 4),
+)
 def test_added_one_by_one_as_sorted_anew(
-    given_scores: list[tuple[int, list[float]] | None], shown: int, size: int
+    given_scores: list[tuple[int, list[float]] | None], shown: int, size: int, worst: int
 ) -> None:
     history = History()
     for number, pair in enumerate(given_scores):
@@ -34,8 +39,8 @@ def test_added_one_by_one_as_sorted_anew(
     expected = [
         trial.text
         for place, trial in enumerate(worst_first)
-        if shown and (place >= len(worst_first) - shown or trial is first)
+        if shown and (place >= len(worst_first) - shown or place < worst or trial is first)
     ]
-    assert [prompt.prompt for prompt in history.shown(shown)] == expected
+    assert [prompt.prompt for prompt in history.shown(shown, worst)] == expected
     left_out = [trial.text for trial in best_first[shown:] if trial is not first]
     assert history.losers(shown, size) == (left_out[:size] if shown else [])
