@@ -64,7 +64,7 @@ def evaluate(
 
     Args:
         prompt: a run folder or a saved program such as runs/demo-seed0/program.json, whose encoder
-            is used unless --clip names another, or a template such as 'a sketch of a <CLASS>.', or
+            is used unless --clip names another, or a template such as `a sketch of a <CLASS>.`, or
             with --method a checkpoint of its authors' code, such as model.pth.tar-5.
         folder: labelled images, as for `optimize`; told apart among their own classes.
         against: a further program or template; may be given several times.

@@ -111,6 +111,7 @@ def test_help_offers_no_empty_lists_and_keeps_the_slot(run: Run, command: str) -
     assert "default: (" not in outcome.out
     if command in ("optimize", "evaluate", "compare"):
         assert "<CLASS>" in outcome.out
+    assert "of a ." not in outcome.out
 
 
 @pytest.mark.parametrize(
