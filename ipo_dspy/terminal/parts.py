@@ -195,6 +195,8 @@ def make_optimizer(
     return IPOOptimizer(
         prompt_model=make_prompt_model(options),
         describer=make_describer(options.describing),
+        # Commands have a bar of their own.
+        progress=False,
         steps=options.steps,
         prompts_per_step=search.prompts_per_step,
         history_size=search.history_size,
