@@ -303,13 +303,13 @@ class PromptLearner(Teleprompter, ABC):
             ArgumentError: the state is none of this learner's.
         """
         try:
-            settings = dict(state["settings"])
+            settings = _of_shape(state["settings"])
             context = Context(
                 Template(state["text"]), int(state["n_ctx"]), position=state["position"]
             )
             classnames = tuple(map(str, state["classnames"]))
             learner = cls(**settings)
-        except (KeyError, TypeError, ValueError) as error:
+        except (LookupError, TypeError, ValueError, OverflowError, AttributeError) as error:
             raise ArgumentError(
                 f"This is no prompt that {cls.__name__} learned: {error}."
             ) from error
@@ -437,3 +437,17 @@ def _image(example: dspy.Example) -> ImageSource:
             "dspy.Example(image=..., label=...)."
         )
     return found
+
+
+def _of_shape(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings of a saved prompt: plain ones, and none of how a learner trains.
+
+    Raises:
+        ArgumentError: others are among them.
+    """
+    for name, value in settings.items():
+        if name in TrainingOptions.__annotations__ or not isinstance(
+            value, bool | int | float | str | None
+        ):
+            raise ArgumentError(f"a saved prompt has no setting {name}={value!r:.40}")
+    return dict(settings)
