@@ -27,7 +27,10 @@ Flag: TypeAlias = Annotated[bool, Parameter(negative="", show_default=False)]
 def _whole(kind: object, tokens: Sequence[Token]) -> int:
     """Read a whole number; cyclopts would cut a fraction."""
     [token] = tokens
-    return int(token.value)
+    try:
+        return int(token.value)
+    except ValueError:
+        raise ValueError(f"{token.value!r} is no whole number, such as 3") from None
 
 
 Whole: TypeAlias = Annotated[int, Parameter(converter=_whole)]
