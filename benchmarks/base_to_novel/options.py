@@ -15,6 +15,8 @@ from ipo_dspy.terminal.options import (
     EncoderOptions,
     Flag,
     ProposingOptions,
+    Whole,
+    WholeOrNone,
 )
 
 DATA = Group("Data", sort_key=0)
@@ -40,7 +42,7 @@ class DataOptions:
     root: Path | None = None
     datasets: Names = ()
     demo: Flag = False
-    shots: int = 1
+    shots: Whole = 1
     seeds: Seeds = (1, 2, 3)
 
 
@@ -56,10 +58,10 @@ class StepOptions:
         class_texts: most texts that describe each class, behind IPO's best prompt; 0 asks for none.
     """
 
-    steps: int = 100
-    prompts_per_step: int = 5
-    history_size: int = 20
-    class_texts: int = 0
+    steps: Whole = 100
+    prompts_per_step: Whole = 5
+    history_size: Whole = 20
+    class_texts: Whole = 0
 
 
 @Parameter(name="*", group=SEARCH)
@@ -74,7 +76,7 @@ class MethodOptions:
     """
 
     methods: Names = ("CLIP", "IPO")
-    epochs: int | None = None
+    epochs: WholeOrNone = None
 
 
 @Parameter(name="*", group=DATA)

@@ -6,9 +6,10 @@ import os
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 import orjson
+from cyclopts import Parameter
 from rich import box
 from rich.table import Table
 from rich.text import Text
@@ -78,11 +79,17 @@ def evaluate(
     """
     prompts = [_prompt(text, method) for text in (prompt, *against)]
     added = _published(published) if published else []
-    _show(prompts, folder, reading, encoder, added + (_baselines() if baselines else []), out)
+    added += _baselines() if baselines else []
+    if method is not None and not any(each.name.startswith(f"{method} ") for each in prompts):
+        raise ArgumentError(
+            f"--method {method} says what trained a checkpoint, and none is given; name its file, "
+            "such as model.pth.tar-5, or leave --method out."
+        )
+    _show(prompts, folder, reading, encoder, added, out, _sources((prompt, *against)))
 
 
 def compare(
-    *prompts_and_folder: str,
+    *prompts_and_folder: Annotated[str, Parameter(json_list=False)],
     baselines: Flag = False,
     out: Path | None = None,
     reading: ReadingOptions = ReadingOptions(),  # noqa: B008 - frozen
@@ -105,7 +112,18 @@ def compare(
         )
     *texts, folder = prompts_and_folder
     prompts = [_prompt(text, None) for text in texts]
-    _show(prompts, Path(folder), reading, encoder, _baselines() if baselines else [], out)
+    added = _baselines() if baselines else []
+    _show(prompts, Path(folder), reading, encoder, added, out, _sources(texts))
+
+
+def _sources(prompts: Sequence[str]) -> list[Path]:
+    """The files that prompts are read from; templates name none."""
+    return [
+        file
+        for text in prompts
+        for file in (Path(text), Path(text, PROGRAM_FILE))
+        if SLOT not in text
+    ]
 
 
 def _show(
@@ -115,10 +133,11 @@ def _show(
     encoder: SavedEncoderOptions,
     added: Sequence[Prompt],
     out: Path | None,
+    sources: Sequence[Path],
 ) -> None:
     if out is not None:
         check_ending(out)
-        make_room(out, [folder])
+        make_room(out, [folder, *sources])
     clip = encoder.clip or prompts[0].encoder or EncoderOptions.clip
     for each in prompts:
         if each.encoder not in (None, clip):

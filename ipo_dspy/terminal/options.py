@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Literal, TypeAlias
 
-from cyclopts import Group, Parameter
+from cyclopts import Group, Parameter, Token
 
 from ipo_dspy.proposing.models import Connection
 
@@ -21,9 +22,28 @@ PAPER_SHOTS = 1
 
 Flag: TypeAlias = Annotated[bool, Parameter(negative="", show_default=False)]
 """An option without a value."""
-Texts: TypeAlias = Annotated[tuple[str, ...], Parameter(negative="", show_default=False)]
+
+
+def _whole(kind: object, tokens: Sequence[Token]) -> int:
+    """Read a whole number; cyclopts would cut a fraction."""
+    [token] = tokens
+    try:
+        return int(token.value)
+    except ValueError:
+        raise ValueError(f"{token.value!r} is no whole number, such as 3") from None
+
+
+Whole: TypeAlias = Annotated[int, Parameter(converter=_whole)]
+"""An option of a whole number."""
+WholeOrNone: TypeAlias = Annotated[int | None, Parameter(converter=_whole)]
+"""An option of a whole number that may be left out."""
+Texts: TypeAlias = Annotated[
+    tuple[str, ...], Parameter(negative="", show_default=False, json_list=False)
+]
 """An option that may be given several times."""
-Paths: TypeAlias = Annotated[tuple[Path, ...], Parameter(negative="", show_default=False)]
+Paths: TypeAlias = Annotated[
+    tuple[Path, ...], Parameter(negative="", show_default=False, json_list=False)
+]
 """An option of paths that may be given several times."""
 
 
@@ -55,10 +75,10 @@ class SamplingOptions:
         seed: of the draw of the images and of the proposals.
     """
 
-    shots: int | None = None
+    shots: WholeOrNone = None
     hold_out: float = 0.3
     novel: Flag = False
-    seed: int = 0
+    seed: Whole = 0
 
 
 @Parameter(name="*", group=MODELS)
@@ -117,7 +137,7 @@ class DescribingOptions:
     trust_remote_code: Flag = False
     api_base: str | None = None
     timeout: float = Connection.timeout
-    num_threads: int = 8
+    num_threads: Whole = 8
 
 
 @Parameter(name="*", group=MODELS)
@@ -161,12 +181,12 @@ class SearchOptions:
     """
 
     preset: Literal["paper"] | None = None
-    steps: int | None = None
-    prompts_per_step: int = 5
-    history_size: int = 20
+    steps: WholeOrNone = None
+    prompts_per_step: Whole = 5
+    history_size: Whole = 20
     initial: Texts = ("a photo of a <CLASS>.",)
-    ensemble: int = 5
-    class_texts: int = 0
+    ensemble: Whole = 5
+    class_texts: Whole = 0
     strategy: str | None = None
     steady: Flag = False
 
@@ -184,11 +204,11 @@ class BoundOptions:
         patience: most steps in a row without a better prompt.
     """
 
-    max_calls: int | None = None
-    max_tokens: int | None = None
+    max_calls: WholeOrNone = None
+    max_tokens: WholeOrNone = None
     max_dollars: float | None = None
     max_seconds: float | None = None
-    patience: int | None = None
+    patience: WholeOrNone = None
 
 
 @Parameter(name="*")

@@ -238,3 +238,64 @@ def test_only_errors_of_the_package_are_taken_for_the_users_mistake(
     monkeypatch.setattr(CLIPClassifier, "save", broken)
     with pytest.raises(ValueError, match="program"):
         run("optimize", pictures, *QUICK)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [("plan", "--shots", "2.5"), ("plan", "--steps", "1e1"), ("predict", "--top-k", "1.5")],
+)
+def test_fractions_are_not_cut_to_whole_numbers(
+    run: Run, pictures: Path, tmp_path: Path, arguments: tuple[str, ...]
+) -> None:
+    CLIPClassifier(("cup", "key"), "demo").save(tmp_path / "p.json")
+    command, *options = arguments
+    needed = ("--program", "p.json") if command == "predict" else ()
+    outcome = run(command, pictures, *needed, *options)
+    assert outcome.code == 2
+    assert options[0] in outcome.err
+    assert options[1] in outcome.err
+
+
+def test_folders_may_begin_with_a_bracket(run: Run, own: Path, tmp_path: Path) -> None:
+    CLIPClassifier(("cup", "key"), "demo").save(tmp_path / "p.json")
+    own.rename(tmp_path / "[own]")
+    assert run("predict", "[own]", "--program", "p.json").code == 0
+    assert run("compare", "p.json", "a <CLASS>", "[own]").code == 0
+
+
+@pytest.mark.parametrize("command", ["compare", "evaluate"])
+def test_a_program_is_not_replaced_by_its_figures(
+    refused: Callable[..., str], pictures: Path, tmp_path: Path, command: str
+) -> None:
+    file = tmp_path / "p.json"
+    CLIPClassifier(("cup", "key"), "demo").save(file)
+    before = file.read_bytes()
+    assert "p.json" in refused(command, "p.json", pictures, "--out", file)
+    assert file.read_bytes() == before
+
+
+def test_links_in_a_circle_are_a_sentence(
+    refused: Callable[..., str], pictures: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "loop").symlink_to("loop")
+    assert "loop" in refused("optimize", pictures, "--out", "loop/run")
+
+
+def test_a_folder_that_is_not_there_leaves_no_run_folder(
+    refused: Callable[..., str], tmp_path: Path
+) -> None:
+    refused("optimize", "nowhere")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_arguments_of_the_library_are_told_as_options(
+    refused: Callable[..., str], pictures: Path
+) -> None:
+    assert "--steps must be" in refused("optimize", pictures, "--steps", 0)
+    assert "--max-dollars must be" in refused("optimize", pictures, "--max-dollars", -1)
+
+
+def test_a_method_without_a_checkpoint_is_refused(
+    refused: Callable[..., str], pictures: Path
+) -> None:
+    assert "--method" in refused("evaluate", "a <CLASS>", pictures, "--method", "maple")
