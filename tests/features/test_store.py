@@ -15,7 +15,7 @@ from safetensors.torch import save_file
 
 from ipo_dspy import load_encoder
 from ipo_dspy.errors import EncoderError, UnreadableImage
-from ipo_dspy.features import store
+from ipo_dspy.features import image_batches, store
 from ipo_dspy.features.backends import EmbeddingJob, LocalBackend, Shard
 from ipo_dspy.features.cache import clear, info
 from ipo_dspy.features.image_batches import encode_images
@@ -307,7 +307,7 @@ from pathlib import Path
 sys.path.insert(0, sys.argv[1])
 from test_store import Grayness, LARGE
 from ipo_dspy.images.image import ImageFile
-from ipo_dspy.features import store
+from ipo_dspy.features import image_batches, store
 from ipo_dspy.features.backends import EmbeddingJob, LocalBackend, Shard
 store.IMAGES_PER_FILE = 8
 encoder = Grayness()
@@ -358,7 +358,7 @@ def test_processes_share_a_cache_also_at_the_same_time(
 
 def read_nothing(monkeypatch: pytest.MonkeyPatch) -> list[object]:
     read: list[object] = []
-    monkeypatch.setattr(store, "content_hash", lambda image: read.append(image) or "0" * 64)
+    monkeypatch.setattr(image_batches, "content_hash", lambda image: read.append(image) or "0" * 64)
     return read
 
 
