@@ -60,6 +60,9 @@ from .errors import (
 from .errors import (
     UnreadableImage as UnreadableImage,
 )
+from .exports.labels import (
+    write_labels as write_labels,
+)
 from .images import (
     LabeledImages as LabeledImages,
 )
@@ -71,6 +74,9 @@ from .images import (
 )
 from .images import (
     read_table as read_table,
+)
+from .images.unlabelled import (
+    find_images as find_images,
 )
 from .optimizers.cocoop import (
     CoCoOp as CoCoOp,
@@ -95,6 +101,9 @@ from .programs.classifier import (
 )
 from .programs.classifier import (
     CLIPPredict as CLIPPredict,
+)
+from .programs.labelling import (
+    label_images as label_images,
 )
 from .programs.metrics import (
     clip_acc as clip_acc,

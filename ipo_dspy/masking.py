@@ -11,6 +11,8 @@ from urllib.parse import unquote, urlsplit
 if TYPE_CHECKING:
     import dspy
 
+from ipo_dspy.upstream.dspy_parts import without_advice
+
 MASK = "***"
 _KEY_SHAPES = re.compile(
     r"(\b(?:sk|pk|rk|gsk|hf|xai|ghp|nvapi)[-_]|\bAIza|\bAKIA|\b(?:Bearer|Basic) +"
@@ -30,8 +32,7 @@ _MOST_CHARACTERS = 300
 def brief(error: BaseException, lm: dspy.BaseLM | None = None) -> str:
     """One line about an error, without secrets; see `mask`."""
     text = " ".join(f"{type(error).__name__}: {error}".split())
-    # What DSPy advises after this speaks of its own arguments, and is long.
-    text = mask(text.partition(" To fix: ")[0], lm)
+    text = mask(without_advice(text), lm)
     return text if len(text) <= _MOST_CHARACTERS else text[:_MOST_CHARACTERS] + "..."
 
 

@@ -7,9 +7,7 @@ from enum import StrEnum
 from typing import Annotated, Any
 from unicodedata import category
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict
-
-from ipo_dspy.errors import ArgumentError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, NonNegativeInt
 
 
 def _encodable(value: Any) -> Any:
@@ -74,23 +72,24 @@ class ScoredPrompt(Record):
     accuracy: float
 
 
+SCALES = tuple(2.0 ** (half / 2) for half in range(-10, 17))
+"""What logits are multiplied by where a loss is wanted at other scales than the encoder's own."""
+
+
 class Score(Record):
     """How well a text does on a set of examples.
 
     `accuracy` is the mean metric in percent, 0 to 100; `loss` the mean cross-entropy of the true
-    class in nats (for programs without class probabilities: one minus the mean metric); `n` the
+    class in nats (for programs without class probabilities: one minus the mean metric); `losses`
+    the same at each of `SCALES` times the logits, and empty without class probabilities; `n` the
     number of examples; `per_class` the mean metric in percent for each label.
     """
 
     accuracy: float
     loss: float
-    n: int
+    n: NonNegativeInt
     per_class: dict[str, float] = {}
-
-    @property
-    def rank(self) -> tuple[float, float]:
-        """The order of the search: higher accuracy first, then lower loss."""
-        return (self.accuracy, -self.loss)
+    losses: tuple[float, ...] = ()
 
 
 class State(StrEnum):
@@ -115,7 +114,7 @@ class Description(Record):
     `retries` are the reasons for which it was asked for again.
     """
 
-    index: int
+    index: NonNegativeInt
     text: Text | None = None
     error: Text | None = None
     retries: tuple[Text, ...] = ()
@@ -127,8 +126,8 @@ class Reply(Record):
     Tokens and dollars are None where unknown; unknown is not zero.
     """
 
-    step: int
-    slot: int
+    step: NonNegativeInt
+    slot: NonNegativeInt
     text: Text | None = None
     error: Text | None = None
     tokens: int | None = None
@@ -154,8 +153,8 @@ class Trial(Record):
     the search. `cost` is that of the program's own language models while it was scored.
     """
 
-    step: int
-    slot: int
+    step: NonNegativeInt
+    slot: NonNegativeInt
     predictor: str = ""
     text: str
     state: State
@@ -169,13 +168,3 @@ class Trial(Record):
     def call(self) -> Call:
         """Which call it came from."""
         return self.step, self.slot
-
-    @property
-    def rank(self) -> tuple[float, float, float, float]:
-        """Sort key, best highest: validation where there is one decides before training."""
-        if self.score is None:
-            raise ArgumentError(
-                f"A trial that is {self.state.value} has no rank; expected an ok trial."
-            )
-        decisive = self.validation or self.score
-        return (*decisive.rank, *self.score.rank)

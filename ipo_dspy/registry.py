@@ -33,6 +33,14 @@ _OURS: Mapping[str, Mapping[str, str]] = {
         "program": "ipo_dspy.exports.program:ProgramExporter",
         "report": "ipo_dspy.exports.report:ReportExporter",
         "weights": "ipo_dspy.exports.weights:WeightsExporter",
+        "open_clip": "ipo_dspy.exports.open_clip:OpenCLIPExporter",
+        "clip_benchmark": "ipo_dspy.exports.open_clip:CLIPBenchmarkExporter",
+        "webdataset": "ipo_dspy.exports.open_clip:WebDatasetExporter",
+        "huggingface": "ipo_dspy.exports.huggingface:HuggingFaceExporter",
+        "transformers_js": "ipo_dspy.exports.huggingface:TransformersJSExporter",
+        "fiftyone": "ipo_dspy.exports.fiftyone:FiftyOneExporter",
+        "autodistill": "ipo_dspy.exports.autodistill:AutodistillExporter",
+        "label_studio": "ipo_dspy.exports.label_studio:LabelStudioExporter",
     },
     # Called with what stands after the colon, and `sees_images` and `trust_remote_code` by name;
     # `offline`, which takes nothing, with nothing. They give a `dspy.LM`.

@@ -27,6 +27,7 @@ from ipo_dspy.runs.budget import Budget
 from ipo_dspy.search.engine import Search, Settings
 from ipo_dspy.search.strategies import Strategy
 from ipo_dspy.search.target import Target
+from ipo_dspy.upstream.dspy_parts import COMPLETED, SECTION
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -144,7 +145,7 @@ class ScriptedEngine:
             self.requests.append(text)
         answer = self._answer(number, text)
         if self._field is not None:
-            answer = f"[[ ## {self._field} ## ]]\n{answer}\n\n[[ ## completed ## ]]"
+            answer = f"{SECTION}{self._field} ## ]]\n{answer}\n\n{COMPLETED}"
         return Response(
             id=None,
             model=request.model,
@@ -327,17 +328,31 @@ def check_exporter(exporter: Exporter, found: Found, folder: Path) -> None:
     """
     kind = "exporter"
     suffix = exporter.suffix
-    _check(suffix.startswith(".") and "/" not in suffix, "its suffix is one of a file", kind)
+    named = not suffix or (suffix.startswith(".") and "/" not in suffix)
+    _check(named, "its suffix is one of a file, or empty", kind)
     state = repr(found.program.dump_state())
     first, second = (folder / f"{name} ü{suffix}" for name in ("one", "two"))
     exporter.write(first, found)
-    _check(first.is_file(), "it writes the path it is given", kind)
+    _check(first.is_file() if suffix else first.is_dir(), "it writes the path it is given", kind)
     exporter.write(second, found)
-    _check(first.read_bytes() == second.read_bytes(), "equal files for equal finds", kind)
-    second.write_bytes(b"older")
+    _check(_content(first) == _content(second), "equal files for equal finds", kind)
+    if suffix:
+        second.write_bytes(b"older")
+    else:
+        (second / "of another.txt").write_text("stays")
     exporter.write(second, found)
-    _check(first.read_bytes() == second.read_bytes(), "it replaces what is there", kind)
+    written = _content(second)
+    stays = suffix != "" or written.pop("of another.txt", None) == b"stays"
+    _check(stays, "other files of a folder stay", kind)
+    _check(_content(first) == written, "it replaces what is there", kind)
     _check(repr(found.program.dump_state()) == state, "it leaves the program as it is", kind)
+
+
+def _content(path: Path) -> dict[str, bytes]:
+    """The bytes of a file, or of each file of a folder by name."""
+    if path.is_file():
+        return {"": path.read_bytes()}
+    return {file.name: file.read_bytes() for file in sorted(path.iterdir())}
 
 
 class _Events:

@@ -25,6 +25,17 @@ def own_feature_cache(
     monkeypatch.setenv("IPO_DSPY_CACHE", str(tmp_path_factory.mktemp("cache")))
 
 
+@pytest.fixture(scope="session")
+def ray_cluster() -> Iterator[None]:
+    """One local Ray for the whole run of the tests."""
+    pytest.importorskip("ray.data")
+    from ipo_dspy.features import cluster
+
+    cluster.connect()
+    yield
+    cluster.stop()
+
+
 @pytest.fixture
 def serve_lm() -> Callable[..., AbstractContextManager[dspy.LM]]:
     """Start a server that always answers the same; gives the language model that asks it.

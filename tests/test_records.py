@@ -14,6 +14,7 @@ scores = st.builds(
     loss=floats,
     n=st.integers(1, 10**9),
     per_class=st.dictionaries(st.text(), floats, max_size=3),
+    losses=st.lists(floats, max_size=3).map(tuple),
 )
 trials = st.builds(
     Trial,
@@ -27,11 +28,6 @@ trials = st.builds(
     score=st.none() | scores,
     validation=st.none() | scores,
 )
-
-
-def trial(accuracy: float, loss: float, validation: Score | None = None) -> Trial:
-    score = Score(accuracy=accuracy, loss=loss, n=10)
-    return Trial(step=1, slot=0, text="x", state=State.OK, score=score, validation=validation)
 
 
 @given(trials)
@@ -59,31 +55,6 @@ def test_text_that_utf8_cannot_hold_gets_question_marks(make: Reply | Descriptio
         {**make.model_dump(), "text": "a \ud800 b", "error": "\udfff"}
     )
     assert (record.text, record.error) == ("a ? b", "?")
-
-
-@pytest.mark.parametrize(
-    ("better", "worse"),
-    [
-        (trial(50, 2.0), trial(40, 1.0)),
-        (trial(50, 1.0), trial(50, 2.0)),
-        (
-            trial(40, 9.0, Score(accuracy=80, loss=1, n=1)),
-            trial(90, 0.1, Score(accuracy=70, loss=0, n=1)),
-        ),
-        (
-            trial(50, 1.0, Score(accuracy=80, loss=1, n=1)),
-            trial(40, 1.0, Score(accuracy=80, loss=1, n=1)),
-        ),
-    ],
-    ids=["accuracy first", "then lower loss", "validation decides", "training breaks its ties"],
-)
-def test_the_better_trial_ranks_higher(better: Trial, worse: Trial) -> None:
-    assert better.rank > worse.rank
-
-
-def test_a_trial_without_a_score_has_no_rank() -> None:
-    with pytest.raises(ValueError, match="invalid has no rank"):
-        _ = Trial(step=1, slot=0, text="x", state=State.INVALID, reason="bad").rank
 
 
 HIDDEN = [

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from statistics import fmean
@@ -35,10 +35,11 @@ from ipo_dspy.proposing.describers import Describer
 from ipo_dspy.records import Score, Trial
 from ipo_dspy.runs.budget import Spent
 from ipo_dspy.runs.identity.earlier import digest
+from ipo_dspy.scoring.ranking import Ranking
 from ipo_dspy.search.results import IPOResults
 from ipo_dspy.terminal.options import EncoderOptions, RunOptions
 from ipo_dspy.terminal.output import SearchProgress, stage
-from ipo_dspy.terminal.parts import make_describer, make_encoder, make_prompt_model
+from ipo_dspy.terminal.parts import make_describer, make_embedder, make_prompt_model
 
 
 @dataclass(frozen=True)
@@ -121,9 +122,9 @@ def load_embedder(options: EncoderOptions) -> Embedder:
         ArgumentError: the spec, device or precision is none there is.
         EncoderError: weights are missing, unreadable or do not fit.
     """
-    exact = EncoderOptions(options.clip, options.device, options.precision or EXACT)
+    exact = replace(options, precision=options.precision or EXACT)
     with stage(f"Loading the encoder {options.clip}"):
-        return Embedder(make_encoder(exact))
+        return make_embedder(exact)
 
 
 class Bench:
@@ -268,8 +269,9 @@ def _curve(trials: Sequence[Trial]) -> tuple[Step, ...]:
             by_step[trial.step].append(trial.score)
     steps = []
     best: Score | None = None
+    order = Ranking.of(score for scores in by_step.values() for score in scores).order
     for step, scores in sorted(by_step.items()):
-        best = max([best, *scores] if best else scores, key=lambda score: score.rank)
+        best = max([best, *scores] if best else scores, key=order)
         steps.append(
             Step(
                 step=step,

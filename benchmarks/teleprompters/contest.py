@@ -16,6 +16,7 @@ from ipo_dspy.features.embedder import Embedder
 from ipo_dspy.images.task import Task
 from ipo_dspy.programs.classifier import CLIPClassifier
 from ipo_dspy.proposing.describers import Describer
+from ipo_dspy.scoring.ranking import Ranking
 from ipo_dspy.scoring.scorers import TensorScorer
 
 
@@ -100,8 +101,9 @@ class Arena:
         scores = scorer.score([tried.text for tried in meter.tried])
         bests = []
         best = 0
+        order = Ranking.of(scores).order
         for index, score in enumerate(scores):
-            if score.rank > scores[best].rank:
+            if order(score) > order(scores[best]):
                 best = index
             bests.append(best)
         verdicts = {index: self.judge.judge(meter.tried[index].text) for index in set(bests)}

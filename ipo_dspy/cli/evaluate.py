@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
@@ -21,7 +22,7 @@ from ipo_dspy.prompts.template import DEFAULT_TEMPLATE, SLOT, Template
 from ipo_dspy.scoring.comparison import Evaluation, Evaluator, check_fit
 from ipo_dspy.terminal.options import EncoderOptions, Flag, ReadingOptions, SavedEncoderOptions
 from ipo_dspy.terminal.output import remark, results, stage
-from ipo_dspy.terminal.parts import make_encoder, read_labeled
+from ipo_dspy.terminal.parts import make_embedder, read_labeled
 
 
 class Prompt(NamedTuple):
@@ -71,8 +72,7 @@ def evaluate(
     with stage(f"Reading images of {folder}"):
         images = read_labeled(folder, reading)
     with stage(f"Loading the encoder {clip}"):
-        options = EncoderOptions(clip, encoder.device, encoder.precision)
-        embedder = Embedder(make_encoder(options))
+        embedder = make_embedder(EncoderOptions(**{**asdict(encoder), "clip": clip}))
     if baselines:
         prompts += _baselines()
     for each in prompts:

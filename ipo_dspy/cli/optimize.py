@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from ipo_dspy import registry
 from ipo_dspy.cli.run_folder import default_run_folder, work_of
-from ipo_dspy.cli.summary import print_summary
+from ipo_dspy.cli.summary import ENSEMBLE, print_summary
 from ipo_dspy.errors import SearchStoppedError
 from ipo_dspy.exports.base import Exporter, Found
 from ipo_dspy.exports.report import Report
@@ -18,11 +18,11 @@ from ipo_dspy.images.image import ImageFile
 from ipo_dspy.images.task import Task, task_name
 from ipo_dspy.programs.classifier import CLIPClassifier
 from ipo_dspy.prompts.template import Template
-from ipo_dspy.runs.folder import hold, make_run_folder, mark_folder, write_together
+from ipo_dspy.runs.folder import hold, make_run_folder, mark_folder, write_together, write_whole
 from ipo_dspy.scoring.comparison import Comparison, check_fit, compare
 from ipo_dspy.terminal.options import RunOptions
 from ipo_dspy.terminal.output import SearchProgress, remark, results, stage
-from ipo_dspy.terminal.parts import LOCAL_MODELS, make_encoder, make_optimizer, make_task
+from ipo_dspy.terminal.parts import LOCAL_MODELS, make_embedder, make_optimizer, make_task
 
 if TYPE_CHECKING:
     from ipo_dspy.search.results import IPOResults
@@ -48,14 +48,14 @@ def optimize(
     run_folder = out or default_run_folder(folder, run)
     progress = SearchProgress(run.steps, run.search.prompts_per_step)
     optimizer = make_optimizer(run, run_folder, progress.show)
-    before = Template(run.search.initial)
+    before = Template(run.search.initial[0])
     make_run_folder(run_folder, folder)
     mark_folder(run_folder, work_of(folder, run))
     _introduce(folder, run)
     with stage(f"Reading images of {task_name(folder)}"):
         task = make_task(folder, run, run_folder / "pictures")
     with stage(f"Loading the encoder {run.encoder.clip}"):
-        embedder = Embedder(make_encoder(run.encoder))
+        embedder = make_embedder(run.encoder)
     for images in (task.train, *task.tests.values()):
         check_fit(embedder, before, images.classnames)
 
@@ -69,7 +69,8 @@ def optimize(
             "--prompt-model, and give another --out or more --steps to try again."
         )
     with stage("Testing on unseen images"):
-        comparisons = _test(task, embedder, before, Template(found.best.text))
+        ensemble = found.ensemble and found.ensemble.template
+        comparisons = _test(task, embedder, before, Template(found.best.text), ensemble)
 
     report = Report(
         title=f"A prompt for {task.name}",
@@ -84,9 +85,11 @@ def optimize(
             exporter: Exporter = registry.find("exports", name)()
             write = partial(exporter.write, found=Found(program, report))
             write_together(run_folder / f"{name}{exporter.suffix}", write)
+        if found.ensemble is not None:
+            write_whole(run_folder / ENSEMBLE, found.ensemble.save)
     for sentence in task.remarks:
         remark(sentence)
-    print_summary(results, report, before=before, run_folder=run_folder, picture=_a_picture(task))
+    print_summary(results, report, run_folder=run_folder, picture=_a_picture(task))
 
 
 def _introduce(source: Path | None, run: RunOptions) -> None:
@@ -109,17 +112,18 @@ def _introduce(source: Path | None, run: RunOptions) -> None:
 
 
 def _test(
-    task: Task, embedder: Embedder, before: Template, after: Template
+    task: Task, embedder: Embedder, before: Template, after: Template, ensemble: Template | None
 ) -> tuple[Comparison, ...]:
     comparisons = []
     for part, images in task.tests.items():
         try:
-            check_fit(embedder, after, images.classnames)
+            for template in (after, ensemble or after):
+                check_fit(embedder, template, images.classnames)
         except ValueError as error:
             # Prompts are checked with the classes of the search; other names may be longer.
             remark(f"No figures for {part}: {error}")
         else:
-            comparisons.append(compare(part, embedder, images, before, after))
+            comparisons.append(compare(part, embedder, images, before, after, ensemble))
     return tuple(comparisons)
 
 

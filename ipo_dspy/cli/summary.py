@@ -16,27 +16,27 @@ from ipo_dspy.exports.report import Report
 from ipo_dspy.exports.usage import open_clip_form, usage
 from ipo_dspy.prompts.template import Template
 from ipo_dspy.records import State
-from ipo_dspy.scoring.comparison import Comparison, h_of
+from ipo_dspy.scoring.comparison import Comparison, h_of, sides
 from ipo_dspy.search.results import IPOResults
+
+ENSEMBLE = "ensemble.json"
+"""The file of the program that joins the best prompts."""
 
 
 def print_summary(
-    console: Console, report: Report, *, before: Template, run_folder: Path, picture: Path | None
+    console: Console, report: Report, *, run_folder: Path, picture: Path | None
 ) -> None:
     """Print the found prompt, how good it is, what it cost, and how to use it.
 
     Args:
         console: where to print.
         report: what there is to tell.
-        before: the prompt that the search began with.
         run_folder: holds `program.json`.
         picture: a picture to show the usage with.
     """
     results, comparisons = report.results, report.comparisons
     found = Template(results.best.text)
     console.print(Group("\nThe best prompt:", Padding(Text(found.text, style="bold"), (1, 2))))
-    if found == before:
-        console.print("No prompt was better than the one the search began with.\n")
     if comparisons:
         console.print("Accuracy in % on unseen images:", _figures(comparisons), sep="\n")
     else:
@@ -44,6 +44,7 @@ def print_summary(
         console.print(_training_figures(results))
     for comparison in comparisons:
         console.print(_paired(comparison))
+    console.print(report.verdict.value, style="bold")
     console.print()
     console.print(_counts(results))
     console.print(
@@ -53,7 +54,10 @@ def print_summary(
     if not results.ended_by.startswith("steps"):
         console.print(f"Ended by the bound on {results.ended_by}.")
     # A wrapped line could not be copied, so lines to copy are left to the terminal.
-    console.print(f"\nIn {run_folder}: program.json, report.html, journal.jsonl", soft_wrap=True)
+    files = "program.json, report.html, journal.jsonl"
+    if results.ensemble is not None:
+        files = f"program.json, {ENSEMBLE} (the best prompts together), report.html, journal.jsonl"
+    console.print(f"\nIn {run_folder}: {files}", soft_wrap=True)
     console.print("\nIn Python:\n")
     for line in usage(run_folder / "program.json", picture):
         console.print(f"  {line}", soft_wrap=True)
@@ -69,8 +73,7 @@ def _figures(comparisons: Sequence[Comparison]) -> RenderableType:
     if {comparison.part for comparison in comparisons} >= {"base", "novel"}:
         table.add_column("H", justify="right")
     table.add_column("loss", justify="right")
-    for side in ("before", "after"):
-        evaluations = [getattr(comparison, side) for comparison in comparisons]
+    for evaluations in sides(comparisons):
         scores = {c.part: e.score for c, e in zip(comparisons, evaluations, strict=True)}
         row = [f"{score.accuracy:.2f}" for score in scores.values()]
         if (h := h_of(scores)) is not None:

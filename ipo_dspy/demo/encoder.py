@@ -15,8 +15,8 @@ from torch import Tensor
 
 from ipo_dspy.encoders.dual_encoder import frozen
 from ipo_dspy.encoders.open_clip import OpenCLIPEncoder
-from ipo_dspy.encoders.open_clip_parts import PreprocessCfg, image_transform_v2
 from ipo_dspy.errors import ArgumentError
+from ipo_dspy.upstream.open_clip_parts import PreprocessCfg, image_transform_v2
 
 if TYPE_CHECKING:
     import PIL.Image

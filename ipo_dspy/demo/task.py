@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-import shutil
+import secrets
+import threading
 from pathlib import Path
-from tempfile import mkdtemp
 
 from ipo_dspy.demo.world import BASE_CLASSES, CLASSES, DEMO_MEDIUM, NOVEL_CLASSES, write_folder
 from ipo_dspy.errors import ArgumentError
 from ipo_dspy.images import read_folder
 from ipo_dspy.images.task import Task
 from ipo_dspy.prompts.template import DEFAULT_TEMPLATE
+from ipo_dspy.runs.folder import UNFINISHED, hold
 
+_drawing = threading.Lock()
 SHOTS = 1
 TEST_PICTURES = 10
 """Unseen pictures of each class."""
@@ -30,6 +32,7 @@ def demo_task(
 
     Raises:
         ArgumentError: `shots` is below 1.
+        JournalError: another process has been drawing there for long.
         OSError: the pictures cannot be written.
     """
     shots = SHOTS if shots is None else shots
@@ -45,17 +48,14 @@ def demo_task(
 
 
 def _draw_whole(folder: Path, shots: int, seed: int) -> None:
-    """Draw under another name first: a kill leaves nothing half, and two may draw at once."""
+    """Draw under another name first: a kill leaves nothing half, and the next one clears it."""
     folder.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = Path(mkdtemp(prefix=".part-", dir=folder.parent))
-    _draw(unfinished, shots, seed)
-    try:
-        unfinished.rename(folder)
-    except OSError:
-        # Another process was quicker, and drew the same.
+    with _drawing, hold(folder.parent):
+        # Another process may have drawn the same meanwhile.
         if not folder.exists():
-            raise
-        shutil.rmtree(unfinished)
+            unfinished = folder.with_name(f"{UNFINISHED}{secrets.token_hex(4)}")
+            _draw(unfinished, shots, seed)
+            unfinished.rename(folder)
 
 
 def _draw(folder: Path, shots: int, seed: int) -> None:

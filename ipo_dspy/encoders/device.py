@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from ipo_dspy.errors import ArgumentError
+from ipo_dspy.upstream.torch_parts import is_out_of_memory
 
 _logger = logging.getLogger(__name__)
 _Item = TypeVar("_Item")
@@ -106,13 +107,6 @@ class BatchSize:
             torch.cuda.empty_cache()
         if torch.backends.mps.is_available():
             torch.mps.empty_cache()
-
-
-def is_out_of_memory(error: RuntimeError) -> bool:
-    """Whether memory ran out; MPS and the CPU have no exception of their own for it."""
-    return isinstance(error, torch.OutOfMemoryError) or any(
-        words in str(error) for words in ("out of memory", "not enough memory", "allocate memory")
-    )
 
 
 def _mps_or_cpu() -> str:

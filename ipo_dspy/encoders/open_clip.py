@@ -19,7 +19,8 @@ from torch import Tensor, nn
 from ipo_dspy.encoders.checkpoints import describe_misfit
 from ipo_dspy.encoders.dual_encoder import DualEncoder, check_texts, frozen
 from ipo_dspy.encoders.offline import cached_first, is_offline
-from ipo_dspy.encoders.open_clip_parts import (
+from ipo_dspy.errors import ArgumentError, EncoderError
+from ipo_dspy.upstream.open_clip_parts import (
     HF_HUB_PREFIX,
     LOCAL_DIR_PREFIX,
     HFTokenizer,
@@ -30,7 +31,6 @@ from ipo_dspy.encoders.open_clip_parts import (
     download_pretrained,
     get_pretrained_cfg,
 )
-from ipo_dspy.errors import ArgumentError, EncoderError
 
 if TYPE_CHECKING:
     import PIL.Image

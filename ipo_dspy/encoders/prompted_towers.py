@@ -15,14 +15,14 @@ from torch.nn.utils.rnn import pad_sequence
 
 from ipo_dspy.encoders.base import Encoder
 from ipo_dspy.encoders.open_clip import OpenCLIPEncoder
-from ipo_dspy.encoders.open_clip_parts import (
+from ipo_dspy.errors import ArgumentError, EncoderError
+from ipo_dspy.upstream.open_clip_parts import (
     CLIP,
     CustomTextCLIP,
     ModifiedResNet,
     TextTransformer,
     VisionTransformer,
 )
-from ipo_dspy.errors import ArgumentError, EncoderError
 
 
 @dataclass(frozen=True)

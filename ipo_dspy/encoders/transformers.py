@@ -70,6 +70,7 @@ class TransformersEncoder(DualEncoder):
         super().__init__(
             spec, model, context_length=context_length, device=device, precision=precision
         )
+        self._is_siglip = model.config.model_type.startswith("siglip")
         self._image_processor = processor.image_processor
         self._tokenizer = processor.tokenizer
         # The fast tokenizers of Hugging Face cannot be borrowed by two threads at once.
@@ -80,12 +81,25 @@ class TransformersEncoder(DualEncoder):
         """How images are prepared, as transformers describes it."""
         return json.dumps(self._image_processor.to_dict(), sort_keys=True, default=str)
 
+    def as_read(self, text: str) -> str:
+        """Write a text as the model reads it: SigLIP's without punctuation, in lower case.
+
+        So open_clip's tokenizers have it for the same weights; those of transformers leave SigLIP 2
+        its punctuation, and their earlier versions its capitals too.
+        """
+        if not self._is_siglip:
+            return text
+        from ipo_dspy.upstream.open_clip_parts import basic_clean, canonicalize_text
+
+        return str(canonicalize_text(basic_clean(text)))
+
     def count_tokens(self, texts: Sequence[str]) -> list[int]:
         """Count each text's tokens, start and end included, never truncated."""
         if not texts:
             return []
+        read = list(map(self.as_read, texts))
         with self._tokenizer_lock:
-            found = self._tokenizer(list(texts), padding=False, truncation=False, verbose=False)
+            found = self._tokenizer(read, padding=False, truncation=False, verbose=False)
         return [len(ids) for ids in found.input_ids]
 
     def prepare_image(self, image: PIL.Image.Image) -> Any:
@@ -96,9 +110,10 @@ class TransformersEncoder(DualEncoder):
         return _pooled(self.model.get_image_features(**pixels))  # type: ignore[operator]
 
     def _tokenize(self, texts: Sequence[str]) -> Tensor:
+        read = list(map(self.as_read, texts))
         with self._tokenizer_lock:
             found = self._tokenizer(
-                list(texts),
+                read,
                 padding="max_length",
                 truncation=True,
                 max_length=self.context_length,

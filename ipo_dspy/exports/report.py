@@ -15,7 +15,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from ipo_dspy.exports.base import Found, needs_report
 from ipo_dspy.records import Trial, visible
-from ipo_dspy.scoring.comparison import Comparison, h_of
+from ipo_dspy.scoring.comparison import Comparison, Verdict, h_of, sides, verdict
 from ipo_dspy.search.results import IPOResults
 
 PACKAGES = ("ipo-dspy", "dspy", "torch", "open_clip_torch", "transformers")
@@ -50,6 +50,12 @@ class Report:
             return "none, the model runs on this machine"
         dollars = self.results.spent.dollars
         return "unknown" if dollars is None else f"{dollars:.4f} dollars"
+
+    @property
+    def verdict(self) -> Verdict:
+        """Whether the found prompt is better than the first one."""
+        results = self.results
+        return verdict(self.comparisons, kept=results.best.text == results.trials[0].text)
 
     @property
     def tokens(self) -> str:
@@ -99,8 +105,8 @@ def render(report: Report, learned: str = "") -> str:
         found=results.best,
         figures=_figures(report.comparisons),
         counts=Counter(trial.state.value for trial in results.trials),
-        curves=[curve(results.trials, "accuracy"), curve(results.trials, "loss")],
-        lineage=lineage(results.trials),
+        curves=[curve(results, "accuracy"), curve(results, "loss")],
+        lineage=lineage(results),
         classes=[(comparison, per_class(comparison)) for comparison in report.comparisons],
         versions={"Python": platform.python_version()} | {name: version(name) for name in PACKAGES},
     )
@@ -120,7 +126,6 @@ class Figures(NamedTuple):
 
 
 def _figures(comparisons: Sequence[Comparison]) -> list[Figures]:
-    sides = [[c.before for c in comparisons], [c.after for c in comparisons]] if comparisons else []
     return [
         Figures(
             side[0].template.text,
@@ -128,7 +133,7 @@ def _figures(comparisons: Sequence[Comparison]) -> list[Figures]:
             [evaluation.score.loss for evaluation in side],
             h_of({c.part: e.score for c, e in zip(comparisons, side, strict=True)}),
         )
-        for side in sides
+        for side in sides(comparisons)
     ]
 
 
@@ -149,15 +154,18 @@ class Curve(NamedTuple):
     height: float = _HEIGHT
 
 
-def curve(trials: Sequence[Trial], name: Literal["accuracy", "loss"]) -> Curve:
-    """Lay out a training score over the steps."""
-    values = [
-        (trial.step, float(getattr(trial.score, name)))
-        for trial in trials
-        if trial.score is not None
-    ]
-    best = [(trial.step, float(getattr(trial.score, name))) for trial in bests(trials)]
-    last = max(trial.step for trial in trials)
+def curve(results: IPOResults, name: Literal["accuracy", "loss"]) -> Curve:
+    """Lay out a training score over the steps; the loss is the one that ranks."""
+
+    def points(trials: Sequence[Trial]) -> list[tuple[float, float]]:
+        return [
+            (trial.step, score.accuracy if name == "accuracy" else results.ranking.loss(score))
+            for trial in trials
+            if (score := trial.score) is not None
+        ]
+
+    values, best = points(results.trials), points(bests(results))
+    last = max(trial.step for trial in results.trials)
     lowest, highest = min(value for _, value in values), max(value for _, value in values)
     span = (highest - lowest) or 1.0
 
@@ -181,11 +189,12 @@ def curve(trials: Sequence[Trial], name: Literal["accuracy", "loss"]) -> Curve:
     )
 
 
-def bests(trials: Sequence[Trial]) -> list[Trial]:
+def bests(results: IPOResults) -> list[Trial]:
     """Pick the trials that were better than all before them, in the order they were made."""
     found: list[Trial] = []
-    for trial in trials:
-        if trial.score is not None and (not found or trial.rank > found[-1].rank):
+    key = results.ranking.key
+    for trial in results.trials:
+        if trial.score is not None and (not found or key(trial) > key(found[-1])):
             found.append(trial)
     return found
 
@@ -193,9 +202,9 @@ def bests(trials: Sequence[Trial]) -> list[Trial]:
 Change = Literal["same", "new", "gone"]
 
 
-def lineage(trials: Sequence[Trial]) -> list[tuple[Trial, list[tuple[Change, str]]]]:
+def lineage(results: IPOResults) -> list[tuple[Trial, list[tuple[Change, str]]]]:
     """Pair each successive best with its words, compared with those of the best before it."""
-    line = bests(trials)
+    line = bests(results)
     texts = [trial.text for trial in line]
     return [
         (trial, word_changes(before, trial.text))

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from ipo_dspy.errors import ArgumentError
 from ipo_dspy.exports.base import Found
+from ipo_dspy.exports.texts import check_without_demos
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -38,6 +39,7 @@ class WeightsExporter:
         """
         from safetensors.torch import save_file
 
+        check_without_demos(found, "A matrix of weights compares images with classes alone")
         program = found.program
         predict, embedder = program.predict, program.embedder
         prompt = predict.prompt()

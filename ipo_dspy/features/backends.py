@@ -9,7 +9,7 @@ from inspect import signature
 from typing import TYPE_CHECKING, Protocol, TypeAlias, runtime_checkable
 
 from ipo_dspy import registry
-from ipo_dspy.errors import ArgumentError
+from ipo_dspy.errors import ArgumentError, UnreadableImage
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -123,6 +123,24 @@ def make_backend(backend: Backend | str, address: str | None = None) -> Backend:
         )
     made = make(address=address)
     return made
+
+
+def gather(backend: Backend, encoder: Encoder, images: Sequence[ImageSource]) -> Tensor:
+    """Embed images that are not kept anywhere: [N, D].
+
+    Raises:
+        UnreadableImage: an image cannot be read.
+        EncoderError: the encoder fails.
+    """
+    import torch
+
+    shards = list(backend.run(EmbeddingJob(encoder, images, len(images))))
+    errors = {number: text for shard in shards for number, text in shard.errors.items()}
+    if errors:
+        raise UnreadableImage(errors[min(errors)])
+    numbers = torch.tensor([number for shard in shards for number in shard.numbers])
+    rows: Tensor = torch.cat([shard.features for shard in shards])[numbers.argsort()]
+    return rows
 
 
 def embedding(encoder: Encoder) -> ShardWork:

@@ -8,7 +8,7 @@ import os
 import secrets
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import ModuleType
@@ -124,9 +124,9 @@ def quiet() -> Iterator[None]:
             logger.setLevel(level)
 
 
-def _start(ray: ModuleType, options: dict[str, object]) -> None:
+def _start(ray: ModuleType, options: Mapping[str, object]) -> None:
     _remove_left_behind()
-    environment = {"RAY_USAGE_STATS_ENABLED": "0"}
+    environment = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_BACKEND_LOG_LEVEL": "fatal"}
     if not {"RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"} & os.environ.keys():
         # A token of its own, so that Ray writes none into the person's home folder.
         environment["RAY_AUTH_TOKEN"] = secrets.token_hex(32)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Hashable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Protocol, runtime_checkable
 from cachetools import LRUCache
 
 from ipo_dspy.errors import ArgumentError, EncoderError
-from ipo_dspy.features.backends import Backend, LocalBackend
+from ipo_dspy.features.backends import Backend, LocalBackend, gather, make_backend
 from ipo_dspy.features.cache import CacheChoice, cache_folder, cache_limit
 from ipo_dspy.images.image import ImageSource, image_key
 from ipo_dspy.prompts.template import Template
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from ipo_dspy.encoders.base import Encoder
-    from ipo_dspy.features.store import FeatureStore
+    from ipo_dspy.features.store import FeatureStore, Filled
 
 IMAGE_MEMORY = 65_536
 """Most image features kept in memory."""
@@ -43,15 +43,16 @@ class Embedder:
     Args:
         encoder: the encoder; image features of a `CacheableEncoder` are kept on disk.
         cache: the folder to keep them in, or `off`; None takes what the environment says.
-        backend: who embeds images where they are kept on disk; None embeds in this process.
+        backend: who embeds images, or the name of that; None embeds in this process. Fewer than 16
+            new images are always embedded here.
     """
 
     def __init__(
-        self, encoder: Encoder, cache: CacheChoice = None, backend: Backend | None = None
+        self, encoder: Encoder, cache: CacheChoice = None, backend: Backend | str | None = None
     ) -> None:
         self.encoder = encoder
         self._cache = cache
-        self._backend = backend
+        self._backend = None if backend is None else make_backend(backend)
         # Texts are encoded under their lock, images not: decoding them takes long.
         self._lock = threading.RLock()
         self._text_lock = threading.RLock()
@@ -117,10 +118,43 @@ class Embedder:
     def _encode_images(self, images: Sequence[ImageSource]) -> ImageFeatures:
         from ipo_dspy.features.image_batches import encode_images
 
-        store = self._store if len(images) >= WORTH_KEEPING else None
-        if store is None:
+        if len(images) < WORTH_KEEPING:
             return encode_images(self.encoder, images)
-        return store.fetch(images, self._backend or LocalBackend())
+        backend = self._backend or LocalBackend()
+        if self._store is None:
+            return gather(backend, self.encoder, images)
+        return self._store.fetch(images, backend)
+
+    def fill_store(
+        self,
+        images: Sequence[ImageSource],
+        on_progress: Callable[[int], object] = lambda images: None,
+    ) -> Filled:
+        """Embed images for later, each that is not in the store yet; see `FeatureStore.fill`.
+
+        Raises:
+            ArgumentError: the encoder's features are not kept, or the cache is off.
+            StorageError: features cannot be kept, or are more than may be kept.
+            EncoderError: the encoder fails.
+        """
+        if self._store is None:
+            raise ArgumentError(
+                f"Features of {self.encoder.spec} are not kept: the cache is off, or the encoder "
+                "does not tell its weights (`image_fingerprint`)."
+            )
+        with _constants():
+            return self._store.fill(images, self._backend or LocalBackend(), on_progress)
+
+    @contextmanager
+    def backed_by(self, backend: Backend | str | None) -> Iterator[None]:
+        """Let another backend embed for a while; None changes nothing."""
+        before = self._backend
+        if backend is not None:
+            self._backend = make_backend(backend)
+        try:
+            yield
+        finally:
+            self._backend = before
 
     @cached_property
     def _store(self) -> FeatureStore | None:
@@ -218,6 +252,15 @@ class Embedder:
     def context_length(self) -> int:
         """Most tokens a text may have, start and end included."""
         return self.encoder.context_length
+
+    @cached_property
+    def keeps_case(self) -> bool:
+        """Whether the encoder tells texts apart that differ in letter case alone."""
+        import torch
+
+        with torch.inference_mode():
+            small, large = self.encoder.encode_texts(["a photo of a cat.", "A Photo Of A CAT."])
+        return not torch.equal(small, large)
 
     def count_tokens(self, template: Template, classnames: Sequence[str]) -> int:
         """Count the tokens of the longest text the template gives, start and end included."""

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from ipo_dspy.errors import ArgumentError, EncoderError, IPOError
@@ -207,6 +209,8 @@ class _Crew:
         context.print_on_execution_start = False
         context.max_errored_blocks = -1
         with cluster.quiet(), ray.data.DataContext.current(context):
+            # In 2.60 no other parameter bounds how often an actor's task is tried again.
+            warnings.filterwarnings("ignore", "`ray_remote_args_fn` is deprecated")
             rows = ray.data.from_items([{"part": p} for p in parts], override_num_blocks=len(parts))
             rows = rows.map(
                 _Worker,
@@ -218,8 +222,7 @@ class _Crew:
                 ),
                 num_cpus=1,
                 num_gpus=self._gpus,
-                max_restarts=-1,
-                max_task_retries=self._retries,
+                ray_remote_args_fn=partial(dict, max_restarts=-1, max_task_retries=self._retries),
             )
             try:
                 for row in rows.iter_rows():

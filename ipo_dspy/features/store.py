@@ -389,10 +389,13 @@ class FeatureStore:
                 keys[known] = StoredFeatures(self._hashes.rows(), places[here])[:].numpy()
                 unread[known] = False
         errors: dict[int, str] = {}
-        # What is in the memory of this process is not sent anywhere for its hash.
-        elsewhere = backend if isinstance(backend, HashesContents) else LocalBackend()
+        # What is in the memory of this process, and what is little, is not read elsewhere.
+        many = np.flatnonzero(unread & files)
+        elsewhere: HashesContents = LocalBackend()
+        if isinstance(backend, HashesContents) and len(many) > IMAGES_PER_FILE:
+            elsewhere = backend
         for hashing, numbers in (
-            (elsewhere, np.flatnonzero(unread & files)),
+            (elsewhere, many),
             (LocalBackend(), np.flatnonzero(unread & ~files)),
         ):
             asked = [images[n] for n in numbers.tolist()]

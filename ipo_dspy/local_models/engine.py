@@ -17,6 +17,7 @@ from ipo_dspy.local_models.batching import Batcher
 from ipo_dspy.proposing.engine import LocalEngine, Turn, answer, texts, turns
 from ipo_dspy.proposing.reading import Asked
 from ipo_dspy.proposing.seeds import Seeds
+from ipo_dspy.upstream.dspy_parts import COMPLETED
 
 if TYPE_CHECKING:
     import torch
@@ -24,8 +25,6 @@ if TYPE_CHECKING:
 
     from ipo_dspy.local_models.generation import Generated, Sampling
 
-_COMPLETED = "[[ ## completed ## ]]"
-"""What DSPy's ChatAdapter asks for at the end of an answer."""
 
 _QUESTION, _ANSWER = "Question: ", "\nAnswer:"
 """What stands around a question to a model that has no chat template."""
@@ -125,7 +124,7 @@ class PretrainedEngine(LocalEngine):
         said = texts(conversation, "user")
         asked = Asked.read("\n".join(texts(conversation, "system")), said[-1] if said else "")
         row = self._row(conversation, asked.plain, self._seeds.number(request, conversation))
-        sampling = self._sampling(request, row, ends_completed=_COMPLETED in asked.text)
+        sampling = self._sampling(request, row, ends_completed=COMPLETED in asked.text)
         made = self._batcher.submit((sampling, row))
         return answer(
             request,
@@ -225,7 +224,7 @@ class PretrainedEngine(LocalEngine):
             own = GenerationConfig(temperature=0.0)
         room = self._room(row)
         most = wanted.max_tokens or self.max_tokens
-        stops = [*wanted.stop, *([_COMPLETED] if ends_completed else [])]
+        stops = [*wanted.stop, *([COMPLETED] if ends_completed else [])]
         if not self.loaded.has_chat_template:
             stops.append("\n" + _QUESTION)
         return Sampling(

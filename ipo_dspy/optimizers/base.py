@@ -11,6 +11,7 @@ import dspy
 from ipo_dspy.errors import ArgumentError, SearchStoppedError
 from ipo_dspy.features.embedder import Embedder
 from ipo_dspy.proposing.describers import Describer, NoDescriber, VocabularyDescriber
+from ipo_dspy.runs.events import Sense
 from ipo_dspy.runs.identity import RunIdentity
 from ipo_dspy.runs.journal import Journal, NoJournal
 from ipo_dspy.search.results import detach_results
@@ -62,7 +63,7 @@ def find_describer(chosen: Describer | str | None, embedder: Embedder | None) ->
 
 @contextmanager
 def open_run(
-    run_dir: Path | None, identity: RunIdentity | None = None
+    run_dir: Path | None, identity: RunIdentity | None = None, sense: Sense | None = None
 ) -> Iterator[Journal | NoJournal]:
     """Hold the run folder, or keep nothing where there is none.
 
@@ -71,15 +72,16 @@ def open_run(
     Args:
         run_dir: the folder of the journal; None keeps nothing.
         identity: what the run is made of; needed with a folder.
+        sense: what its events may say; needed with a folder.
 
     Raises:
         JournalError: the run folder belongs to another search or cannot be written.
     """
-    if run_dir is None or identity is None:
+    if run_dir is None or identity is None or sense is None:
         journal: Journal | NoJournal = NoJournal()
     else:
         header = {"version": _version(), **identity.record}
-        journal = Journal(run_dir, header, identity.differences)
+        journal = Journal(run_dir, header, identity.differences, sense)
     with journal:
         try:
             yield journal

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import replace
 from operator import index
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import dspy
 from dspy.teleprompt import Teleprompter
 
 from ipo_dspy.errors import ArgumentError
+from ipo_dspy.features.backends import Backend, make_backend
 from ipo_dspy.optimizers.base import (
     copy_to_optimize,
     find_describer,
@@ -22,9 +23,11 @@ from ipo_dspy.optimizers.base import (
 )
 from ipo_dspy.optimizers.parts import identity_of
 from ipo_dspy.programs.metrics import Metric, clip_acc
-from ipo_dspy.programs.predict import zero_shot_predictors
+from ipo_dspy.programs.predict import ZeroShotPredict, zero_shot_predictors
+from ipo_dspy.prompts.template import Template
 from ipo_dspy.prompts.wording import (
     INSTRUCTION_META_PROMPT,
+    PAPER_META_PROMPT,
     MetaPrompt,
     ProposeInstruction,
     ProposePrompt,
@@ -37,13 +40,16 @@ from ipo_dspy.proposing.proposer import Proposer
 from ipo_dspy.records import Trial
 from ipo_dspy.runs.budget import Budget, Plan, Spent
 from ipo_dspy.runs.calls import within
+from ipo_dspy.runs.events import Sense
 from ipo_dspy.runs.journal import Journal, NoJournal
 from ipo_dspy.scoring.evaluate import CANDIDATE
 from ipo_dspy.scoring.scorers import Scorer, make_scorer
 from ipo_dspy.search.engine import Search, Settings
+from ipo_dspy.search.ensemble import join_best
+from ipo_dspy.search.history import History
 from ipo_dspy.search.results import IPOResults, attach_results
 from ipo_dspy.search.strategies import Strategy, make_strategy
-from ipo_dspy.search.target import Target, about_step, initial_text, rules_for
+from ipo_dspy.search.target import Target, about_step, first_texts, keeps_case, rules_for
 
 logger = logging.getLogger(__name__)
 
@@ -58,6 +64,8 @@ class IPOOptimizer(Teleprompter):
 
     Args:
         metric: a DSPy metric; `clip_acc` and `clip_prob` are scored in tensors.
+        preset: `paper` follows the paper to the letter: its instructions, one first template,
+            prompts ordered by accuracy and then by the loss as the encoder gives it.
         prompt_model: the language model that proposes, or what names one: `offline`, `hf:NAME`,
             or a model of DSPy; None takes the configured one.
         describer: what describes the training images, or what names it: `vocabulary` (the encoder
@@ -71,7 +79,11 @@ class IPOOptimizer(Teleprompter):
         prompts_per_step: proposals of a step, each a call of its own.
         history_size: how many scored prompts the prompt model sees.
         images_described: most training images that are described, evenly spaced.
-        initial: the first template; None takes the student's.
+        initial: the first template, or a list of them; None takes the student's. A template that
+            is not in a list gets a few others beside it that differ in structure
+            (`FIRST_TEMPLATES`); they cost no call.
+        ensemble: how many of the best prompts make the program `detailed_results.ensemble` beside
+            the one that is found; 0 makes none. Programs with one template alone have one.
         temperature: of the proposals; None leaves it to the model.
         send_seed: send each call's number as its seed, to models that take one.
         strategy: what is tried next, a `Strategy` or the name of one: `steps`, the paper's, or
@@ -81,6 +93,8 @@ class IPOOptimizer(Teleprompter):
         steady: the same as `strategy="steady"`.
         budget: further bounds.
         most_failures: so many useless answers in a row end the search.
+        backend: who embeds the program's images during the search, a `Backend` or the name of one:
+            `local`, `ray`; None leaves that to the program. What is found does not depend on it.
         num_threads: most calls in flight; None takes DSPy's setting.
         max_errors: so many examples on which program or metric raise make a prompt `failed`; None
             takes DSPy's setting.
@@ -97,6 +111,7 @@ class IPOOptimizer(Teleprompter):
         self,
         metric: Metric = clip_acc,
         *,
+        preset: Literal["paper"] | None = None,
         prompt_model: dspy.BaseLM | str | None = None,
         describer: Describer | str | None = None,
         proposer: dspy.Module | None = None,
@@ -105,13 +120,15 @@ class IPOOptimizer(Teleprompter):
         prompts_per_step: int = 5,
         history_size: int = 20,
         images_described: int = 64,
-        initial: str | None = None,
+        initial: str | Sequence[str] | None = None,
+        ensemble: int = 5,
         temperature: float | None = 1.0,
         send_seed: bool = True,
         strategy: str | Strategy | None = None,
         steady: bool = False,
         budget: Budget | None = None,
         most_failures: int = 10,
+        backend: Backend | str | None = None,
         num_threads: int | None = None,
         max_errors: int | None = None,
         seed: int = 0,
@@ -126,9 +143,10 @@ class IPOOptimizer(Teleprompter):
             "prompts_per_step": prompts_per_step,
             "history_size": history_size,
             "images_described": images_described,
+            "ensemble": ensemble,
             "most_failures": most_failures,
         }.items():
-            at_least = 0 if name in {"history_size", "images_described"} else 1
+            at_least = 0 if name in {"history_size", "images_described", "ensemble"} else 1
             if value < at_least:
                 raise ArgumentError(f"{name} must be at least {at_least}, got {value}.")
         if not callable(metric):
@@ -140,9 +158,12 @@ class IPOOptimizer(Teleprompter):
                 "The proposer has a language model of its own, whose calls could not be told apart "
                 "in DSPy's cache. Pass the model as prompt_model and call proposer.set_lm(None)."
             )
+        if preset not in (None, "paper"):
+            raise ArgumentError(f"preset must be 'paper' or None, got {preset!r}.")
         if steady and strategy not in (None, "steady"):
             raise ArgumentError("steady=True means strategy='steady'; give one of them.")
         self.metric = metric
+        self.preset = preset
         self.prompt_model = prompt_model
         self.describer = describer
         self.proposer = proposer
@@ -151,6 +172,7 @@ class IPOOptimizer(Teleprompter):
         self.history_size = index(history_size)
         self.images_described = index(images_described)
         self.initial = initial
+        self.ensemble = index(ensemble)
         self.temperature = None if temperature is None else float(temperature)
         self.send_seed = send_seed
         self.strategy = strategy or ("steady" if steady else "steps")
@@ -158,6 +180,7 @@ class IPOOptimizer(Teleprompter):
         if steps is not None:
             self.budget = replace(self.budget, steps=steps)
         self.most_failures = most_failures
+        self.backend = None if backend is None else make_backend(backend)
         self.num_threads = num_threads
         self.max_errors = max_errors
         self.seed = index(seed)
@@ -182,8 +205,8 @@ class IPOOptimizer(Teleprompter):
         """Search, and give a copy of the student with the best prompt.
 
         The student is not changed and its encoder is shared. The kept prompt has the highest
-        training accuracy, ties going to the lower loss; with a `valset`, its accuracy and loss
-        decide.
+        training accuracy, ties going to the lower loss at the scale that fits all prompts of the
+        run (see `Ranking`); with a `valset`, its accuracy and loss decide.
 
         Args:
             student: a `CLIPClassifier`, any program around one, or a program of predictors.
@@ -206,6 +229,7 @@ class IPOOptimizer(Teleprompter):
         describer = self._describer(program)
         spent = Spent()
         with (
+            self._backed(program),
             self._open_journal(program, examples, valset, lm, describer) as journal,
             within(self.budget.seconds, since=spent.started),
         ):
@@ -216,6 +240,7 @@ class IPOOptimizer(Teleprompter):
                 [name for p in zero_shot_predictors(program).values() for name in p.classnames],
                 journal,
                 self.most_failures,
+                sum_up=self.preset != "paper",
             )
             search = Search(
                 targets,
@@ -231,17 +256,32 @@ class IPOOptimizer(Teleprompter):
                 spent,
             )
             search.run()
-        found = IPOResults(tuple(search.trials), search.best, search.spent, search.ended_by)
+        found = IPOResults(
+            tuple(search.trials),
+            search.best,
+            search.spent,
+            search.ended_by,
+            targets[0].history.ranking,
+            join_best(program, search.trials, targets[0].history.ranking, self.ensemble),
+        )
         if found.useless is not None:
             logger.warning(
                 "None of the %d answers of %r could be used; the last one: %s.",
-                len(found.trials) - len(targets),
+                sum(trial.step > 0 for trial in found.trials),
                 lm.model,
                 found.useless.reason,
             )
         if self.track_stats:
             attach_results(program, found)
         return program
+
+    @contextmanager
+    def _backed(self, program: dspy.Module) -> Iterator[None]:
+        """Let the backend embed the images of all CLIP predictors."""
+        with ExitStack() as stack:
+            for predictor in zero_shot_predictors(program).values():
+                stack.enter_context(predictor.embedder.backed_by(self.backend))
+            yield
 
     def plan(self, student: dspy.Module, *, trainset: Sequence[dspy.Example] | None = None) -> Plan:
         """Work out how many calls and about how many tokens `compile` takes, making none."""
@@ -252,7 +292,12 @@ class IPOOptimizer(Teleprompter):
             calls = min(calls, self.budget.calls)
         return Plan.estimate(
             calls=calls,
-            instructions=[meta_prompt.task, meta_prompt.scores, meta_prompt.goal],
+            instructions=[
+                meta_prompt.task,
+                meta_prompt.scores,
+                meta_prompt.goal,
+                meta_prompt.facts,
+            ],
             descriptions=len(self.images_to_describe(examples)),
             calls_per_image=self._describer(student).calls_per_image,
             history_size=self.history_size,
@@ -288,7 +333,9 @@ class IPOOptimizer(Teleprompter):
     def _meta_prompt(self, program: dspy.Module) -> MetaPrompt:
         if self.meta_prompt is not None:
             return self.meta_prompt
-        return MetaPrompt() if zero_shot_predictors(program) else INSTRUCTION_META_PROMPT
+        if not zero_shot_predictors(program):
+            return INSTRUCTION_META_PROMPT
+        return PAPER_META_PROMPT if self.preset == "paper" else MetaPrompt()
 
     def _proposer(self, program: dspy.Module) -> dspy.Module:
         if self.proposer is not None:
@@ -324,16 +371,24 @@ class IPOOptimizer(Teleprompter):
         targets = []
         for name, predictor in predictors.items():
             rules = rules_for(predictor)
+            varied = self.preset != "paper" and len(predictors) == 1
+            first = first_texts(predictor, rules, self.initial, varied=varied)
             target = Target(
                 name=name,
                 predictor=predictor,
                 rules=rules,
-                meta_prompt=meta_prompt,
+                meta_prompt=_about(meta_prompt, predictor, trainset),
                 about=about_step(name, predictor, trainset),
                 training=self._scorer(program, name, trainset, key),
                 validation=self._scorer(program, name, valset, CANDIDATE) if valset else None,
+                others=first[1:],
+                # Texts of several predictors are tried in turn, each beside the others' best.
+                history=History(
+                    keeps_case=keeps_case(predictor),
+                    fit_scale=self.preset != "paper" and len(predictors) == 1,
+                ),
             )
-            target.use(initial_text(predictor, rules, self.initial))
+            target.use(first[0])
             targets.append(target)
         return targets
 
@@ -355,7 +410,24 @@ class IPOOptimizer(Teleprompter):
         if self.run_dir is None:
             return open_run(None)
         identity = identity_of(self, program, trainset, valset or [], lm, describer)
-        return open_run(self.run_dir, identity)
+        return open_run(self.run_dir, identity, self._sense(program, trainset, valset or []))
+
+    def _sense(
+        self,
+        program: dspy.Module,
+        trainset: Sequence[dspy.Example],
+        valset: Sequence[dspy.Example],
+    ) -> Sense:
+        """What the journal of this search may say."""
+        clip = zero_shot_predictors(program)
+        is_ours = self.strategy in ("steps", "steady")
+        return Sense(
+            images=len(self.images_to_describe(trainset)),
+            predictors=dict.fromkeys(clip, Template)
+            or dict.fromkeys(dict(program.named_predictors()), str),
+            sizes=(len(trainset), len(valset)),
+            prompts_per_step=self.prompts_per_step if is_ours else None,
+        )
 
     def _listen(self, trial: Trial, spent: Spent) -> None:
         score = trial.score
@@ -371,3 +443,11 @@ class IPOOptimizer(Teleprompter):
             )
         if self.on_trial is not None:
             self.on_trial(trial, spent)
+
+
+def _about(
+    meta_prompt: MetaPrompt, predictor: dspy.Predict, trainset: Sequence[dspy.Example]
+) -> MetaPrompt:
+    if not isinstance(predictor, ZeroShotPredict):
+        return meta_prompt
+    return meta_prompt.about(len(trainset), predictor.classnames)

@@ -73,6 +73,7 @@ def identity_of(
             "images_described", "another number of described images", optimizer.images_described
         ),
         Setting("temperature", "another temperature", optimizer.temperature),
+        Setting("preset", "another preset", optimizer.preset),
         Thing("strategy", "another strategy", optimizer.strategy),
     ]
     # The first texts are a part of their own. What has no model of its own and is not the program

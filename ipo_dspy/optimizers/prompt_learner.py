@@ -33,6 +33,7 @@ from ipo_dspy.programs.predict import ZeroShotPredict, label_field, zero_shot_pr
 from ipo_dspy.programs.probabilities import class_indices
 from ipo_dspy.prompts.template import Template
 from ipo_dspy.runs.budget import Budget
+from ipo_dspy.runs.events import Sense
 from ipo_dspy.runs.identity import Examples, Part, RunIdentity, Setting, Thing
 from ipo_dspy.runs.journal import EventLog, Journal, NoJournal
 from ipo_dspy.scoring.evaluate import BatchEvaluate
@@ -156,7 +157,7 @@ class PromptLearner(Teleprompter, ABC):
         self.seed = options.get("seed", 0)
         self.budget = options.get("budget") or Budget()
         run_dir = options.get("run_dir")
-        self.run_dir = None if run_dir is None else Path(run_dir)
+        self.run_dir = None if run_dir is None else Path(run_dir).expanduser()
         self.progress = options.get("progress")
         self.on_epoch = options.get("on_epoch")
         self.track_stats = options.get("track_stats", True)
@@ -390,7 +391,9 @@ class PromptLearner(Teleprompter, ABC):
             Setting("precision", "another precision", self.precision),
             Setting("seed", "another seed", self.seed),
         ]
-        return open_run(self.run_dir, RunIdentity(parts) if self.run_dir else None)
+        if self.run_dir is None:
+            return open_run(None)
+        return open_run(self.run_dir, RunIdentity(parts), Sense(images=len(examples)))
 
     def _attach(
         self,

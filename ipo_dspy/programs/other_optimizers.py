@@ -7,11 +7,11 @@ from types import MappingProxyType
 from typing import Any
 
 import dspy
-from dspy.teleprompt.gepa import InstructionProposer
 
 from ipo_dspy.programs.predict import zero_shot_predictors
 from ipo_dspy.prompts.rules import TemplateRules
 from ipo_dspy.prompts.wording import PROPOSE_TEMPLATE
+from ipo_dspy.upstream.dspy_parts import InstructionProposer
 
 MIPROV2_SETTINGS: Mapping[str, Any] = MappingProxyType(
     {

@@ -18,8 +18,9 @@ from ipo_dspy.programs.state import read_predictor
 from ipo_dspy.programs.tensor_file import tensors_as_text, tensors_of
 from ipo_dspy.programs.tip_adapter import LabelledDemos, TipAdapter, loaded_demos, saved_demos
 from ipo_dspy.prompts.template import DEFAULT_TEMPLATE, Template
-from ipo_dspy.prompts.template_reader import TemplateReader, says_nothing
+from ipo_dspy.prompts.template_reader import TemplateReader
 from ipo_dspy.prompts.wording import ClassifyImage
+from ipo_dspy.upstream.dspy_parts import says_nothing
 
 if TYPE_CHECKING:
     from torch import Tensor

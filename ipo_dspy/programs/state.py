@@ -99,3 +99,13 @@ def read_program(path: str | Path) -> dict[str, Any]:
         )
     found: dict[str, Any] = state
     return found
+
+
+def saved_encoder(path: str | Path) -> str:
+    """Name the encoder that a saved program was made with.
+
+    Raises:
+        ArgumentError: it is no saved CLIPClassifier.
+        StorageError: it cannot be read.
+    """
+    return read_predictor(read_program(path)["predict"]).clip.encoder

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import json
 import re
+import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
 from ipo_dspy.errors import InvalidTemplateError, RefusedError
-from ipo_dspy.prompts.template import Template
+from ipo_dspy.prompts.template import SLOT, Template
 from ipo_dspy.prompts.wording import token_limit
 from ipo_dspy.records import hidden_character
+
+SLOT_FREE_SAMPLE = "rough pencil sketch on white paper, seen from the side, with grey lines"
+"""What the tokens of a word are measured on."""
+_START_AND_END = 2
 
 
 class TokenCounter(Protocol):
@@ -35,10 +41,17 @@ class Rules(Protocol):
         """Take the text out of a reply of the prompt model."""
 
     def check(self, text: str) -> str:
-        """Give the text in its normal form.
+        """Give a proposal in its normal form.
 
         Raises:
             RefusedError: the text breaks a rule.
+        """
+
+    def form(self, text: str) -> str:
+        """Give a text of the user's own in its normal form; its words are the user's business.
+
+        Raises:
+            RefusedError: the text is not of the right form.
         """
 
 
@@ -49,11 +62,19 @@ class TemplateRules:
     token_counter: TokenCounter
     classnames: Sequence[str]
     limit: str = field(init=False)
+    _names: re.Pattern[str] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
-        longest = self.token_counter.count_tokens(Template("<CLASS>"), self.classnames)
+        count = self.token_counter.count_tokens
+        longest = count(Template(SLOT), self.classnames)
         room = self.token_counter.context_length - longest
-        object.__setattr__(self, "limit", token_limit(max(room, 0)))
+        frame = count(Template(f"{SLOT} {SLOT_FREE_SAMPLE}"), self.classnames) - longest
+        per_word = frame / len(SLOT_FREE_SAMPLE.split())
+        limit = token_limit(max(room, 0), longest - _START_AND_END, per_word)
+        object.__setattr__(self, "limit", limit)
+        names = [re.escape(name.replace("_", " ")) for name in self.classnames if len(name) > 2]
+        pattern = rf"(?<!\w)(?:{'|'.join(names)})(?!\w)" if names else r"(?!)"
+        object.__setattr__(self, "_names", re.compile(pattern, re.IGNORECASE))
 
     def read(self, reply: str) -> str:
         """Take off what language models put around a template; see `clean`."""
@@ -61,6 +82,14 @@ class TemplateRules:
 
     def check(self, text: str) -> str:
         """Normalise slot spellings and apply the rules; see `Rules.check`."""
+        template = self.form(text)
+        _refuse_what_is_no_caption(template)
+        if match := self._names.search(template.replace(SLOT, " ")):
+            raise RefusedError(f"it names the class {match[0]!r}, but has to fit all classes")
+        return template
+
+    def form(self, text: str) -> str:
+        """Normalise slot spellings and make sure it fits; see `Rules.form`."""
         line = _one_line(text)
         try:
             template = Template(line)
@@ -97,11 +126,25 @@ class InstructionRules:
         _refuse_hidden(text.replace("\r\n", "\n"))
         return text
 
+    def form(self, text: str) -> str:
+        """Apply the rules; see `Rules.form`."""
+        return self.check(text)
+
 
 _MARKER = re.compile(r"\[\[ ##|## \]\]")
 _FENCE = re.compile(r"\A```(?:[\w-]*\n)?(.*?)\n?```\Z", re.DOTALL)
 _TAGS = re.compile(r"\A<(INS|prompt|answer)>(.*?)</\1>\Z", re.DOTALL | re.IGNORECASE)
-_THINKING = re.compile(r"\A<think>.*?</think>", re.DOTALL | re.IGNORECASE)
+_REASONING = r"(?:think(?:ing)?|thoughts?|reasoning|reflection|analysis|scratchpad)"
+_OPENED = re.compile(rf"(?:<{_REASONING}>|\[THINK\])", re.IGNORECASE)
+_CLOSED = re.compile(rf"(?:</{_REASONING}>|\[/THINK\])", re.IGNORECASE)
+_CHANNEL = "<|message|>"
+_END_OF_TURN = re.compile(r"(?:\s*(?:<\|\w+\|>|</s>|<eos>|<end_of_turn>))+\Z")
+_BOXED = re.compile(r"\A\\(?:boxed|text)\{(.*)\}\Z", re.DOTALL)
+_LIST_MARK = re.compile(r"\A(?:[-*•]|\d{1,2}[.)])[ \t]+(?=[^\n]+\Z)")
+_EXPLAINED = re.compile(
+    r"""\A(?:"([^"\n]*<CLASS>[^"\n]*)"|“([^”\n]*<CLASS>[^”\n]*)”|`([^`\n]*<CLASS>[^`\n]*)`)"""
+    r"\s*(?:[-–—:(.]|\n)"
+)
 # A lead-in ends at a colon before anything that may be part of the prompt, or at its line's end.
 _TO_COLON = r"""(?:[^:\n"“«`<{\[]*:|[^\n]*:[ \t]*\n)"""
 _LEAD = re.compile(
@@ -111,13 +154,41 @@ _LEAD = re.compile(
     re.IGNORECASE,
 )
 _QUOTES = {'"': '"', "'": "'", "“": "”", "‘": "’", "«": "»", "`": "`"}
-_LEFT_OVER = re.compile(r"</?INS>|\[\[ ##|## \]\]|```|</?(?:prompt|answer|think)>", re.IGNORECASE)
+_LEFT_OVER = re.compile(
+    rf"</?INS>|\[\[ ##|## \]\]|```|</?(?:prompt|answer|{_REASONING})>|\[/?THINK\]|<\|\w+\|>",
+    re.IGNORECASE,
+)
+_TAG = re.compile(r"</?\w[^<>]*>")
+_META_WORD = re.compile(r"\b(?:scores?|accurac(?:y|ies)|prompts?)\b|\bINS\b", re.IGNORECASE)
+_CUT_OFF = re.compile(
+    r"(?:[,;:(\[{–—-]|\.\.\.|…|\b(?:an?|the|of|and|or|to|with|from|by|as|that|which|is|are))\Z",
+    re.IGNORECASE,
+)
+_JOINERS = "\u200c\u200d"
+"""Invisible, but part of how some scripts are written."""
+
+
+def without_reasoning(reply: str) -> str:
+    """Take off what a model thought before it answered, and the marks at the end of its turn.
+
+    Tags of several models are known, also where only the closing one was sent. A tag that is
+    opened and closed within the answer stays.
+    """
+    text = _END_OF_TURN.sub("", reply)
+    text = text.rpartition(_CHANNEL)[2] if text.lstrip().startswith("<|") else text
+    while closed := _CLOSED.search(text):
+        opened = _OPENED.search(text, 0, closed.start())
+        if opened and text[: opened.start()].strip():
+            break
+        text = text[closed.end() :]
+    return text
 
 
 def clean(reply: str) -> str:
     """Take off what language models put around a prompt.
 
-    That is thinking aloud, lead-ins, tags, code fences, quotes and `**`, in any order.
+    That is reasoning, lead-ins, tags, code fences, JSON, list marks, quotes with or without an
+    explanation behind them, and `**`, in any order.
     """
     text = reply.strip()
     while (bare := _unwrapped(text)) != text:
@@ -127,12 +198,20 @@ def clean(reply: str) -> str:
 
 def _unwrapped(text: str) -> str:
     # Each pass takes off one layer at most, so that layers may come in any order.
-    if match := _FENCE.match(text):
-        return match[1].strip()
-    if match := _TAGS.match(text):
-        return match[2].strip()
-    if match := _THINKING.match(text) or _LEAD.match(text):
-        return text[match.end() :].strip()
+    if (answer := without_reasoning(text).strip()) != text:
+        return answer
+    if (value := _of_json(text)) is not None:
+        return value.strip()
+    for pattern in (_FENCE, _TAGS, _BOXED, _EXPLAINED):
+        if match := pattern.match(text):
+            return str(match[match.lastindex or 0]).strip()
+    for pattern in (_LEAD, _LIST_MARK):
+        if match := pattern.match(text):
+            return text[match.end() :].strip()
+    return _without_quotes(text)
+
+
+def _without_quotes(text: str) -> str:
     for mark in ("**", "__"):
         if text.startswith(mark) and text.endswith(mark) and len(text) > 2 * len(mark):
             return text[len(mark) : -len(mark)].strip()
@@ -142,6 +221,38 @@ def _unwrapped(text: str) -> str:
         if text[0] not in re.sub(r"\b'\b", "", inner):
             return inner.strip()
     return text.replace("**", "").strip()
+
+
+def _of_json(text: str) -> str | None:
+    """The text of a JSON object that holds one, or of a JSON list of one."""
+    if text[:1] not in "{[" or text[-1:] not in "}]":
+        return None
+    try:
+        found = json.loads(text)
+    except json.JSONDecodeError:
+        return None
+    values = list(found.values()) if isinstance(found, dict) else found
+    if isinstance(values, list) and len(values) == 1 and isinstance(values[0], str):
+        return values[0]
+    return None
+
+
+def _refuse_what_is_no_caption(text: str) -> None:
+    """Refuse what an encoder reads as words although it belongs to no caption."""
+    around = text.replace(SLOT, " ")
+    for character in text:
+        if unicodedata.category(character) in ("Cc", "Cf", "Cs", "Co") and (
+            character not in _JOINERS
+        ):
+            raise RefusedError(f"it has the invisible character U+{ord(character):04X}")
+    if match := _TAG.search(around):
+        raise RefusedError(f"it has a left-over {match[0]!r}")
+    if match := _META_WORD.search(around):
+        raise RefusedError(f"{match[0]!r} says nothing about an image")
+    if (match := _CUT_OFF.search(text)) and not text.endswith(SLOT):
+        raise RefusedError(f"it breaks off after {match[0]!r}")
+    if any(text.count(left) != text.count(right) for left, right in ("()", "[]", "“”")):
+        raise RefusedError("it has a bracket or a quote without its other half")
 
 
 def _without_left_overs(text: str) -> str:

@@ -70,3 +70,13 @@ class Template:
 
 
 DEFAULT_TEMPLATE = Template(f"a photo of a {SLOT}.")
+
+FIRST_TEMPLATES = (
+    SLOT,
+    f"{SLOT}.",
+    f"a {SLOT}.",
+    DEFAULT_TEMPLATE.text,
+    f"{SLOT}, a photo.",
+    f"a photo: {SLOT}",
+)
+"""Templates that differ in structure more than in words: an encoder may like one kind alone."""

@@ -10,6 +10,7 @@ from types import MappingProxyType
 from ipo_dspy.errors import InvalidTemplateError
 from ipo_dspy.prompts.rules import TokenCounter
 from ipo_dspy.prompts.template import DEFAULT_TEMPLATE, SLOT, Template
+from ipo_dspy.upstream.dspy_parts import says_nothing
 
 logger = logging.getLogger(__name__)
 
@@ -85,11 +86,6 @@ class TemplateReader:
         self,
     ) -> tuple[Callable[..., TemplateReader], tuple[TokenCounter, tuple[str, ...]]]:
         return (TemplateReader, (self._token_counter, self._classnames))
-
-
-def says_nothing(instructions: str) -> bool:
-    """Tell whether these are the instructions DSPy gives a signature that has none."""
-    return instructions.startswith("Given the fields `")
 
 
 def _without_slots(template: Template) -> str:

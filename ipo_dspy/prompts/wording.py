@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import dspy
@@ -11,6 +11,7 @@ import dspy
 from ipo_dspy.errors import ArgumentError
 from ipo_dspy.prompts.template import SLOT
 from ipo_dspy.records import ScoredPrompt
+from ipo_dspy.upstream.dspy_parts import description_of
 
 
 class ClassifyImage(dspy.Signature):
@@ -53,6 +54,10 @@ class ProposeInstruction(ProposePrompt):
     )
 
 
+CLASSES_NAMED = 5
+"""So many class names give an idea of the domain."""
+_CHARACTERS_PER_WORD = 5.5
+
 SECTIONS = ("meta_prompt", "image_descriptions", "scored_history")
 
 
@@ -60,27 +65,35 @@ SECTIONS = ("meta_prompt", "image_descriptions", "scored_history")
 class MetaPrompt:
     """The three instructions to the prompt model and the order of its sections.
 
-    `order` is a permutation of `SECTIONS`. The substance of the instructions is that of IPO's
-    instructions 1 to 3 (Du et al., NeurIPS 2024, figures 2 to 5), for any data set.
+    `facts` may have the slots `{images}`, `{points}`, `{classes}` and `{names}`; `losers`
+    introduces the tried prompts that are not in the history; both are left out where empty. `order`
+    is a permutation of `SECTIONS`.
 
     Raises:
         ArgumentError: `order` is not a permutation of the three sections.
     """
 
     task: str = (
-        f"The task is to classify images by comparing them with texts. {SLOT} stands for the name "
-        f"of a class, and every prompt must contain {SLOT} exactly once. The image descriptions "
-        "tell what the training images look like."
+        "CLIP classifies images by comparing them with captions. A prompt is a template for such a "
+        f"caption, as it might stand under a picture, with {SLOT} exactly once; the name of every "
+        f"class is put in the place of {SLOT}. It is no instruction: questions, advice and names "
+        "of classes do not help. What counts is how the images look (medium, material, colours, "
+        f"lighting, viewpoint) and where {SLOT} stands, which may also be in front or alone."
     )
     scores: str = (
-        "The scored history lists earlier prompts with their scores on the training images. The "
-        "loss is 0 or greater, and the accuracy lies between 0 and 100."
+        "The scored history lists earlier prompts. The accuracy, 0 to 100, counts first; between "
+        "equal ones the lower loss does."
     )
     goal: str = (
-        "Write one prompt that differs from every prompt in the history and has a lower loss and a "
-        "higher accuracy than all of them. It should be concise, effective, and apply to all "
+        "Write one prompt that differs from every prompt tried before and has a higher accuracy "
+        "and a lower loss than all of them. It should be concise, effective, and apply to all "
         "classes in general."
     )
+    facts: str = (
+        "The accuracy counts {images} training images; one of them is {points:.2g} points. Some of "
+        "the {classes} classes, as an idea of the domain: {names}."
+    )
+    losers: str = "Tried as well, with less success:"
     order: tuple[str, ...] = SECTIONS
 
     def __post_init__(self) -> None:
@@ -90,15 +103,33 @@ class MetaPrompt:
                 f"got {self.order!r}."
             )
 
-    def render(self, *, limit: str, refusals: Sequence[tuple[str, str]]) -> str:
-        """Join the instructions, the length limit and what was wrong with refused prompts."""
-        parts = [self.task, self.scores, self.goal]
+    def about(self, images: int, classnames: Sequence[str]) -> MetaPrompt:
+        """Fill the facts: how many images the accuracy stands for, and a few class names."""
+        step = max(1, len(classnames) // CLASSES_NAMED)
+        facts = self.facts.format(
+            images=images,
+            points=100 / images,
+            classes=len(classnames),
+            names=", ".join(classnames[::step][:CLASSES_NAMED]),
+        )
+        return replace(self, facts=facts)
+
+    def render(
+        self, *, limit: str, refusals: Sequence[tuple[str, str]], losers: Sequence[str] = ()
+    ) -> str:
+        """Join the instructions, the length limit, and what was tried and did not help.
+
+        What changes from step to step comes last, so that servers may keep what was before it.
+        """
+        parts = [self.task, self.scores, self.goal, self.facts]
         if limit:
             parts.append(limit)
+        if losers and self.losers:
+            parts.append("\n".join([self.losers, *(f"- {text!r}" for text in losers)]))
         if refusals:
             lines = [f"- {text!r}: {reason}" for text, reason in refusals]
             parts.append("\n".join(["These proposals were refused; avoid their faults:", *lines]))
-        return "\n\n".join(parts)
+        return "\n\n".join(part for part in parts if part)
 
     def signature(self, signature: type[dspy.Signature] = ProposePrompt) -> type[dspy.Signature]:
         """Put the input fields of a proposal signature into this order."""
@@ -111,6 +142,20 @@ class MetaPrompt:
         )
 
 
+PAPER_META_PROMPT = MetaPrompt(
+    task=f"The task is to classify images by comparing them with texts. {SLOT} stands for the name "
+    f"of a class, and every prompt must contain {SLOT} exactly once. The image descriptions "
+    "tell what the training images look like.",
+    scores="The scored history lists earlier prompts with their scores on the training images. "
+    "The loss is 0 or greater, and the accuracy lies between 0 and 100.",
+    goal="Write one prompt that differs from every prompt in the history and has a lower loss and "
+    "a higher accuracy than all of them. It should be concise, effective, and apply to all "
+    "classes in general.",
+    facts="",
+    losers="",
+)
+"""The substance of IPO's instructions 1 to 3 (Du et al., NeurIPS 2024, figures 2 to 5)."""
+
 INSTRUCTION_META_PROMPT = MetaPrompt(
     task="The task is to write the instruction that a language model follows in one step of a "
     "program. The image descriptions, where there are any, tell what the inputs look like.",
@@ -119,6 +164,8 @@ INSTRUCTION_META_PROMPT = MetaPrompt(
     goal="Write one instruction that differs from every instruction in the history and has a lower "
     "loss and a higher accuracy than all of them. It should be concise, effective, and apply to "
     "all examples in general.",
+    facts="",
+    losers="",
 )
 """The meta-prompt for programs of language-model predictors."""
 
@@ -155,9 +202,8 @@ def describe_step(
 
 def _field_line(name: str, info: Any) -> str:
     kind = getattr(info.annotation, "__name__", str(info.annotation))
-    description = (info.json_schema_extra or {}).get("desc") or ""
-    # Where nobody described a field, DSPy puts its name in braces there.
-    return f"- {name} ({kind})" + ("" if description == f"${{{name}}}" else f": {description}")
+    description = description_of(name, info)
+    return f"- {name} ({kind})" + (f": {description}" if description else "")
 
 
 def _example_line(example: Mapping[str, Any]) -> str:
@@ -172,11 +218,19 @@ def _shortened(value: Any) -> str:
     return text if len(text) <= _EXAMPLE_CHARACTERS else text[:_EXAMPLE_CHARACTERS] + "..."
 
 
-def token_limit(tokens: int) -> str:
-    """Tell the prompt model how long a prompt may be."""
-    words = tokens * 3 // 4
+def token_limit(tokens: int, of_name: int, tokens_per_word: float) -> str:
+    """Tell the prompt model how long a prompt may be.
+
+    Args:
+        tokens: most tokens beside the longest class name, 0 or more.
+        of_name: tokens of that name.
+        tokens_per_word: of the encoder's tokenizer.
+    """
+    words = int(tokens / tokens_per_word)
+    characters = int(_CHARACTERS_PER_WORD * tokens / tokens_per_word)
     return (
-        f"A prompt may have at most {tokens} tokens besides the class name (about {words} words)."
+        f"A prompt may have at most {tokens} tokens besides the class name, of the encoder's own: "
+        f"about {words} words or {characters} characters. The name itself has up to {of_name}."
     )
 
 

@@ -21,15 +21,27 @@ from dspy.utils.exceptions import (
 
 from ipo_dspy.errors import OutOfTimeError
 from ipo_dspy.masking import brief, mask_own
+from ipo_dspy.prompts.rules import without_reasoning
 from ipo_dspy.proposing.faults import stop_if_hopeless
 from ipo_dspy.runs.calls import call, seconds_left, within
+from ipo_dspy.upstream.dspy_parts import is_empty_answer
 
 logger = logging.getLogger(__name__)
 
 NO_ANSWER = "it gave no answer"
+MOST_CHARACTERS = 2**16
+"""A longer answer is none: it is neither kept nor shown."""
 _BAD_REQUEST = (400, 422)
 _OFTEN_REFUSED = ("seed", "temperature")
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 30.0
+_MOST_REMEMBERED = 2 * MOST_CHARACTERS
+"""Longer answers would fill the memory that DSPy's histories share."""
+# What servers and clients say of a refusal without saying what was wrong.
+_SAYS_NOTHING = re.compile(
+    r"(?:<[^>]*>|\b(?:https?|error|code|status|bad|request|unprocessable|entity|content|detail|"
+    r"message|title|litellm\.\w+|openaiexception|no|none|null|4\d\d)\b|[\W_])*",
+    re.IGNORECASE,
+)
 
 
 class Answer(NamedTuple):
@@ -70,7 +82,7 @@ class Endpoint:
 
         An answer that misses the format is taken as it is: small models often answer well but
         without it. So DSPy's usual adapter makes no second call for JSON; a configured adapter
-        does as it does.
+        does as it does. An answer of more than `MOST_CHARACTERS` is an error.
 
         Args:
             module: what makes the request.
@@ -139,12 +151,21 @@ class Endpoint:
             return _failed(error, self.lm)
         finally:
             self._take_history(lm, accepted)
-        if isinstance(answer, Answer):
+        if not isinstance(answer, Answer):
+            value = getattr(answer, field)
+            answer = Answer(error=NO_ANSWER) if value is None else Answer(text=str(value))
+        return self._kept(answer)
+
+    def _kept(self, answer: Answer) -> Answer:
+        """What may be kept of an answer: a text of bounded size without secrets."""
+        if answer.text is None:
             return answer
-        value = getattr(answer, field)
-        return (
-            Answer(error=NO_ANSWER) if value is None else Answer(text=mask_own(str(value), self.lm))
-        )
+        if len(answer.text) > MOST_CHARACTERS:
+            return Answer(
+                error=f"its answer has {len(answer.text):,} characters, more than the "
+                f"{MOST_CHARACTERS:,} that are read"
+            )
+        return answer._replace(text=mask_own(answer.text, self.lm))
 
     def _leave_out(self, error: Exception, parameters: Mapping[str, Any]) -> bool:
         """Tell whether parameters of a call were refused; they are left out from now on."""
@@ -168,21 +189,31 @@ class Endpoint:
             return
         for entry in lm.history:
             entry["kwargs"] = {**parameters, **entry["kwargs"]}
+            if sum(len(str(output)) for output in entry["outputs"]) > _MOST_REMEMBERED:
+                entry.update(outputs=[], response=None)
         self.lm.history.extend(lm.history)
+
+
+class _AnswerAdapter(dspy.ChatAdapter):
+    """Reads the answer alone: what a model thought before may hold drafts in the format asked."""
+
+    def parse(self, signature: type[dspy.Signature], completion: str) -> dict[str, Any]:
+        """Parse what comes after the reasoning."""
+        fields: dict[str, Any] = super().parse(signature, without_reasoning(completion))
+        return fields
 
 
 def _call(lm: dspy.BaseLM, module: dspy.Module, inputs: Mapping[str, Any]) -> Any:
     """What a module gives, or an `Answer` where no prediction can be made of what came."""
-    adapter = dspy.settings.adapter or dspy.ChatAdapter(use_json_adapter_fallback=False)
+    adapter = dspy.settings.adapter or _AnswerAdapter(use_json_adapter_fallback=False)
     # Modules such as `dspy.BestOfN` write to the trace, so there has to be one.
     with dspy.context(lm=lm, adapter=adapter, trace=[]):
         try:
             prediction = module(**inputs)
         except AdapterParseError as error:
-            # The empty answer is told from others by its message alone.
-            if "empty or null response" in error.message:
+            if is_empty_answer(error):
                 return Answer(error=NO_ANSWER, may_pass=True)
-            return Answer(text=mask_own(error.lm_response, lm))
+            return Answer(text=error.lm_response)
     # Of a response without choices, DSPy makes a prediction without fields.
     if isinstance(prediction, dspy.Prediction) and not prediction.keys():
         return Answer(error=NO_ANSWER, may_pass=True)
@@ -206,7 +237,7 @@ def _refused_parameters(error: Exception, given: set[str]) -> set[str]:
         return {name for name in given if any(name in feature for feature in error.features)}
     if not isinstance(error, LMProviderError) or error.status not in _BAD_REQUEST:
         return set()
-    if not error.message:
+    if _SAYS_NOTHING.fullmatch(error.message):
         # Of a reason in a form of the server's own, DSPy passes nothing on: try what is likeliest.
         return {next((name for name in _OFTEN_REFUSED if name in given), "")}
     return {name for name in given if re.search(rf"\b{name}\b", error.message)}

@@ -109,6 +109,7 @@ class VocabularyDescriber:
     embedder: Embedder
     words: int = 8
     calls_per_image: ClassVar[int] = 0
+    lists_words: ClassVar[bool] = True
 
     @property
     def spec(self) -> str:

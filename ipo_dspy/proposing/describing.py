@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from collections.abc import Sequence
 
 import dspy
@@ -14,6 +15,12 @@ from ipo_dspy.records import Description
 from ipo_dspy.runs.journal import EventLog, records
 
 logger = logging.getLogger(__name__)
+
+MOST_CHARACTERS = 4096
+"""So much of a description is kept, for each call of the prompt model is told all of them."""
+
+MOST_WORDS = 20
+"""Words that sum up the descriptions of all images."""
 
 MOST_FAILURES = 10
 """So many failures in a row say that the image model does not work."""
@@ -33,6 +40,8 @@ def describe_images(
     classnames: Sequence[str],
     log: EventLog,
     most_failures: int,
+    *,
+    sum_up: bool = False,
 ) -> list[str]:
     """Describe images as the prompt model reads them: numbered, and without class names.
 
@@ -42,15 +51,18 @@ def describe_images(
         classnames: what no description may name.
         log: where descriptions are kept.
         most_failures: so many failures in a row end the search.
+        sum_up: make one line with counts of descriptions that are lists of words.
 
     Returns:
-        One text for each image that could be described, with the image's number.
+        One text for each image that could be described, with the image's number, or one for all.
 
     Raises:
         See `descriptions_by_number`.
     """
     texts = descriptions_by_number(describer, images, log, most_failures)
     masked = mask_class_names(list(texts.values()), classnames)
+    if sum_up and masked and getattr(describer, "lists_words", False):
+        return [word_counts(masked)]
     return [f"Image {index}: {text}" for index, text in zip(texts, masked, strict=True)]
 
 
@@ -79,7 +91,8 @@ def descriptions_by_number(
     known = _known(log)
     missing = {index: image for index, image in enumerate(images) if index not in known}
     try:
-        for description in describer.describe(missing) if missing else ():
+        for said in describer.describe(missing) if missing else ():
+            description = _bounded(said)
             log.append({"description": description.model_dump()})
             known[description.index] = description
             failures = failures + 1 if description.text is None else 0
@@ -101,6 +114,31 @@ def descriptions_by_number(
     if len(texts) < len(known):
         logger.warning("%d of %d images have no description.", len(known) - len(texts), len(images))
     return texts
+
+
+def _bounded(description: Description) -> Description:
+    text = description.text
+    if text is None or len(text) <= MOST_CHARACTERS:
+        return description
+    logger.warning(
+        "The description of image %d has %d characters; the first %d are kept.",
+        description.index,
+        len(text),
+        MOST_CHARACTERS,
+    )
+    return description.model_copy(update={"text": text[:MOST_CHARACTERS]})
+
+
+def word_counts(descriptions: Sequence[str]) -> str:
+    """Sum up lists of words, best first with commas between them: how many images each fits.
+
+    Forty nearly equal lists are long to read, and tell no more.
+    """
+    counts: Counter[str] = Counter()
+    for description in descriptions:
+        counts.update(dict.fromkeys((word.strip() for word in description.split(",")), 1))
+    common = [f"{word} ({count})" for word, count in counts.most_common(MOST_WORDS)]
+    return f"Words that fit the {len(descriptions)} images, and how many each: {', '.join(common)}"
 
 
 def _known(log: EventLog) -> dict[int, Description]:

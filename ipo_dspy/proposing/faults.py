@@ -16,6 +16,7 @@ from dspy.utils.exceptions import (
 
 from ipo_dspy.errors import ArgumentError, stop
 from ipo_dspy.masking import brief, mask
+from ipo_dspy.upstream.dspy_parts import is_unknown_provider
 
 _HOPELESS = (
     LMAuthError,
@@ -26,7 +27,6 @@ _HOPELESS = (
     ImportError,
 )
 _NOT_FOUND = 404
-_UNKNOWN_PROVIDER = "LLM Provider NOT provided"
 
 NO_LANGUAGE_MODEL = (
     "No prompt model is configured. Pass IPOOptimizer(prompt_model=dspy.LM('openai/gpt-4o-mini')) "
@@ -44,8 +44,7 @@ def stop_if_hopeless(error: BaseException, lm: dspy.BaseLM) -> None:
             wrong, or a package is missing.
     """
     missing = isinstance(error, LMProviderError) and error.status == _NOT_FOUND
-    # DSPy has no error of its own for a provider that nobody knows.
-    missing = missing or _UNKNOWN_PROVIDER in str(error)
+    missing = missing or is_unknown_provider(error)
     if missing or isinstance(error, _HOPELESS):
         stop(
             f"The language model {lm.model!r} cannot be used: {brief(error, lm).rstrip('.')}. "

@@ -7,12 +7,14 @@ import os
 from dataclasses import asdict, dataclass
 from difflib import get_close_matches
 from typing import Any
+from urllib.parse import urlsplit
 
 import dspy
 from dspy.utils.exceptions import DSPyError
 
 from ipo_dspy import registry
 from ipo_dspy.errors import ArgumentError
+from ipo_dspy.masking import mask
 from ipo_dspy.proposing.faults import check_address
 
 _logger = logging.getLogger(__name__)
@@ -24,7 +26,7 @@ class Connection:
     """How models are reached over the network; models in this process have none.
 
     Raises:
-        ArgumentError: `api_base` is no address of a server.
+        ArgumentError: `api_base` is no address of a server, or has a user in it.
 
     Attributes:
         timeout: seconds to wait for one answer.
@@ -38,6 +40,12 @@ class Connection:
 
     def __post_init__(self) -> None:
         check_address(self.api_base or None)
+        if self.api_base and "@" in urlsplit(self.api_base).netloc:
+            raise ArgumentError(
+                f"The address {mask(self.api_base)!r} has a user in it, which DSPy takes for part "
+                "of the host; leave it out, and give what the server asks for as the provider's "
+                "key, such as OPENAI_API_KEY."
+            )
 
 
 def language_model(

@@ -12,14 +12,19 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-_FIELD_LINE = re.compile(r"^\d+\. `(\w+)` \((.*?)\): ?(.*)$", re.MULTILINE)
-_MARKER = re.compile(r"^\[\[ ## (\w+) ## \]\]$", re.MULTILINE)
-_NOTE = "# note: the value you produce "
-_SCHEMA = "must adhere to the JSON schema: "
-_OUTPUT_FIELDS = "Your output fields are:\n"
-_STRUCTURE = "All interactions will be structured"
-_OBJECTIVE = "In adhering to this structure, your objective is:"
-_JSON_OUTPUTS = "Outputs will be a JSON object with the following fields."
+from ipo_dspy.upstream.dspy_parts import (
+    COMPLETED,
+    FIELD_LINE,
+    JSON_OUTPUTS,
+    MARKER,
+    NOTE,
+    OBJECTIVE,
+    OUTPUT_FIELDS,
+    RESPOND_WITH,
+    SCHEMA,
+    SECTION,
+    STRUCTURE,
+)
 
 
 @dataclass(frozen=True)
@@ -46,12 +51,12 @@ class Asked:
     @classmethod
     def read(cls, system: str, user: str) -> Asked:
         """Read the system text and the last user text of a request."""
-        as_json = _JSON_OUTPUTS in system
+        as_json = JSON_OUTPUTS in system
         notes = _json_notes(system) if as_json else _chat_notes(system)
-        _, _, listed = system.partition(_OUTPUT_FIELDS)
+        _, _, listed = system.partition(OUTPUT_FIELDS)
         fields = tuple(
             OutputField(name, description, notes.get(name, ""))
-            for name, _, description in _FIELD_LINE.findall(listed.partition(_STRUCTURE)[0])
+            for name, _, description in FIELD_LINE.findall(listed.partition(STRUCTURE)[0])
         )
         return cls(fields, _sections(user), as_json, f"{system}\n{user}")
 
@@ -60,8 +65,8 @@ class Asked:
         """What is asked, without the format: for models that follow no format."""
         if not self.fields:
             return self.text.strip()
-        _, _, objective = self.text.partition(_OBJECTIVE)
-        lines = [line.strip() for line in objective.partition("\n[[ ## ")[0].splitlines()]
+        _, _, objective = self.text.partition(OBJECTIVE)
+        lines = [line.strip() for line in objective.partition(f"\n{SECTION}")[0].splitlines()]
         inputs = [f"{name}: {text}" for name, text in self.inputs.items() if text]
         return "\n\n".join([" ".join(line for line in lines if line), *inputs])
 
@@ -70,7 +75,7 @@ class Asked:
 
         Small models often answer the question and forget the format.
         """
-        has_format = "{" in reply if self.as_json else "[[ ## " in reply
+        has_format = "{" in reply if self.as_json else SECTION in reply
         if has_format or len(self.fields) != 1 or self.fields[0].note:
             return reply
         return self.write({self.fields[0].name: reply})
@@ -79,16 +84,16 @@ class Asked:
         """Write the values of all fields in the format that was asked for."""
         if self.as_json:
             return json.dumps(dict(values), ensure_ascii=False, indent=2)
-        blocks = [f"[[ ## {name} ## ]]\n{_as_text(value)}" for name, value in values.items()]
-        return "\n\n".join([*blocks, "[[ ## completed ## ]]"])
+        blocks = [f"{SECTION}{name} ## ]]\n{_as_text(value)}" for name, value in values.items()]
+        return "\n\n".join([*blocks, COMPLETED])
 
 
 def value_for(note: str, say: Callable[[], str], chance: random.Random) -> Any:
     """Make a valid value for a field with this type note; texts come from `say`."""
     if not note:
         return say()
-    if note.startswith(_SCHEMA):
-        schema = json.loads(note.removeprefix(_SCHEMA))
+    if note.startswith(SCHEMA):
+        schema = json.loads(note.removeprefix(SCHEMA))
         return _Example(schema.get("$defs", {}), say).of(schema)
     if "one of: " in note:
         return chance.choice(note.split("one of: ", 1)[1].split("; "))
@@ -132,23 +137,23 @@ class _Example:
 
 
 def _sections(user: str) -> dict[str, str]:
-    pieces = _MARKER.split(user)
+    pieces = MARKER.split(user)
     sections = dict(zip(pieces[1::2], pieces[2::2], strict=True))
     if sections:
         last = list(sections)[-1]
-        sections[last] = sections[last].partition("\n\nRespond with ")[0]
+        sections[last] = sections[last].partition(RESPOND_WITH)[0]
     return {name: text.strip() for name, text in sections.items()}
 
 
 def _chat_notes(system: str) -> dict[str, str]:
-    notes = re.findall(r"^\{(\w+)\} +" + re.escape(_NOTE) + "(.*)$", system, re.MULTILINE)
+    notes = re.findall(r"^\{(\w+)\} +" + re.escape(NOTE) + "(.*)$", system, re.MULTILINE)
     return dict(notes)
 
 
 def _json_notes(system: str) -> dict[str, str]:
-    _, _, structure = system.partition(_JSON_OUTPUTS)
+    _, _, structure = system.partition(JSON_OUTPUTS)
     fields, _ = json.JSONDecoder().raw_decode(structure.lstrip())
-    return {name: str(text).partition(_NOTE)[2] for name, text in fields.items()}
+    return {name: str(text).partition(NOTE)[2] for name, text in fields.items()}
 
 
 def _as_text(value: Any) -> str:

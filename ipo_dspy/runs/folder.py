@@ -5,21 +5,23 @@ from __future__ import annotations
 import os
 import secrets
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from functools import partial
 from itertools import chain, count
 from pathlib import Path
-from tempfile import TemporaryDirectory
+from tempfile import mkdtemp
 
 import orjson
 
 from ipo_dspy.errors import ArgumentError, JournalError, StorageError
 
 _LOCK = "journal.lock"
-_UNFINISHED = ".part-"
+UNFINISHED = ".part-"
+"""What names of files and folders begin with until they are whole."""
 _PATIENCE = 60.0
 """Seconds to wait for a process that is just writing its last files."""
+_being_written: set[Path] = set()
 
 
 def make_run_folder(folder: Path, images: Path | None = None) -> None:
@@ -38,14 +40,40 @@ def make_run_folder(folder: Path, images: Path | None = None) -> None:
             f"The run folder {folder} would lie among the images of {images}; choose another "
             f"with --out, such as {images.resolve().parent / 'runs'}."
         )
-    probe = folder / f"{_UNFINISHED}{secrets.token_hex(4)}"
+    _check_writable(folder, f"The run folder {folder}")
+
+
+def make_room(file: Path, inputs: Iterable[Path] = ()) -> None:
+    """Make the folder of a file that is to be written later, and make sure that it can be.
+
+    Args:
+        file: what is to be written, and replaces what is there.
+        inputs: files that are read for it, and must not be replaced.
+
+    Raises:
+        ArgumentError: the file is one of the inputs.
+        StorageError: it cannot be written, or the file is a folder.
+    """
+    if os.path.isdir(file):
+        raise StorageError(f"{file} is a folder; name a file with --out.")
+    if os.path.exists(file) and any(
+        os.path.exists(source) and os.path.samefile(source, file) for source in inputs
+    ):
+        raise ArgumentError(
+            f"{file} is read by this command and would be replaced; name another file with --out."
+        )
+    _check_writable(file.parent, f"The folder {file.parent}")
+
+
+def _check_writable(folder: Path, name: str) -> None:
+    probe = folder / f"{UNFINISHED}{secrets.token_hex(4)}"
     try:
         folder.mkdir(parents=True, exist_ok=True)
         probe.touch()
         probe.unlink()
     except OSError as error:
         raise StorageError(
-            f"The run folder {folder} cannot be used ({error.strerror}); choose another with --out."
+            f"{name} cannot be used ({error.strerror}); choose another with --out."
         ) from error
 
 
@@ -85,9 +113,12 @@ def hold(folder: Path, patience: float = _PATIENCE) -> Iterator[None]:
 
 def remove_unfinished(folder: Path) -> None:
     """Remove what a killed process left unfinished; only for who holds the folder."""
-    for file in folder.glob(f"{_UNFINISHED}*"):
+    for left in folder.glob(f"{UNFINISHED}*"):
+        if left.is_dir() and not left.is_symlink():
+            shutil.rmtree(left, ignore_errors=True)
+            continue
         with suppress(OSError):
-            file.unlink()
+            left.unlink()
 
 
 _MARK = "work.json"
@@ -148,21 +179,44 @@ def write_whole(path: Path, write: Callable[[Path], object]) -> None:
         StorageError: it cannot be written; what was there before stays.
     """
     # DSPy chooses the format by the suffix.
-    unfinished = path.with_name(f"{_UNFINISHED}{secrets.token_hex(4)}-{path.name}")
+    unfinished = path.with_name(f"{UNFINISHED}{secrets.token_hex(4)}-{path.name}")
+    with _until_done(unfinished):
+        try:
+            write(unfinished)
+            with unfinished.open("r+b") as file:
+                os.fsync(file.fileno())
+            unfinished.replace(path)
+            flush_folder(path.parent)
+        except OSError as error:
+            raise StorageError(
+                f"{path} cannot be written: {error.strerror or error}. What was written before is "
+                "kept; make room or choose another place, and repeat the command to go on."
+            ) from error
+
+
+@contextmanager
+def _until_done(path: Path) -> Iterator[None]:
+    """Take away a file or folder that is only there while something is being written."""
+    _being_written.add(path)
     try:
-        write(unfinished)
-        with unfinished.open("r+b") as file:
-            os.fsync(file.fileno())
-        unfinished.replace(path)
-        flush_folder(path.parent)
-    except OSError as error:
-        raise StorageError(
-            f"{path} cannot be written: {error.strerror or error}. What was written before is "
-            "kept; make room or choose another place, and repeat the command to go on."
-        ) from error
+        yield
     finally:
-        with suppress(OSError):
-            unfinished.unlink()
+        _take_away(path)
+        _being_written.discard(path)
+
+
+def give_up_writing() -> None:
+    """Take away what this process has not finished; for leaving without unwinding."""
+    for path in tuple(_being_written):
+        _take_away(path)
+
+
+def _take_away(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path, ignore_errors=True)
+        return
+    with suppress(OSError):
+        path.unlink()
 
 
 def write_together(path: Path, write: Callable[[Path], object]) -> None:
@@ -176,10 +230,11 @@ def write_together(path: Path, write: Callable[[Path], object]) -> None:
         ArgumentError: a file of another name is there already, with other content.
         StorageError: a file cannot be written.
     """
-    with TemporaryDirectory() as folder:
-        written = Path(folder) / path.name
+    folder = Path(mkdtemp())
+    with _until_done(folder):
+        written = folder / path.name
         write(written)
-        beside = sorted(file for file in Path(folder).iterdir() if file != written)
+        beside = sorted(file for file in folder.iterdir() if file != written)
         for file in beside:
             there = path.with_name(file.name)
             is_own = there.name.startswith(f"{path.stem}.")

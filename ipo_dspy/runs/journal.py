@@ -15,6 +15,7 @@ from typing import Any, Protocol, Self
 import orjson
 
 from ipo_dspy.errors import JournalError
+from ipo_dspy.runs.events import Check
 from ipo_dspy.runs.folder import flush_folder, hold
 
 FORMAT = 2
@@ -52,6 +53,7 @@ class Journal:
         folder: the run folder, made if missing.
         header: what the run is made of, for the first line.
         differences: says how the run of another first line is another run; empty for the same.
+        check: finds events that no search could have written; they are left out like damaged ones.
 
     Raises:
         JournalError: another process holds the journal, it is that of another run or of a later
@@ -65,9 +67,11 @@ class Journal:
         folder: Path,
         header: Mapping[str, Any],
         differences: Callable[[Mapping[str, Any]], Sequence[str]] = lambda found: (),
+        check: Check = lambda events: {},
     ) -> None:
         self.path = folder / "journal.jsonl"
         self._differences = differences
+        self._check = check
         self._writing = threading.Lock()
         self._is_closed = False
         try:
@@ -91,13 +95,16 @@ class Journal:
             return []
         found = self._header(first)
         needs_checksum = found.get("format") != _FORMAT_WITHOUT_CHECKSUMS
-        events = [
-            event
+        self._compare(found)
+        events = {
+            number: event
             for number, line in enumerate(lines[:-1], start=2)
             if (event := self._event(number, line, needs_checksum)) is not None
-        ]
-        self._compare(found)
-        return events
+        }
+        wrong = self._check(events)
+        for number, reason in sorted(wrong.items()):
+            self._leave_out(number, reason)
+        return [event for number, event in events.items() if number not in wrong]
 
     def _header(self, line: bytes) -> dict[str, Any]:
         try:
@@ -105,10 +112,7 @@ class Journal:
             if found.get("format") == FORMAT:
                 _parse(line, needs_checksum=True)
         except ValueError as error:
-            raise JournalError(
-                f"{self.path} is damaged in line 1 ({error}), which says what run it is of. Move "
-                "it away to begin anew."
-            ) from error
+            raise self._is_no_header(error) from error
         return found
 
     def _event(self, number: int, line: bytes, needs_checksum: bool) -> dict[str, Any] | None:
@@ -116,14 +120,16 @@ class Journal:
         try:
             return _parse(line, needs_checksum)
         except ValueError as error:
-            _logger.warning(
-                "%s is damaged in line %d (%s); the event is left out, and what it held is made "
-                "again.",
-                self.path,
-                number,
-                error,
-            )
+            self._leave_out(number, str(error))
             return None
+
+    def _leave_out(self, number: int, reason: str) -> None:
+        _logger.warning(
+            "%s is damaged in line %d (%s); the event is left out, and what it held is made again.",
+            self.path,
+            number,
+            reason,
+        )
 
     def _read(self) -> bytes:
         try:
@@ -138,18 +144,28 @@ class Journal:
 
     def _compare(self, found: Mapping[str, Any]) -> None:
         written = found.get("format")
-        if not isinstance(written, int) or written > FORMAT:
+        if not isinstance(written, int) or not _FORMAT_WITHOUT_CHECKSUMS <= written <= FORMAT:
             raise JournalError(
                 f"{self.path} was written by version {found.get('version')}, which is later than "
                 "this one. Go on with that version, or choose another run folder: --out, in Python "
                 "run_dir=."
             )
-        if differences := self._differences(found):
+        try:
+            differences = self._differences(found)
+        except (LookupError, TypeError, AttributeError, ValueError) as error:
+            raise self._is_no_header(error) from error
+        if differences:
             raise JournalError(
                 f"{self.path} belongs to another run, with {'; '.join(differences)}. Repeat what "
                 "it was begun with to go on, or choose another run folder: --out, in Python "
                 "run_dir=."
             )
+
+    def _is_no_header(self, error: Exception) -> JournalError:
+        return JournalError(
+            f"{self.path} is damaged in line 1 ({error}), which says what run it is of. Move it "
+            "away to begin anew."
+        )
 
     def append(self, event: Mapping[str, Any]) -> None:
         """Write one event and wait until it is on disk.

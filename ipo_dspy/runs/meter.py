@@ -7,9 +7,9 @@ from contextlib import contextmanager
 from typing import Any
 
 import dspy
-from dspy.clients.base_lm import GLOBAL_HISTORY
 
 from ipo_dspy.records import Cost
+from ipo_dspy.upstream.dspy_parts import forget
 
 
 class Meter:
@@ -41,7 +41,7 @@ class _Intake:
     def append(self, entry: Mapping[str, Any]) -> None:
         self.entries.append({"usage": entry["usage"], "cost": entry["cost"]})
         if not self._keep_history:
-            GLOBAL_HISTORY[:] = [kept for kept in GLOBAL_HISTORY if kept is not entry]
+            forget(entry)
 
 
 @contextmanager

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from enum import StrEnum
 from functools import cached_property
 
 from ipo_dspy.errors import ArgumentError
@@ -29,11 +30,15 @@ class Evaluation:
 
 @dataclass(frozen=True)
 class Comparison:
-    """The prompt a search began with and the one it found, on the same unseen images."""
+    """The prompt a search began with and the one it found, on the same unseen images.
+
+    `ensemble` is what several of the best prompts do together, where there are several.
+    """
 
     part: str
     before: Evaluation
     after: Evaluation
+    ensemble: Evaluation | None = None
 
     @property
     def gained(self) -> int:
@@ -113,11 +118,63 @@ class Evaluator:
         return Evaluation(learned.text, score, tuple(hits))
 
 
+def sides(comparisons: Sequence[Comparison]) -> list[list[Evaluation]]:
+    """The evaluations of each prompt, part by part: the first one, the found one, the ensemble."""
+    if not comparisons:
+        return []
+    ensembles = [c.ensemble for c in comparisons if c.ensemble is not None]
+    pairs = [[c.before for c in comparisons], [c.after for c in comparisons]]
+    return [*pairs, ensembles] if len(ensembles) == len(comparisons) else pairs
+
+
 def compare(
-    part: str, embedder: Embedder, images: LabeledImages, before: Template, after: Template
+    part: str,
+    embedder: Embedder,
+    images: LabeledImages,
+    before: Template,
+    after: Template,
+    ensemble: Template | None = None,
 ) -> Comparison:
-    """Evaluate two templates on the same images; see `Evaluator`."""
-    return Comparison(part, *Evaluator(embedder, images).evaluate([before, after]))
+    """Evaluate two templates on the same images, or three; see `Evaluator`."""
+    templates = [before, after] if ensemble is None else [before, after, ensemble]
+    return Comparison(part, *Evaluator(embedder, images).evaluate(templates))
+
+
+SIGNIFICANT = 0.05
+"""A difference that chance makes less often than this is one."""
+
+
+class Verdict(StrEnum):
+    """Whether the found prompt is better than the first one, as far as unseen images tell."""
+
+    KEPT = "The first prompt was kept: on the training images none was better."
+    UNKNOWN = "No images were held out, so nothing tells whether the found prompt is better."
+    TOO_SMALL = (
+        "Too few unseen images are classified differently to tell whether the found prompt is "
+        "better; hold out more images, or take more classes."
+    )
+    SAME = "On unseen images, the found prompt cannot be told apart from the first one."
+    BETTER = "On unseen images, the found prompt is better than the first one beyond chance."
+    WORSE = "On unseen images, the found prompt is worse than the first one beyond chance."
+
+
+def verdict(comparisons: Sequence[Comparison], *, kept: bool) -> Verdict:
+    """Judge a search by McNemar's exact test over all unseen images.
+
+    Args:
+        comparisons: of the first prompt with the found one; may be empty.
+        kept: whether the found prompt is the first one.
+    """
+    if kept:
+        return Verdict.KEPT
+    if not comparisons:
+        return Verdict.UNKNOWN
+    gained, lost = sum(c.gained for c in comparisons), sum(c.lost for c in comparisons)
+    if mcnemar(gained + lost, 0) >= SIGNIFICANT:
+        return Verdict.TOO_SMALL
+    if mcnemar(gained, lost) >= SIGNIFICANT:
+        return Verdict.SAME
+    return Verdict.BETTER if gained > lost else Verdict.WORSE
 
 
 def check_fit(embedder: Embedder, template: Template, classnames: Sequence[str]) -> None:

@@ -16,9 +16,6 @@ from typing import Any
 
 import dspy
 import tqdm
-from dspy.evaluate.evaluate import EvaluationResult
-from dspy.utils.callback import with_callbacks
-from dspy.utils.parallelizer import ParallelExecutor
 
 from ipo_dspy.errors import ArgumentError, EvaluationError, LabelError, MetricError
 from ipo_dspy.images.examples import image_of
@@ -26,6 +23,13 @@ from ipo_dspy.masking import brief
 from ipo_dspy.programs.metrics import TensorMetric
 from ipo_dspy.programs.predict import zero_shot_predictors
 from ipo_dspy.runs.calls import Calls, seconds_left
+from ipo_dspy.upstream.dspy_parts import (
+    EvaluationResult,
+    Executor,
+    rows_of,
+    show_table,
+    with_callbacks,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -156,8 +160,7 @@ class BatchEvaluate(dspy.Evaluate):
         if rows and find_spec("pandas") is None:
             logger.warning("The table is not shown: it needs pandas, which is not installed.")
         elif rows:
-            table = self._construct_result_table(results, metric_name)
-            self._display_result_table(table, rows, metric_name)
+            show_table(self, results, metric_name, rows)
 
     def _save(
         self,
@@ -169,7 +172,7 @@ class BatchEvaluate(dspy.Evaluate):
         as_csv, as_json = save_as_csv or self.save_as_csv, save_as_json or self.save_as_json
         if not as_csv and not as_json:
             return
-        rows = self._prepare_results_output(results, metric_name)
+        rows = rows_of(self, results, metric_name)
         if as_csv:
             with Path(as_csv).open("w", newline="") as file:
                 writer = csv.DictWriter(file, fieldnames=rows[0].keys())
@@ -236,7 +239,7 @@ def number_of(value: Any) -> float:
     return number
 
 
-class _Executor(ParallelExecutor):
+class _Executor(Executor):
     """Tells the progress without going through all results for each one, as DSPy's does.
 
     Nor is a call that hangs waited for when an evaluation is interrupted or out of time.
@@ -245,33 +248,33 @@ class _Executor(ParallelExecutor):
     _sum = 0.0
     _count = 0
 
-    def _execute_parallel(self, function: Callable[[Any], Any], data: Sequence[Any]) -> list[Any]:
+    def run_parallel(self, function: Callable[[Any], Any], data: Sequence[Any]) -> list[Any]:
         results: list[Any] = [None] * len(data)
         with Calls[Any](self.num_threads) as calls, self._progress_bar(len(data)) as bar:
             out = {calls.submit(partial(function, item)): place for place, item in enumerate(data)}
             while out:
                 for future in calls.wait(out.keys()):
-                    self._process_outcome(results, out.pop(future), future.result())
-                    self._report_progress(bar, results, len(data))
+                    self.keep(results, out.pop(future), future.result())
+                    self.report(bar, results, len(data))
         return results
 
-    def _execute_sequential(self, function: Callable[[Any], Any], data: Sequence[Any]) -> list[Any]:
+    def run_in_turn(self, function: Callable[[Any], Any], data: Sequence[Any]) -> list[Any]:
         if seconds_left() is not None:
-            return self._execute_parallel(function, data)
-        return super()._execute_sequential(function, data)
+            return self.run_parallel(function, data)
+        return super().run_in_turn(function, data)
 
     def _progress_bar(self, total: int) -> Any:
         return tqdm.tqdm(
             total=total, dynamic_ncols=True, disable=self.disable_progress_bar, file=sys.stdout
         )
 
-    def _process_outcome(self, results: list[Any], idx: int, outcome: Any) -> None:
-        super()._process_outcome(results, idx, outcome)
+    def keep(self, results: list[Any], idx: int, outcome: Any) -> None:
+        super().keep(results, idx, outcome)
         if isinstance(outcome, tuple):
             self._sum += number_of(outcome[1])
             self._count += 1
 
-    def _report_progress(self, pbar: Any, results: Sequence[Any], total: int) -> None:
+    def report(self, pbar: Any, results: Sequence[Any], total: int) -> None:
         if not pbar.disable:
             percent = 100 * self._sum / max(1, self._count)
             told = f"Average Metric: {self._sum:.2f} / {self._count} ({percent:.1f}%)"

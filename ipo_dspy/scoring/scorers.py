@@ -17,10 +17,11 @@ from ipo_dspy.images.examples import label_of
 from ipo_dspy.programs.classifier import CLIPClassifier, CLIPPredict
 from ipo_dspy.programs.metrics import Metric, TensorMetric
 from ipo_dspy.programs.predict import label_field
-from ipo_dspy.programs.probabilities import class_indices, probabilities_of
+from ipo_dspy.programs.probabilities import class_index, class_indices, probabilities_of
 from ipo_dspy.prompts.template import Template
-from ipo_dspy.records import Score
+from ipo_dspy.records import SCALES, Score
 from ipo_dspy.scoring.evaluate import CANDIDATE, BatchEvaluate, KnownEvaluate, number_of
+from ipo_dspy.scoring.ranking import RAW
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -116,30 +117,31 @@ class TensorScorer:
 
         texts = self._embedder.text_features_of(templates, self._classnames)
         chunks = list(image_chunks(len(self._labels), len(self._classnames)))
-        sums = torch.zeros((len(templates), 2, len(self._classnames)), dtype=torch.float64)
+        width = len(self._classnames) + len(SCALES)
+        sums = torch.zeros((len(templates), width), dtype=torch.float64)
         for start in range(0, len(chunks), CHUNKS_TOGETHER):
             together = chunks[start : start + CHUNKS_TOGETHER]
             for part in parallel_map([partial(self._sums, each, texts) for each in together]):
                 sums += part
         return [
-            self._summary(template, *of_template)
+            _score_of(template.text, self._classnames, self._counts, of_template)
             for template, of_template in zip(templates, sums.tolist(), strict=True)
         ]
 
     def _sums(self, chunk: slice, texts: Sequence[Tensor]) -> Tensor:
-        """Sums of metric and cross-entropy over some images: [templates, 2, classes] float64."""
+        """Sums over some images: of the metric by class, and of the losses by scale.
+
+        The shape is [templates, classes + len(SCALES)], float64.
+        """
         import torch
 
         images, labels = self._features[chunk], self._labels[chunk]
         return torch.stack(
             [
-                _class_sums(self._embedder.logits(images, of_template), labels, self._metric)
+                _sums(self._embedder.logits(images, of_template), labels, self._metric)
                 for of_template in texts
             ]
         )
-
-    def _summary(self, template: Template, values: list[float], losses: list[float]) -> Score:
-        return _score_of(template.text, self._classnames, self._counts, values, losses)
 
 
 def score_logits(
@@ -158,39 +160,59 @@ def score_logits(
         EncoderError: something is no number.
     """
     counts = labels.bincount(minlength=len(classnames)).tolist()
-    values, losses = _class_sums(logits, labels, metric).tolist()
-    return _score_of(text, classnames, counts, values, losses)
+    return _score_of(text, classnames, counts, _sums(logits, labels, metric).tolist())
 
 
-def _class_sums(logits: Tensor, labels: Tensor, metric: TensorMetric) -> Tensor:
-    """Sums of metric and cross-entropy over the images of each class: [2, C] float64."""
+def _sums(logits: Tensor, labels: Tensor, metric: TensorMetric) -> Tensor:
+    """Sums of the metric by class, and of the losses by scale: [C + len(SCALES)] float64."""
     import torch
 
     values = metric.from_logits(logits, labels)
-    losses = torch.nn.functional.cross_entropy(logits, labels, reduction="none")
-    return torch.stack(
-        [
-            torch.bincount(labels, summands.double(), minlength=logits.shape[1])
-            for summands in (values, losses)
-        ]
-    )
+    by_class = torch.bincount(labels, values.double(), minlength=logits.shape[1])
+    return torch.cat([by_class, losses_at_scales(logits, labels)])
 
 
 def _score_of(
-    text: str,
-    classnames: Sequence[str],
-    counts: Sequence[int],
-    values: Sequence[float],
-    losses: Sequence[float],
+    text: str, classnames: Sequence[str], counts: Sequence[int], sums: Sequence[float]
 ) -> Score:
-    """Add up what there is of each class."""
+    """Add up what there is of each class; `sums` are those of `_sums`."""
     n = sum(counts)
-    accuracy, loss = 100.0 * math.fsum(values) / n, math.fsum(losses) / n
-    if math.isnan(accuracy + loss):
+    values, of_scales = sums[: len(counts)], [loss / n for loss in sums[len(counts) :]]
+    accuracy = 100.0 * math.fsum(values) / n
+    if math.isnan(accuracy + of_scales[RAW]):
         raise EncoderError(f"The metric or the loss of {text!r} is not a number.")
     by_class = zip(classnames, values, counts, strict=True)
-    per_class = {name: 100.0 * value / count for name, value, count in by_class if count}
-    return Score(accuracy=accuracy, loss=loss, n=n, per_class=per_class)
+    return Score(
+        accuracy=accuracy,
+        loss=of_scales[RAW],
+        n=n,
+        per_class={name: 100.0 * value / count for name, value, count in by_class if count},
+        losses=_rounded(of_scales),
+    )
+
+
+def losses_at_scales(logits: Tensor, labels: Tensor) -> Tensor:
+    """Sum the cross-entropies of [N, C] logits at each of `SCALES` times them: [S] float64.
+
+    The exponentials are taken twice and squared for the other scales, each twice the one before
+    the last.
+    """
+    import torch
+
+    below_best = logits.double() - logits.double().amax(dim=1, keepdim=True)
+    of_label = below_best.gather(1, labels[:, None]).squeeze(1).sum()
+    sums = torch.empty(len(SCALES), dtype=torch.float64)
+    for first in (0, 1):
+        powers = (below_best * SCALES[first]).exp()
+        for index in range(first, len(SCALES), 2):
+            sums[index] = powers.sum(dim=1).log().sum() - SCALES[index] * of_label
+            powers = powers.square()
+    return sums
+
+
+def _rounded(losses: Sequence[float]) -> tuple[float, ...]:
+    # Nothing is ranked by what lies beyond a millionth, and a journal has many of these.
+    return tuple(round(loss, 6) for loss in losses)
 
 
 class ProgramScorer:
@@ -240,7 +262,8 @@ class ProgramScorer:
         values = [number_of(value) for _, _, value in results]
         losses = _losses(results, values)
         names = [_name(example, prediction) for example, prediction, _ in results]
-        return _summary(names, values, losses)
+        of_scales = _losses_at_scales([(example, prediction) for example, prediction, _ in results])
+        return _summary(names, values, losses, of_scales)
 
 
 class AnnouncingScorer:
@@ -374,7 +397,32 @@ def _loss(example: dspy.Example, prediction: dspy.Prediction, value: float) -> f
     return -math.log(probability) if probability > _LEAST_PROBABILITY else _HIGHEST_LOSS
 
 
-def _summary(names: Sequence[str], values: Sequence[float], losses: Sequence[float]) -> Score:
+def _losses_at_scales(
+    results: Sequence[tuple[dspy.Example, dspy.Prediction]],
+) -> tuple[float, ...]:
+    """Mean losses at each of `SCALES`; empty where a prediction has no class probabilities."""
+    import torch
+
+    sums = torch.zeros(len(SCALES), dtype=torch.float64)
+    for example, prediction in results:
+        probabilities = probabilities_of(prediction)
+        if probabilities is None:
+            return ()
+        label = label_of(example, probabilities.label_field)
+        if label not in probabilities.classnames:
+            return ()
+        logits = torch.from_numpy(probabilities.values).double().clamp(min=_LEAST_PROBABILITY).log()
+        index = torch.tensor([class_index(probabilities.classnames, label)])
+        sums += losses_at_scales(logits[None], index)
+    return _rounded((sums / len(results)).tolist())
+
+
+def _summary(
+    names: Sequence[str],
+    values: Sequence[float],
+    losses: Sequence[float],
+    of_scales: tuple[float, ...],
+) -> Score:
     per_class: dict[str, list[float]] = defaultdict(list)
     for name, value in zip(names, values, strict=True):
         per_class[name].append(value)
@@ -383,4 +431,5 @@ def _summary(names: Sequence[str], values: Sequence[float], losses: Sequence[flo
         loss=math.fsum(losses) / len(losses),
         n=len(values),
         per_class={name: 100.0 * math.fsum(v) / len(v) for name, v in per_class.items()},
+        losses=of_scales,
     )

@@ -113,7 +113,7 @@ class Search:
     def best(self) -> Trial:
         """The trial whose text its predictor holds at the end."""
         if self._best is None:
-            raise ValueError("The search has not begun; call run() first.")
+            raise ArgumentError("The search has not begun; call run() first.")
         return self._best
 
     def run(self) -> None:
@@ -125,8 +125,9 @@ class Search:
             JournalError: an event cannot be kept.
         """
         self._forget_useless_answers()
-        for slot, target in enumerate(self.targets):
-            self._remember(target, self._past.trials.get((0, slot)) or target.initial(slot))
+        first = [(target, text) for target in self.targets for text in target.first]
+        for slot, (target, text) in enumerate(first):
+            self._remember(target, self._past.trials.get((0, slot)) or target.initial(slot, text))
         budget = self._settings.budget
         threads = min(self._settings.num_threads, self._settings.prompts_per_step)
         with Calls[Reply](threads) as calls:
@@ -269,16 +270,25 @@ class Search:
             self._log.append({"trial": trial.model_dump(mode="json")})
             self.spent.add(trial)
         self.trials.append(trial)
+        scale = target.history.ranking.scale
         target.history.add(trial)
-        if trial.state is State.OK and (self._best is None or trial.rank > self._best.rank):
-            self._best = trial
-            target.use(trial.text)
+        if trial.state is State.OK:
+            rescaled = target.history.ranking.scale != scale
+            self._choose(target, target.history.scored if rescaled else [trial])
         self.spent.steps_without_gain = max(0, trial.step - self.best.step)
         self._failures = self._failures + 1 if trial.counts_as_failure else 0
         self._strategy.tell(trial)
         self._on_trial(trial, self.spent)
         if new and self._failures >= self._settings.most_failures:
             self._give_up(trial)
+
+    def _choose(self, target: Target, trials: Sequence[Trial]) -> None:
+        """Let the predictor hold the best text; another scale may make it an earlier one."""
+        known = [*([self._best] if self._best else []), *trials]
+        best = max(known, key=target.history.ranking.key)
+        if best is not self._best:
+            self._best = best
+            target.use(best.text)
 
     def _give_up(self, last: Trial) -> None:
         stop(

@@ -6,14 +6,24 @@ from collections.abc import Iterator, Mapping
 from itertools import takewhile
 from typing import Any
 
-from ipo_dspy.errors import ArgumentError
-from ipo_dspy.records import Call, Reply, ScoredPrompt, State, Trial
+from ipo_dspy.records import Call, Reply, Score, ScoredPrompt, State, Trial
+from ipo_dspy.scoring.ranking import Ranking
 
 
 class History:
-    """The trials of one predictor's search, in the order they were made."""
+    """The trials of one predictor's search, in the order they were made.
 
-    def __init__(self) -> None:
+    Args:
+        keeps_case: whether texts that differ in letter case alone are different ones.
+        fit_scale: order trials by the loss at a scale that is fitted to them.
+
+    Attributes:
+        ranking: how the trials are ordered.
+    """
+
+    def __init__(self, *, keeps_case: bool = False, fit_scale: bool = True) -> None:
+        self._keeps_case = keeps_case
+        self.ranking = Ranking(fitted=fit_scale)
         self._trials: list[Trial] = []
         self._texts: set[str] = set()
 
@@ -21,7 +31,9 @@ class History:
         """Remember one trial."""
         self._trials.append(trial)
         if trial.state is State.OK:
-            self._texts.add(folded(trial.text))
+            self._texts.add(self.folded(trial.text))
+        if trial.score is not None:
+            self.ranking.add(trial.score)
 
     def __iter__(self) -> Iterator[Trial]:
         return iter(self._trials)
@@ -30,8 +42,12 @@ class History:
         return len(self._trials)
 
     def __contains__(self, text: str) -> bool:
-        """Tell whether a text was scored before; letter case and outer spaces do not matter."""
-        return folded(text) in self._texts
+        """Tell whether a text was scored before; blanks do not matter."""
+        return self.folded(text) in self._texts
+
+    def folded(self, text: str) -> str:
+        """Write a text so that two that count as one are equal."""
+        return " ".join((text if self._keeps_case else text.lower()).split())
 
     @property
     def scored(self) -> list[Trial]:
@@ -39,44 +55,38 @@ class History:
         return [trial for trial in self._trials if trial.state is State.OK]
 
     def shown(self, size: int) -> list[ScoredPrompt]:
-        """The best `size` trials by training score, and the initial one; worst first, best last.
+        """The best `size` trials by training score, and the first one; worst first, best last.
 
-        Nothing where `size` is 0.
+        The loss shown is the one that ranks. Nothing where `size` is 0.
         """
-        ranked = sorted(self.scored, key=_training_rank)
+        scored = [(trial, trial.score) for trial in self._trials if trial.score is not None]
+        ranked = sorted(scored, key=lambda pair: self.ranking.order(pair[1]))
         first_shown = len(ranked) - size
         return [
-            _shown(trial)
-            for place, trial in enumerate(ranked)
-            if size and (place >= first_shown or trial.step == 0)
+            _shown(trial.text, score, self.ranking)
+            for place, (trial, score) in enumerate(ranked)
+            if size and (place >= first_shown or trial is self._trials[0])
         ]
 
-    def refusals(self, size: int) -> list[tuple[str, str]]:
-        """The latest `size` different texts that were refused, each with its reason."""
+    def losers(self, shown: int, size: int) -> list[str]:
+        """The best `size` texts that `shown(shown)` leaves out, best first."""
+        scored = [(trial, trial.score) for trial in self._trials if trial.score is not None]
+        ranked = sorted(scored, key=lambda pair: self.ranking.order(pair[1]), reverse=True)
+        left_out = [trial.text for trial, _ in ranked[shown:] if trial is not self._trials[0]]
+        return left_out[:size] if shown else []
+
+    def refusals(self, size: int, among: int) -> list[tuple[str, str]]:
+        """The latest `size` different texts refused in the last `among` trials, with reasons."""
         latest: dict[str, str] = {}
-        for trial in reversed(self._trials):
+        for trial in self._trials[: -among - 1 : -1]:
             if trial.state is State.INVALID:
                 latest.setdefault(trial.text, trial.reason)
         return list(latest.items())[:size]
 
 
-def folded(text: str) -> str:
-    """Write a text so that two that count as one are equal."""
-    # CLIP's tokenizers lower-case, so texts that differ in case alone are one prompt.
-    return " ".join(text.lower().split())
-
-
-def _training_rank(trial: Trial) -> tuple[float, float]:
-    if trial.score is None:
-        raise ArgumentError("Only trials with a score have a rank.")
-    return trial.score.rank
-
-
-def _shown(trial: Trial) -> ScoredPrompt:
-    if trial.score is None:
-        raise ArgumentError("Only trials with a score can be shown.")
+def _shown(text: str, score: Score, ranking: Ranking) -> ScoredPrompt:
     return ScoredPrompt(
-        prompt=trial.text, loss=round(trial.score.loss, 4), accuracy=round(trial.score.accuracy, 2)
+        prompt=text, loss=round(ranking.loss(score), 4), accuracy=round(score.accuracy, 2)
     )
 
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import dspy
 
 from ipo_dspy.records import Call, Trial
 from ipo_dspy.runs.budget import Spent
+from ipo_dspy.scoring.ranking import Ranking
 
 logger = logging.getLogger(__name__)
 
@@ -42,18 +43,23 @@ class IPOResults:
         best: the trial that was kept.
         spent: calls, tokens and dollars.
         ended_by: the bound that ended the search.
+        ranking: how trials were ordered, with the scale that was fitted to them.
+        ensemble: the best prompts as one program, for use in place of the one that was found; see
+            `join_best`. None where there are not two, or nobody asked.
     """
 
     trials: tuple[Trial, ...]
     best: Trial
     spent: Spent
     ended_by: str
+    ranking: Ranking = field(default_factory=Ranking)
+    ensemble: dspy.Module | None = None
 
     @property
     def ranked(self) -> list[Trial]:
         """The trials with a score, best first."""
         scored = [trial for trial in self.trials if trial.score is not None]
-        return sorted(scored, key=lambda trial: trial.rank, reverse=True)
+        return sorted(scored, key=self.ranking.key, reverse=True)
 
     @property
     def useless(self) -> Trial | None:
@@ -147,7 +153,7 @@ def attach_results(program: dspy.Module, results: IPOResults) -> None:
         {
             "score": _percent(results.best),
             "candidate_programs": candidates,
-            "trial_logs": _logs(results.trials),
+            "trial_logs": _logs(results),
             "total_calls": spent.calls,
             "prompt_model_total_calls": spent.calls - spent.scoring_calls,
             "detailed_results": results,
@@ -157,13 +163,17 @@ def attach_results(program: dspy.Module, results: IPOResults) -> None:
 
 def _texts_scored(trials: Sequence[Trial]) -> dict[Call, dict[str, str]]:
     """The texts of all predictors, by name, with which each trial was scored."""
-    current = {trial.predictor: trial.text for trial in trials if trial.step == 0}
+    current: dict[str, str] = {}
+    for trial in trials:
+        if trial.step == 0:
+            current.setdefault(trial.predictor, trial.text)
     texts: dict[Call, dict[str, str]] = {}
+    ranking = Ranking(fitted=False)
     best: Trial | None = None
     for trial in trials:
         if trial.score is not None:
             texts[trial.call] = current | {trial.predictor: trial.text}
-            if best is None or trial.rank > best.rank:
+            if best is None or ranking.key(trial) > ranking.key(best):
                 best, current = trial, texts[trial.call]
     return texts
 
@@ -181,5 +191,9 @@ def _percent(trial: Trial) -> float | None:
     return decisive.accuracy if decisive else None
 
 
-def _logs(trials: Sequence[Trial]) -> dict[int, dict[str, Any]]:
-    return {number: trial.model_dump(mode="json") for number, trial in enumerate(trials)}
+def _logs(results: IPOResults) -> dict[int, dict[str, Any]]:
+    return {
+        number: trial.model_dump(mode="json")
+        | {"fitted_loss": results.ranking.loss(trial.score) if trial.score else None}
+        for number, trial in enumerate(results.trials)
+    }

@@ -19,13 +19,13 @@ from ipo_dspy.errors import (
 )
 from ipo_dspy.programs.predict import ZeroShotPredict
 from ipo_dspy.prompts.rules import InstructionRules, Rules, TemplateRules
-from ipo_dspy.prompts.template import Template
+from ipo_dspy.prompts.template import FIRST_TEMPLATES, Template
 from ipo_dspy.prompts.wording import MetaPrompt, describe_step
 from ipo_dspy.proposing.faults import stop_if_hopeless
 from ipo_dspy.records import Call, Reply, Score, State, Trial
 from ipo_dspy.runs.meter import measured
 from ipo_dspy.scoring.scorers import Scorer
-from ipo_dspy.search.history import History, folded
+from ipo_dspy.search.history import History
 from ipo_dspy.search.strategies import Ask
 
 logger = logging.getLogger(__name__)
@@ -34,7 +34,10 @@ TRIED_BEFORE = "it was tried before"
 NOTHING_RIGHT = Score(accuracy=0.0, loss=1.0, n=0)
 """The score of a program that fails on all examples."""
 _REFUSALS_SHOWN = 5
+_REFUSALS_MATTER = 10
+"""What was refused more trials ago has been avoided since, or is of no use to say."""
 _REFUSED_CHARACTERS = 160
+_LOSERS_SHOWN = 40
 
 _Answer = TypeVar("_Answer")
 
@@ -51,6 +54,7 @@ class Target:
         about: what else it is told about the step that the text is for; may be empty.
         training: scores texts on the training set.
         validation: scores texts on the validation set, where there is one.
+        others: texts that are scored at the start, without a call, beside the predictor's own.
         history: the trials so far.
     """
 
@@ -61,7 +65,13 @@ class Target:
     training: Scorer
     validation: Scorer | None = None
     about: str = ""
+    others: Sequence[str] = ()
     history: History = field(default_factory=History)
+
+    @property
+    def first(self) -> list[str]:
+        """The texts to begin with; the search is to beat the first one."""
+        return [str(self.predictor.signature.instructions), *self.others]
 
     def use(self, text: str) -> None:
         """Give the predictor a text."""
@@ -73,10 +83,11 @@ class Target:
         """What the prompt model sees with a question, from the history as it stands."""
         refusals = [
             (text[:_REFUSED_CHARACTERS], reason)
-            for text, reason in self.history.refusals(_REFUSALS_SHOWN)
+            for text, reason in self.history.refusals(_REFUSALS_SHOWN, _REFUSALS_MATTER)
         ]
         meta_prompt = replace(self.meta_prompt, goal=asked.goal or self.meta_prompt.goal)
-        rendered = meta_prompt.render(limit=self.rules.limit, refusals=refusals)
+        losers = self.history.losers(history_size, _LOSERS_SHOWN)
+        rendered = meta_prompt.render(limit=self.rules.limit, refusals=refusals, losers=losers)
         shown = self.history.shown(history_size) if asked.shown is None else list(asked.shown)
         return {
             "meta_prompt": "\n\n".join(filter(None, [rendered, self.about])),
@@ -84,15 +95,14 @@ class Target:
             "scored_history": shown,
         }
 
-    def initial(self, slot: int) -> Trial:
-        """Score the text that the predictor has before the first step.
+    def initial(self, slot: int, text: str) -> Trial:
+        """Score a text before the first step.
 
         Where the program fails on every example that is a score of 0, and a warning says so.
 
         Raises:
             SearchStoppedError: the metric fails, or a language model cannot be used.
         """
-        text = str(self.predictor.signature.instructions)
         try:
             [trial] = self._scored({(0, slot): text})
         except MetricError as error:
@@ -120,7 +130,7 @@ class Target:
                 trials[reply.call] = self._unusable(reply.call, error)
             else:
                 texts[reply.call] = text
-                seen.add(folded(text))
+                seen.add(self.history.folded(text))
         try:
             scored = self._scored(texts)
         except EvaluationError as error:
@@ -144,7 +154,7 @@ class Target:
             text = self.rules.check(text)
         except RefusedError as error:
             raise _UnusableError(State.INVALID, text, str(error)) from error
-        if text in self.history or folded(text) in seen:
+        if text in self.history or self.history.folded(text) in seen:
             raise _UnusableError(State.INVALID, text, TRIED_BEFORE)
         return text
 
@@ -205,17 +215,47 @@ def rules_for(predictor: dspy.Predict) -> Rules:
     return InstructionRules()
 
 
-def initial_text(predictor: dspy.Predict, rules: Rules, given: str | None) -> str:
-    """Choose the text to begin with: the one given, else the predictor's own.
+def keeps_case(predictor: dspy.Predict) -> bool:
+    """Whether letter case matters: to language models it does, to most of CLIP's tokenizers not."""
+    return not isinstance(predictor, ZeroShotPredict) or predictor.embedder.keeps_case
+
+
+def first_texts(
+    predictor: dspy.Predict, rules: Rules, given: str | Sequence[str] | None, *, varied: bool
+) -> list[str]:
+    """Choose the texts to begin with: those given, else the predictor's own.
+
+    Args:
+        predictor: what has the texts.
+        rules: of its texts.
+        given: the texts the user gave.
+        varied: whether a template that stands alone gets `FIRST_TEMPLATES` beside it.
 
     Raises:
-        ArgumentError: it is for CLIP, and breaks a rule.
+        ArgumentError: there is none, or one is for CLIP and breaks a rule.
     """
+    texts = [given] if isinstance(given, str) else list(given or [])
+    if given is not None and not texts:
+        raise ArgumentError("Expected at least one initial prompt, got an empty list.")
     if not isinstance(predictor, ZeroShotPredict):
-        return given or str(predictor.signature.instructions)
-    text = given or predictor.template.text
+        return texts or [str(predictor.signature.instructions)]
+    first = [_first_template(text, rules) for text in texts or [predictor.template.text]]
+    if varied and (given is None or isinstance(given, str)):
+        first += [text for text in FIRST_TEMPLATES if _fits(text, rules)]
+    return list(dict.fromkeys(first))
+
+
+def _fits(text: str, rules: Rules) -> bool:
+    try:
+        rules.form(text)
+    except RefusedError:
+        return False
+    return True
+
+
+def _first_template(text: str, rules: Rules) -> str:
     try:
         # Unlike a proposal, it may be an ensemble of several lines.
-        return "\n".join(rules.check(line) for line in Template(text).lines)
+        return "\n".join(rules.form(line) for line in Template(text).lines)
     except (RefusedError, InvalidTemplateError) as error:
         raise ArgumentError(f"The initial prompt {text!r} cannot be used: {error}.") from error

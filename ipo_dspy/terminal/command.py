@@ -14,6 +14,7 @@ from types import FrameType
 
 from ipo_dspy.errors import IPOError, SearchStoppedError
 from ipo_dspy.records import visible
+from ipo_dspy.runs.folder import give_up_writing
 from ipo_dspy.terminal.output import stop_moving
 
 SHOW_TRACEBACK = "IPO_DSPY_TRACEBACK"
@@ -70,6 +71,7 @@ def _leave(name: str, signal_number: int, frame: FrameType | None) -> None:
     """Leave at once: all that counts is on disk, and calls in flight may take minutes."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     stop_moving()
+    give_up_writing()
     sys.stderr.write(f"{name}: stopped; the same command goes on where it was.\n")
     sys.stderr.flush()
     os._exit(_INTERRUPTED)

@@ -19,6 +19,8 @@ DEFAULT_STEPS = 30
 PAPER_STEPS = 100
 PAPER_SHOTS = 1
 
+LOCAL = "local"
+"""The backend that embeds in this process."""
 Flag: TypeAlias = Annotated[bool, Parameter(negative="", show_default=False)]
 """An option without a value."""
 
@@ -67,11 +69,16 @@ class SavedEncoderOptions:
             'demo'.
         device: 'cuda', 'mps' or 'cpu'; by default the best there is.
         precision: 'float32', 'bfloat16' or 'float16'; by default bfloat16 on CUDA, else float32.
+        backend: who embeds images: 'local' (this process), 'ray' (pip install 'ipo-dspy[ray]'), or
+            what an installed plug-in registers.
+        address: of a Ray cluster, such as 10.0.0.1:6379; by default one starts on this machine.
     """
 
     clip: str | None = None
     device: str | None = None
     precision: str | None = None
+    backend: str = LOCAL
+    address: str | None = None
 
 
 @Parameter(name="*", group=MODELS)
@@ -84,11 +91,16 @@ class EncoderOptions:
             'hf:google/siglip2-base-patch16-224'.
         device: 'cuda', 'mps' or 'cpu'; by default the best there is.
         precision: 'float32', 'bfloat16' or 'float16'; by default bfloat16 on CUDA, else float32.
+        backend: who embeds images: 'local' (this process), 'ray' (pip install 'ipo-dspy[ray]'), or
+            what an installed plug-in registers.
+        address: of a Ray cluster, such as 10.0.0.1:6379; by default one starts on this machine.
     """
 
     clip: str = "demo"
     device: str | None = None
     precision: str | None = None
+    backend: str = LOCAL
+    address: str | None = None
 
 
 @Parameter(name="*", group=MODELS)
@@ -136,12 +148,14 @@ class SearchOptions:
     """How the search goes on.
 
     Attributes:
-        preset: 'paper' stands for the paper's --shots 1 --novel --steps 100; its other settings
-            are the defaults.
+        preset: 'paper' stands for the paper's --shots 1 --novel --steps 100, one first prompt, and
+            its order of prompts; its other settings are the defaults.
         steps: steps of the search; by default 30, and 100 with --preset paper.
         prompts_per_step: proposals of a step, each a call of its own.
         history_size: how many scored prompts the prompt model is shown.
-        initial: the prompt to begin with.
+        initial: the prompt to begin with; a few of other structure are tried beside it. Given
+            several times, the search begins with these and no others.
+        ensemble: how many of the best prompts make a program of their own beside the one found.
         steady: keep calls in flight all the time rather than step by step.
     """
 
@@ -149,7 +163,8 @@ class SearchOptions:
     steps: int | None = None
     prompts_per_step: int = 5
     history_size: int = 20
-    initial: str = "a photo of a <CLASS>."
+    initial: tuple[str, ...] = ("a photo of a <CLASS>.",)
+    ensemble: int = 5
     steady: Flag = False
 
 

@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from time import monotonic
+from typing import TypeVar
 
 from rich.console import Console, ConsoleOptions, RenderableType
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 from rich.segment import Segment
 from rich.status import Status
 
 from ipo_dspy.records import State, Trial, visible
 from ipo_dspy.runs.budget import Spent
+from ipo_dspy.scoring.ranking import Ranking
 
 
 class _SafeConsole(Console):
@@ -30,7 +40,10 @@ results = _SafeConsole(highlight=False, markup=False, emoji=False)
 remarks = _SafeConsole(stderr=True, highlight=False, markup=False, emoji=False)
 """For everything else."""
 
+_T = TypeVar("_T")
 _LINES_WITHOUT_TERMINAL = 10
+_PATIENCE_WITHOUT_TERMINAL = 5.0
+"""Seconds before anything is said of how far it is."""
 _moving: list[Status | Progress] = []
 
 
@@ -66,6 +79,69 @@ def stop_moving() -> None:
         display.stop()
 
 
+def counted(title: str, items: Iterable[_T], total: int) -> Iterator[_T]:
+    """Give the items, and show how many there were and how many come a second.
+
+    Without a terminal, a tenth of them is told in a line.
+    """
+    if not remarks.is_terminal:
+        remark(f"{title} {total:,} images ...")
+        step = max(total // _LINES_WITHOUT_TERMINAL, 1)
+        began = monotonic()
+        for number, item in enumerate(items, start=1):
+            yield item
+            if number % step == 0 and monotonic() - began > _PATIENCE_WITHOUT_TERMINAL:
+                remark(f"{number:,} of {total:,}, {number / (monotonic() - began):,.0f} a second")
+        return
+    bar = Progress(
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=None),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[speed]}"),
+        TimeRemainingColumn(),
+        console=remarks,
+        expand=True,
+        transient=True,
+    )
+    task = bar.add_task(title, total=total, speed="")
+    began = monotonic()
+    with _shown(bar):
+        for number, item in enumerate(items, start=1):
+            yield item
+            speed = f"{number / (monotonic() - began):,.0f} images/s"
+            bar.update(task, completed=number, speed=speed)
+
+
+@contextmanager
+def counting(title: str) -> Iterator[Callable[[int], None]]:
+    """Show how many images were dealt with and how many a second; gives what is told of more.
+
+    Without a terminal, a line now and then.
+    """
+    began = monotonic()
+    done, told = 0, began
+
+    def line() -> str:
+        return f"{title}: {done:,} images, {done / max(monotonic() - began, 1e-9):,.0f} a second"
+
+    def advance(images: int) -> None:
+        nonlocal done, told
+        done += images
+        if status is not None:
+            status.update(line())
+        elif monotonic() - told > _PATIENCE_WITHOUT_TERMINAL:
+            told = monotonic()
+            remark(line())
+
+    status = remarks.status(f"{title} ...") if remarks.is_terminal else None
+    if status is None:
+        remark(f"{title} ...")
+        yield advance
+        return
+    with _shown(status):
+        yield advance
+
+
 class SearchProgress:
     """A bar with the best accuracy and loss so far; without a terminal, a line now and then.
 
@@ -78,6 +154,7 @@ class SearchProgress:
         self._steps = steps
         self._total = steps * prompts_per_step
         self._every = max(1, steps // _LINES_WITHOUT_TERMINAL)
+        self._ranking = Ranking()
         self._best: Trial | None = None
         self._seen = 0
         self._said: set[str] = set()
@@ -98,7 +175,7 @@ class SearchProgress:
     def show(self, trial: Trial, spent: Spent) -> None:
         """Take note of one trial."""
         self._seen += trial.step > 0
-        better = trial.state is State.OK and (self._best is None or trial.rank > self._best.rank)
+        better = self._is_best(trial)
         if better:
             self._best = trial
         if trial.state is State.FAILED:
@@ -108,6 +185,13 @@ class SearchProgress:
         elif better or (trial.step % self._every == 0 and trial.step != self._last_step):
             remark(f"step {trial.step} of {self._steps}: {self._standing()}")
             self._last_step = trial.step
+
+    def _is_best(self, trial: Trial) -> bool:
+        if trial.score is None:
+            return False
+        self._ranking.add(trial.score)
+        key = self._ranking.key
+        return self._best is None or key(trial) > key(self._best)
 
     def _standing(self) -> str:
         if self._best is None or self._best.score is None:

@@ -11,22 +11,37 @@ from typing import TYPE_CHECKING
 
 import dspy
 
-from ipo_dspy.errors import ArgumentError, DataError
+from ipo_dspy.errors import ArgumentError, DataError, EncoderError
+from ipo_dspy.features.backends import make_backend
+from ipo_dspy.features.embedder import Embedder
 from ipo_dspy.images import LabeledImages
 from ipo_dspy.images.readers import read_images
 from ipo_dspy.images.task import Sampling, Task, folder_task
 from ipo_dspy.optimizers.ipo import IPOOptimizer
+from ipo_dspy.programs.classifier import CLIPClassifier
+from ipo_dspy.programs.state import saved_encoder
 from ipo_dspy.proposing import describers
 from ipo_dspy.proposing.describers import Describer
 from ipo_dspy.proposing.models import Connection, language_model
 from ipo_dspy.records import Trial
 from ipo_dspy.registry import find
 from ipo_dspy.runs.budget import Budget, Spent
-from ipo_dspy.terminal.options import DescribingOptions, EncoderOptions, ReadingOptions, RunOptions
+from ipo_dspy.terminal.options import (
+    DescribingOptions,
+    EncoderOptions,
+    ReadingOptions,
+    RunOptions,
+    SavedEncoderOptions,
+)
+from ipo_dspy.terminal.output import stage
 
 if TYPE_CHECKING:
     from ipo_dspy.encoders.base import Encoder
 
+PROGRAM_FILE = "program.json"
+"""What the program of a run is called in its folder."""
+REPORT_FILE = "report.html"
+"""What the report of a run is called in its folder."""
 LOCAL_MODELS = ("offline", "hf:")
 """Beginnings of the specs of models that run on this machine."""
 _OPTIONS = re.compile(r"\b(shots|hold_out|novel|skip_bad_images)=(True\b ?)?")
@@ -48,12 +63,12 @@ def make_task(source: Path | None, run: RunOptions, pictures: Path = Path("pictu
         sampling = Sampling(**asdict(run.drawing))
         if source is None:
             task: Task = find("tasks", "demo")(
-                pictures, sampling.seed, shots=sampling.shots, template=run.search.initial
+                pictures, sampling.seed, shots=sampling.shots, template=run.search.initial[0]
             )
             return task
         return folder_task(
             source,
-            run.search.initial,
+            run.search.initial[0],
             sampling,
             names=run.reading.class_names,
             skip_bad_images=run.reading.skip_bad_images,
@@ -90,6 +105,53 @@ def make_encoder(options: EncoderOptions) -> Encoder:
     from ipo_dspy.encoders import load_encoder
 
     return load_encoder(options.clip, device=options.device, precision=options.precision)
+
+
+def read_program_of(place: Path, encoder: SavedEncoderOptions) -> CLIPClassifier:
+    """Load the program of a run folder, or one that was saved, with the encoder it names.
+
+    Only `--clip` has an encoder fetched, for a file fetches nothing.
+
+    Raises:
+        ArgumentError: there is no program, or it is damaged.
+        EncoderError: the encoder is not on this machine, or does not load.
+    """
+    file = place / PROGRAM_FILE if place.is_dir() else place
+    if not file.is_file():
+        raise ArgumentError(
+            f"{place} is neither a run folder with a {PROGRAM_FILE} nor a saved program; "
+            "ipo-dspy runs lists run folders."
+        )
+    spec = encoder.clip or saved_encoder(file)
+    with stage(f"Loading the encoder {spec}"):
+        from ipo_dspy.encoders import load_encoder
+
+        try:
+            clip = load_encoder(
+                spec,
+                device=encoder.device,
+                precision=encoder.precision,
+                fetch=encoder.clip is not None,
+            )
+        except EncoderError as error:
+            if encoder.clip is not None:
+                raise
+            raise EncoderError(
+                f"{error}. A saved program fetches nothing on its own; --clip '{spec}' does."
+            ) from error
+    backend = make_backend(encoder.backend, encoder.address)
+    return CLIPClassifier.from_file(file, Embedder(clip, backend=backend))
+
+
+def make_embedder(options: EncoderOptions) -> Embedder:
+    """Load the encoder, and find who embeds with it.
+
+    Raises:
+        ArgumentError: the spec, device, precision or backend is none there is.
+        EncoderError: weights are missing, unreadable or do not fit.
+    """
+    backend = make_backend(options.backend, options.address)
+    return Embedder(make_encoder(options), backend=backend)
 
 
 def make_prompt_model(options: RunOptions) -> dspy.LM:
@@ -136,7 +198,10 @@ def make_optimizer(
         steps=options.steps,
         prompts_per_step=search.prompts_per_step,
         history_size=search.history_size,
-        initial=search.initial,
+        preset=search.preset,
+        # A list stands for itself; a single prompt gets others beside it.
+        initial=search.initial[0] if len(search.initial) == 1 else search.initial,
+        ensemble=search.ensemble,
         temperature=options.proposing.temperature,
         send_seed=not options.proposing.no_seed,
         steady=search.steady,

@@ -40,6 +40,25 @@ def test_what_is_no_run_is_a_sentence(run: Run, tmp_path: Path) -> None:
     assert "nowhere" in outcome.err
 
 
+def test_the_report_of_a_run_is_taken_out_of_its_folder(run: Run, saved: Path) -> None:
+    alone = run("export", saved, "--to", "report")
+    assert alone.code == 1
+    assert "report.html" in alone.err
+    (saved / "report.html").write_text("<html>")
+    assert run("export", saved, "--to", "report", "--out", "share/it.html").code == 0
+    assert Path("share/it.html").read_text() == "<html>"
+
+
+@pytest.mark.parametrize("out", ["found/program.json", "found/journal.jsonl"])
+def test_a_run_is_not_replaced_by_its_export(run: Run, saved: Path, out: str) -> None:
+    (saved / "journal.jsonl").touch()
+    before = Path(out).read_bytes()
+    outcome = run("export", saved, "--to", "open_clip", "--out", out)
+    assert outcome.code == 1
+    assert out in outcome.err
+    assert Path(out).read_bytes() == before
+
+
 @pytest.mark.slow
 def test_a_learned_program_keeps_its_tensors_where_it_is_exported_to(
     run: Run, tmp_path: Path

@@ -22,7 +22,14 @@ SECOND = "a dim photo of a <CLASS>."
 @pytest.fixture
 def optimizer() -> IPOOptimizer:
     lm = scripted_lm([FIRST, SECOND, "Look closely."])
-    return IPOOptimizer(clip_acc, prompt_model=lm, steps=1, prompts_per_step=3, num_threads=1)
+    return IPOOptimizer(
+        clip_acc,
+        prompt_model=lm,
+        steps=1,
+        prompts_per_step=3,
+        num_threads=1,
+        initial=["a photo of a <CLASS>."],
+    )
 
 
 class Listener(BaseCallback):

@@ -184,7 +184,7 @@ def test_the_fields_may_have_other_names(
     assert templates(ipo) == templates(copro) == [BETTER]
     assert ipo(photo=examples[0].photo, season="").species == "red"
     assert {demo.season for demo in bootstrap.clip.demos} == {"spring"}
-    assert "Image 0: " in lm.engine.requests[0]
+    assert "Words that fit the " in lm.engine.requests[0]
 
 
 def test_examples_with_other_images_are_another_search(

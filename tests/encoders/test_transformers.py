@@ -52,7 +52,8 @@ def test_features_and_logits_equal_those_of_transformers(
     folder = saved_encoder(name)
     encoder = load_encoder(f"hf:{folder}")
     processor = tf.AutoProcessor.from_pretrained(folder)
-    inputs = processor(text=TEXTS, images=images, padding=PADDING[name], return_tensors="pt")
+    read = [encoder.as_read(text) for text in TEXTS]
+    inputs = processor(text=read, images=images, padding=PADDING[name], return_tensors="pt")
     with torch.no_grad():
         expected = tf.AutoModel.from_pretrained(folder)(**inputs)
 
@@ -117,6 +118,22 @@ def test_tokens_are_counted_beyond_the_limit(
     assert one > zero
     assert hundred >= 100 + empty
     assert encoder.count_tokens([]) == []
+
+
+@pytest.mark.parametrize("name", [name for name in FAMILIES if "siglip" in name])
+def test_siglip_reads_texts_as_open_clip_has_it_read_them(name: str, saved_encoder: Save) -> None:
+    folder = saved_encoder(name)
+    encoder = load_encoder(f"hf:{folder}")
+    read = open_clip.tokenizer.HFTokenizer(str(folder), context_length=64, clean="canonicalize")
+    assert torch.equal(encoder._tokenize(TEXTS), read(TEXTS))
+    plain, shouted = encoder.encode_texts(["a photo of a cat", "A photo, of a CAT."])
+    torch.testing.assert_close(plain, shouted)
+
+
+@pytest.mark.parametrize("name", ["clip", "metaclip_2"])
+def test_other_models_read_texts_as_they_are(name: str, saved_encoder: Save) -> None:
+    encoder = load_encoder(f"hf:{saved_encoder(name)}")
+    assert [encoder.as_read(text) for text in TEXTS] == TEXTS
 
 
 def test_tokens_of_clip_are_counted_as_by_open_clip(saved_encoder: Save) -> None:

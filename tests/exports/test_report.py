@@ -50,6 +50,9 @@ TRIALS = (
 )
 
 
+RESULTS = IPOResults(TRIALS, TRIALS[-1], Spent(calls=4), "steps: 3 made")
+
+
 def evaluation(text: str, accuracy: float, per_class: dict[str, float]) -> Evaluation:
     score = Score(accuracy=accuracy, loss=1.25, n=4, per_class=per_class)
     return Evaluation(Template(text), score, (True, False, True, accuracy > 60))
@@ -65,7 +68,7 @@ COMPARISON = Comparison(
 
 
 def report(spent: Spent | None = None, *, compared: bool = True) -> Report:
-    results = IPOResults(TRIALS, TRIALS[-1], spent or Spent(calls=4), "steps: 3 made")
+    results = replace(RESULTS, spent=spent or Spent(calls=4))
     return Report(
         title=f"A prompt for {EVIL}",
         results=results,
@@ -142,11 +145,11 @@ def test_without_held_out_images_the_page_says_so() -> None:
 
 
 def test_bests_are_the_prompts_better_than_all_before_them() -> None:
-    assert [trial.step for trial in bests(TRIALS)] == [0, 1, 3]
+    assert [trial.step for trial in bests(RESULTS)] == [0, 1, 3]
 
 
 def test_the_lineage_shows_what_changed_from_best_to_best() -> None:
-    changes = [change for _, change in lineage(TRIALS)]
+    changes = [change for _, change in lineage(RESULTS)]
 
     assert changes == [
         [("same", "a photo of a <CLASS>.")],
@@ -173,7 +176,7 @@ def test_word_changes_lead_from_one_text_to_the_other(before: str, after: str) -
 
 
 def test_the_curve_follows_the_best_prompt_so_far() -> None:
-    accuracy = curve(TRIALS, "accuracy")
+    accuracy = curve(RESULTS, "accuracy")
 
     assert (accuracy.lowest, accuracy.highest, accuracy.last_step) == (50.0, 80.0, 3)
     third = accuracy.width / 3
@@ -186,7 +189,7 @@ def test_the_curve_follows_the_best_prompt_so_far() -> None:
 
 
 def test_a_curve_of_one_value_is_flat() -> None:
-    flat = curve(TRIALS[:1], "loss")
+    flat = curve(replace(RESULTS, trials=TRIALS[:1]), "loss")
     assert {y for _, y in flat.dots} == {flat.height}
 
 

@@ -25,7 +25,8 @@ from ipo_dspy import (
     clip_prob,
     offline_lm,
 )
-from ipo_dspy.errors import JournalError, SearchStoppedError
+from ipo_dspy.errors import ArgumentError, JournalError, SearchStoppedError
+from ipo_dspy.prompts.template import FIRST_TEMPLATES
 from ipo_dspy.proposing.describers import Describer
 from ipo_dspy.records import Description
 from ipo_dspy.runs.budget import estimate_tokens
@@ -311,7 +312,68 @@ def test_every_trial_is_told(student: CLIPClassifier) -> None:
         student, trainset=colour_examples()
     )
     assert told[0] == ("a photo of a <CLASS>.", 0)
-    assert len(told) == 4
+    assert sum(calls > 0 for _, calls in told) == 3
+
+
+def first_texts(found: dspy.Module) -> list[str]:
+    return [trial.text for trial in found.detailed_results.trials if trial.step == 0]
+
+
+def test_an_encoder_that_likes_bare_names_gets_one_without_a_call() -> None:
+    class Bare(ColourEncoder):
+        def encode_texts(self, texts: Sequence[str]) -> torch.Tensor:
+            # What stands around the name hides it.
+            return super().encode_texts(
+                [f"crisp flat {text}" if len(text.split()) == 1 else "" for text in texts]
+            )
+
+    student = CLIPClassifier(list(COLOURS), Bare())
+    best = optimizer(["a fine <CLASS>"]).compile(student, trainset=colour_examples())
+    assert best.template.text == "<CLASS>"
+    assert best.score == 100.0
+
+
+def test_a_single_first_prompt_gets_others_of_other_structure_beside_it(
+    student: CLIPClassifier,
+) -> None:
+    found = optimizer([BEST], initial=WORSE).compile(student, trainset=colour_examples())
+    assert first_texts(found) == [WORSE, *FIRST_TEMPLATES]
+
+
+def test_a_list_of_first_prompts_is_taken_as_it_is(student: CLIPClassifier) -> None:
+    found = optimizer([BEST], initial=[WORSE, BETTER]).compile(student, trainset=colour_examples())
+    assert first_texts(found) == [WORSE, BETTER]
+
+
+def test_an_empty_list_of_first_prompts_is_refused(student: CLIPClassifier) -> None:
+    with pytest.raises(ArgumentError):
+        optimizer([BEST], initial=[]).compile(student, trainset=colour_examples())
+
+
+def test_the_papers_preset_begins_with_one_prompt_and_leaves_the_loss_as_it_is(
+    student: CLIPClassifier,
+) -> None:
+    found = optimizer([BEST], preset="paper").compile(student, trainset=colour_examples())
+    assert first_texts(found) == ["a photo of a <CLASS>."]
+    assert found.detailed_results.ranking.scale == 1.0
+
+
+def test_an_unknown_preset_is_refused() -> None:
+    with pytest.raises(ArgumentError):
+        IPOOptimizer(preset="poster")  # type: ignore[arg-type]
+
+
+def test_the_scale_is_the_same_after_a_resume(student: CLIPClassifier, tmp_path: Path) -> None:
+    made = [
+        optimizer([BEST, WORSE, BETTER], run_dir=tmp_path).compile(
+            student, trainset=colour_examples()
+        )
+        for _ in range(2)
+    ]
+    scales = [best.detailed_results.ranking.scale for best in made]
+    assert scales[0] == scales[1] != 1.0
+    assert made[0].trial_logs == made[1].trial_logs
+    assert all("fitted_loss" in log for log in made[0].trial_logs.values())
 
 
 def test_callbacks_hear_of_the_compilation(student: CLIPClassifier) -> None:
@@ -338,9 +400,21 @@ def requests_of(student: CLIPClassifier, **settings: Any) -> list[str]:
 
 def test_the_encoder_describes_the_images_if_nothing_else_does(student: CLIPClassifier) -> None:
     [request] = requests_of(student, images_described=2)
-    assert "Image 0: " in request
-    assert "Image 1: " in request
-    assert "Image 2: " not in request
+    assert "Words that fit the 2 images" in request
+    [of_paper] = requests_of(student, images_described=2, preset="paper")
+    assert "Image 0: " in of_paper
+    assert "Image 1: " in of_paper
+    assert "Image 2: " not in of_paper
+
+
+def test_the_prompt_model_is_told_what_the_accuracy_stands_for_and_a_few_classes(
+    student: CLIPClassifier,
+) -> None:
+    [request] = requests_of(student)
+    assert "counts 6 training images" in request
+    assert ", ".join(list(COLOURS)[:5]) in request
+    [of_paper] = requests_of(student, preset="paper")
+    assert "training images; one of them" not in of_paper
 
 
 def test_the_described_images_are_spread_evenly(student: CLIPClassifier, tmp_path: Path) -> None:
@@ -428,8 +502,12 @@ def test_the_instructions_can_be_replaced_and_put_in_another_order(
         order=("scored_history", "image_descriptions", "meta_prompt"),
     )
     [request] = requests_of(student, meta_prompt=meta_prompt)
-    assert "The task is to classify images" not in request
-    assert request.rindex("a photo of a") < request.rindex("Image 5") < request.rindex("MY TASK")
+    assert "CLIP classifies images" not in request
+    assert (
+        request.rindex("a photo of a")
+        < request.rindex("Words that fit")
+        < request.rindex("MY TASK")
+    )
     assert request.rindex("MY TASK") < request.rindex("MY GOAL")
 
 

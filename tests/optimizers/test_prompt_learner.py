@@ -304,7 +304,7 @@ def test_a_learner_goes_on_from_what_a_search_found(
     steps = BetterTogether(
         metric=clip_acc,
         words=IPOOptimizer(prompt_model=offline_lm(), steps=1, prompts_per_step=3),
-        vectors=CoOp(init="program", **QUICK),
+        vectors=CoOp(init="program", n_ctx=2, **QUICK),
     )
     program.set_lm(offline_lm())
     best = steps.compile(program, trainset=examples, valset=examples, strategy="words -> vectors")

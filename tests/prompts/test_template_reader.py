@@ -4,8 +4,9 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from ipo_dspy.features.embedder import Embedder
-from ipo_dspy.prompts.template_reader import TemplateReader, says_nothing
+from ipo_dspy.prompts.template_reader import TemplateReader
 from ipo_dspy.testing import ColourEncoder
+from ipo_dspy.upstream.dspy_parts import says_nothing
 
 PROSE = "Look closely at the picture."
 

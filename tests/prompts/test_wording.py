@@ -2,6 +2,7 @@ import pytest
 
 from ipo_dspy.prompts.wording import (
     INSTRUCTION_META_PROMPT,
+    PAPER_META_PROMPT,
     SECTIONS,
     DescribeImage,
     MetaPrompt,
@@ -28,7 +29,9 @@ def test_the_describer_is_asked_not_to_name_the_class() -> None:
 
 
 def test_the_instructions_can_be_replaced() -> None:
-    text = MetaPrompt(task="One.", scores="Two.", goal="Three.").render(limit="", refusals=[])
+    text = MetaPrompt(task="One.", scores="Two.", goal="Three.", facts="").render(
+        limit="", refusals=[]
+    )
     assert text == "One.\n\nTwo.\n\nThree."
 
 
@@ -63,5 +66,20 @@ def test_another_order_keeps_fields_instructions_and_output() -> None:
 
 
 def test_a_limit_in_tokens_is_told_in_words_too() -> None:
-    assert "at most 40 tokens" in token_limit(40)
-    assert "about 30 words" in token_limit(40)
+    limit = token_limit(40, 3, tokens_per_word=1.25)
+    assert "at most 40 tokens" in limit
+    assert "about 32 words" in limit
+
+
+def test_the_facts_are_filled_once() -> None:
+    names = [f"class {number}" for number in range(48)]
+    text = MetaPrompt().about(24, names).render(limit="", refusals=[])
+    assert "24 training images; one of them is 4.2 points" in text
+    assert "48 classes" in text
+    assert sum(name in text for name in names) >= 5
+
+
+def test_losers_are_listed_where_the_meta_prompt_speaks_of_them() -> None:
+    text = MetaPrompt().render(limit="", refusals=[], losers=["a <CLASS>"])
+    assert text.splitlines()[-1] == "- 'a <CLASS>'"
+    assert "- '" not in PAPER_META_PROMPT.render(limit="", refusals=[], losers=["a <CLASS>"])

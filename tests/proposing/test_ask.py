@@ -38,6 +38,20 @@ def test_an_answer_that_misses_the_format_comes_back_whole_after_one_call() -> N
     assert len(lm.engine.requests) == 1
 
 
+@pytest.mark.parametrize(
+    "reply",
+    [
+        "<think>\nor\n[[ ## prompt ## ]]\na draft\n</think>\n\n[[ ## prompt ## ]]\na photo",
+        "[[ ## prompt ## ]]\nhm\n</think>\na photo",
+        "Let me see.\n</thinking>\n\na photo",
+    ],
+)
+def test_drafts_within_the_reasoning_are_no_answer(reply: str) -> None:
+    text = answer(scripted_lm([reply], field=None)).text
+    assert text is not None
+    assert text.strip() == "a photo"
+
+
 def test_a_configured_adapter_is_used_as_it_is() -> None:
     lm = scripted_lm(['{"prompt": "a photo"}'], field=None)
     with dspy.context(adapter=dspy.JSONAdapter()):
@@ -109,6 +123,14 @@ def test_a_missing_package_ends_the_search() -> None:
 def test_a_real_server_is_asked_through_dspys_client(serve_lm: ServeLM) -> None:
     with serve_lm(content="[[ ## prompt ## ]]\na photo") as lm:
         assert answer(lm) == Answer(text="a photo")
+
+
+def test_an_answer_of_fifty_megabytes_is_an_error_and_stays_nowhere(serve_lm: ServeLM) -> None:
+    with serve_lm(content="[[ ## prompt ## ]]\n" + "<CLASS> " * 6_250_000, timeout=60) as lm:
+        found = answer(lm)
+        assert found.text is None
+        assert "49,999,999" in str(found.error)
+        assert len(str(lm.history[-1]["outputs"])) < 1000
 
 
 @pytest.mark.parametrize(
@@ -250,6 +272,22 @@ def test_a_parameter_that_is_refused_is_left_out_once_and_for_all(
         assert found.text == "x"
     assert seen == [0.7, None, None, None]
     assert len([record for record in caplog.records if record.levelname == "WARNING"]) == 1
+
+
+@pytest.mark.parametrize(
+    "reason",
+    [
+        "",
+        "HTTP 422",
+        "<html><head><title>422</title></head><body>Unprocessable Entity</body></html>",
+        "litellm.BadRequestError: OpenAIException - Error code: 422",
+    ],
+)
+def test_after_a_refusal_without_a_reason_the_likeliest_parameters_are_left_out(
+    reason: str,
+) -> None:
+    found, _ = asked(faulty(invalid(reason), invalid(reason), retries=0), temperature=0.7, seed=3)
+    assert found.text == "a photo"
 
 
 def test_what_is_refused_for_another_reason_keeps_its_parameters() -> None:

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ipo_dspy.errors import SearchStoppedError
-from ipo_dspy.proposing.describing import describe_images, spread_images
+from ipo_dspy.proposing.describing import describe_images, spread_images, word_counts
 from ipo_dspy.records import Description
 from ipo_dspy.runs.journal import NoJournal
 
@@ -64,6 +64,17 @@ def test_each_description_is_kept_before_the_next_one_is_asked_for() -> None:
     describer = Upper()
     describe(describer, Watching())
     assert seen == [(1, 1), (2, 2), (3, 3), (4, 4)]
+
+
+def test_of_a_description_no_more_is_kept_than_can_be_told_with_every_call() -> None:
+    class Long(Upper):
+        def describe(self, images: Mapping[int, object]) -> Iterator[Description]:
+            for index in images:
+                yield Description(index=index, text="x" * 10_000_000)
+
+    log = Log()
+    assert all(len(text) < 5000 for text in describe(Long(), log))
+    assert len(str(log.events)) < 25_000
 
 
 def test_what_is_known_is_not_described_again() -> None:
@@ -124,3 +135,9 @@ def test_images_are_picked_at_even_distances(count: int, most: int) -> None:
 def test_no_image_is_picked_where_an_example_has_none() -> None:
     examples = [dspy.Example(image="a.png"), dspy.Example(question="?").with_inputs("question")]
     assert spread_images(examples, 5) == []
+
+
+def test_word_lists_are_summed_up_with_counts() -> None:
+    assert word_counts(["chalk, rough", "chalk, grey", "rough, chalk, chalk"]).endswith(
+        "3 images, and how many each: chalk (3), rough (2), grey (1)"
+    )

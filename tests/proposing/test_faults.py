@@ -16,6 +16,7 @@ from dspy.utils.exceptions import (
 
 from ipo_dspy.errors import ArgumentError, SearchStoppedError
 from ipo_dspy.proposing.faults import check_address, stop_if_hopeless
+from ipo_dspy.proposing.models import Connection
 from ipo_dspy.testing import scripted_lm
 
 
@@ -68,6 +69,13 @@ def test_an_address_that_can_be_reached_passes(address: str | None) -> None:
 def test_an_address_that_nothing_could_reach_is_refused_at_the_start(address: str) -> None:
     with pytest.raises(ArgumentError, match="http://localhost:8000/v1"):
         check_address(address)
+
+
+def test_a_user_in_an_address_which_dspy_cannot_reach_is_refused_at_the_start() -> None:
+    with pytest.raises(ArgumentError, match="OPENAI_API_KEY") as refused:
+        Connection(api_base="http://anna:pw@host:8000/v1")
+    assert "anna" not in str(refused.value)
+    assert "pw" not in str(refused.value)
 
 
 def test_a_refused_address_keeps_its_secrets() -> None:

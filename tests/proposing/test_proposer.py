@@ -1,3 +1,5 @@
+import re
+from collections.abc import Sequence
 from itertools import product
 from typing import Any
 
@@ -6,6 +8,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from ipo_dspy import CLIPClassifier
 from ipo_dspy.errors import RefusedError
 from ipo_dspy.features.embedder import Embedder
 from ipo_dspy.prompts.rules import InstructionRules, TemplateRules, clean
@@ -139,6 +142,29 @@ def test_the_prompt_model_is_told_how_many_tokens_there_are() -> None:
     assert "at most 9 tokens" in rules("red", context_length=12).limit
     assert "at most 8 tokens" in rules("red", "dark red", context_length=12).limit
     assert "at most 0 tokens" in rules("word " * 60, context_length=12).limit
+
+
+def test_a_limit_in_characters_is_told_in_words_of_the_same_length() -> None:
+    class Spelling(ColourEncoder):
+        def count_tokens(self, texts: Sequence[str]) -> list[int]:
+            return [len(text) + 2 for text in texts]
+
+    predict = CLIPClassifier(["red"], Spelling(context_length=65)).predict
+    limit = TemplateRules(predict.embedder, predict.classnames).limit
+    assert "at most 60 tokens" in limit
+    assert "up to 3" in limit
+    words = re.search(r"about (\d+) words", limit)
+    assert words
+    assert 8 <= int(words[1]) <= 12
+
+
+@pytest.mark.parametrize("text", ["a Dark Red <CLASS>", "a photo of a <CLASS>, not a dog."])
+def test_a_template_that_names_a_class_is_refused(text: str) -> None:
+    own = rules("dark_red", "dog", "a", context_length=40)
+    with pytest.raises(RefusedError, match="names the class"):
+        own.check(text)
+    assert own.form(text) == text
+    assert own.check("a redder <CLASS>, doggedly") == "a redder <CLASS>, doggedly"
 
 
 def test_an_instruction_is_taken_as_it_is_but_for_markers_of_dspy() -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from ipo_dspy.errors import ArgumentError, JournalError, StorageError
-from ipo_dspy.runs.folder import hold, make_run_folder, write_together, write_whole
+from ipo_dspy.runs.folder import hold, make_room, make_run_folder, write_together, write_whole
 
 
 def test_a_file_is_whole_or_as_it_was(tmp_path: Path) -> None:
@@ -112,6 +112,30 @@ def test_what_belongs_beside_a_file_is_called_after_the_file_itself(tmp_path: Pa
     write_together(tmp_path / "new" / "a.json", write)
     assert sorted(file.name for file in (tmp_path / "new").iterdir()) == ["a.bin", "a.json"]
     assert (tmp_path / "new" / "a.json").read_text() == "a.bin"
+
+
+def test_leaving_without_unwinding_leaves_nothing_unfinished(tmp_path: Path) -> None:
+    code = (
+        "import os, sys, tempfile; from pathlib import Path\n"
+        "from ipo_dspy.runs.folder import give_up_writing, write_together, write_whole\n"
+        "tempfile.tempdir = sys.argv[1]\n"
+        "def leave(path):\n"
+        "    path.write_text('half'); give_up_writing(); os._exit(7)\n"
+        "write_together(Path(sys.argv[1], 'a'), lambda path: write_whole(path, leave))"
+    )
+    assert subprocess.run([sys.executable, "-c", code, tmp_path], check=False).returncode == 7
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", ["list.csv", "other/../list.csv", "same.csv"])
+def test_what_a_command_reads_is_not_replaced(tmp_path: Path, name: str) -> None:
+    table = tmp_path / "list.csv"
+    table.write_text("path")
+    (tmp_path / "other").mkdir()
+    (tmp_path / "same.csv").symlink_to(table)
+    with pytest.raises(ArgumentError, match="--out"):
+        make_room(tmp_path / name, [tmp_path / "gone", table])
+    make_room(tmp_path / "new.csv", [table])
 
 
 def test_a_file_of_another_name_is_not_replaced_by_what_comes_beside(tmp_path: Path) -> None:

@@ -111,7 +111,9 @@ def test_runs_killed_at_many_moments_end_as_if_never_stopped(
             assert calls <= set(made)
 
 
-def test_pictures_of_the_demo_are_all_there_or_none(tmp_path: Path) -> None:
+def test_pictures_of_the_demo_are_all_there_or_none_and_a_kill_leaves_no_litter(
+    tmp_path: Path,
+) -> None:
     pictures = tmp_path / "pictures"
     context = multiprocessing.get_context("forkserver")
     process = context.Process(target=demo_task, args=(pictures,))
@@ -128,3 +130,4 @@ def test_pictures_of_the_demo_are_all_there_or_none(tmp_path: Path) -> None:
         "base": 240,
         "novel": 240,
     }
+    assert not list(pictures.glob(".part-*"))

@@ -11,11 +11,14 @@ from ipo_dspy.scoring.comparison import (
     Comparison,
     Evaluation,
     Evaluator,
+    Verdict,
     check_fit,
     compare,
     h_of,
     harmonic_mean,
     mcnemar,
+    sides,
+    verdict,
 )
 from ipo_dspy.testing import COLOURS, ColourEncoder, colour_examples
 
@@ -125,3 +128,45 @@ def test_a_class_name_that_is_too_long_is_named(embedder: Embedder) -> None:
     check_fit(embedder, Template("a <CLASS>"), ["red", "blue"])
     with pytest.raises(ValueError, match=long_name):
         check_fit(embedder, Template("a <CLASS>"), ["red", long_name])
+
+
+def hits(gained: int, lost: int, same: int = 10) -> Comparison:
+    score = Score(accuracy=50.0, loss=1.0, n=gained + lost + same)
+    before = (False,) * gained + (True,) * lost + (True,) * same
+    after = (True,) * gained + (False,) * lost + (True,) * same
+    return Comparison(
+        "base",
+        Evaluation(Template("<CLASS>"), score, before),
+        Evaluation(Template("a <CLASS>"), score, after),
+    )
+
+
+@pytest.mark.parametrize(
+    ("comparisons", "expected"),
+    [
+        ([], Verdict.UNKNOWN),
+        ([hits(5, 0)], Verdict.TOO_SMALL),
+        ([hits(3, 0), hits(3, 0)], Verdict.BETTER),
+        ([hits(0, 9)], Verdict.WORSE),
+        ([hits(12, 8)], Verdict.SAME),
+    ],
+)
+def test_the_verdict_counts_the_unseen_images_of_all_parts(
+    comparisons: list[Comparison], expected: Verdict
+) -> None:
+    assert verdict(comparisons, kept=False) is expected
+    assert verdict(comparisons, kept=True) is Verdict.KEPT
+
+
+def test_the_ensemble_is_a_third_side_where_every_part_has_one(
+    embedder: Embedder, images: LabeledImages
+) -> None:
+    two = [Template("<CLASS>"), Template("crisp <CLASS>")]
+    both = compare("base", embedder, images, *two, ensemble=Template("crisp <CLASS>\nflat <CLASS>"))
+    alone = compare("novel", embedder, images, *two)
+    assert [side[0].template.text for side in sides([both])] == [
+        "<CLASS>",
+        "crisp <CLASS>",
+        "crisp <CLASS>\nflat <CLASS>",
+    ]
+    assert len(sides([both, alone])) == 2

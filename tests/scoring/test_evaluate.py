@@ -1,6 +1,7 @@
 import csv
 import json
 import logging
+import re
 import threading
 from pathlib import Path
 from typing import Any
@@ -124,7 +125,9 @@ def test_progress_table_and_files_are_those_of_dspy(
         written.append([[{**row, "scores": None} for row in table] for table in tables])
     assert written[0] == written[1]
     assert [len(table) for table in written[0]] == [7, 7]
-    ours, dspys = ([part for part in out.split("\n") if part] for out in shown)
+    # One image and many end in other last digits on some processors.
+    cut = [re.sub(r"(0\.\d{3})\d*", r"\1", out) for out in shown]
+    ours, dspys = ([part for part in out.split("\n") if part] for out in cut)
     assert [part for part in ours if "it/s" not in part] == [
         part for part in dspys if "it/s" not in part
     ]

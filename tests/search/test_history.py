@@ -50,12 +50,23 @@ def test_only_prompts_with_a_score_are_shown_and_by_their_training_score() -> No
         update={"validation": Score(accuracy=99, loss=0, n=1)}
     )
     made = history(scored("t", 30), refused("r", "bad"), better_in_validation)
-    assert [(line.prompt, line.accuracy) for line in made.shown(5)] == [("v", 20.0), ("t", 30.0)]
+    lines = made.shown(5)
+    assert [(line.prompt, line.accuracy) for line in lines] == [
+        ("v", 20.0),
+        ("t", 30.0),
+    ]
 
 
 def test_scores_are_shown_rounded() -> None:
     [line] = history(scored("x", 100 / 3, loss=1 / 3)).shown(1)
     assert (line.accuracy, line.loss) == (33.33, 0.3333)
+
+
+def test_letter_case_counts_where_the_tokenizer_keeps_it() -> None:
+    made = History(keeps_case=True)
+    made.add(scored("A Photo", 50))
+    assert "A  Photo" in made
+    assert "a photo" not in made
 
 
 def test_a_text_counts_as_tried_whatever_its_case_and_spaces() -> None:
@@ -70,9 +81,17 @@ def test_refused_texts_do_not_count_as_tried() -> None:
 
 def test_the_latest_different_refusals_come_first() -> None:
     made = history(refused("a", "1"), refused("b", "2"), scored("c", 10), refused("a", "3"))
-    assert made.refusals(5) == [("a", "3"), ("b", "2")]
-    assert made.refusals(1) == [("a", "3")]
-    assert made.refusals(0) == []
+    assert made.refusals(5, among=9) == [("a", "3"), ("b", "2")]
+    assert made.refusals(1, among=9) == [("a", "3")]
+    assert made.refusals(0, among=9) == []
+    assert made.refusals(5, among=2) == [("a", "3")]
+
+
+def test_the_losers_are_what_the_history_does_not_show() -> None:
+    made = history(scored("initial", 10, step=0), *(scored(str(n), 20 + n) for n in range(5)))
+    assert made.losers(2, 9) == ["2", "1", "0"]
+    assert made.losers(2, 1) == ["2"]
+    assert made.losers(0, 9) == []
 
 
 def reply(step: int, slot: int, text: str = "x") -> dict[str, object]:

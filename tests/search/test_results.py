@@ -2,6 +2,7 @@ import dspy
 
 from ipo_dspy.records import Score, State, Trial
 from ipo_dspy.runs.budget import Spent
+from ipo_dspy.scoring.ranking import Ranking
 from ipo_dspy.search.results import CANDIDATE_PROGRAMS, IPOResults, attach_results, detach_results
 
 
@@ -13,7 +14,7 @@ def trial(step: int, predictor: str, text: str, accuracy: float | None) -> Trial
 
 
 def results(*trials: Trial) -> IPOResults:
-    best = max((t for t in trials if t.score), key=lambda t: t.rank)
+    best = max((t for t in trials if t.score), key=Ranking(fitted=False).key)
     return IPOResults(trials, best, Spent(calls=7), "steps: 3 made")
 
 

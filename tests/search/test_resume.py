@@ -1,11 +1,14 @@
 """A search that is stopped anywhere ends as if it had never stopped: promises of the optimizer."""
 
+import contextlib
 import json
 import shutil
+import zlib
 from pathlib import Path
 from typing import Any
 
 import dspy
+import orjson
 import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
@@ -180,7 +183,10 @@ def test_useless_answers_stop_it_and_a_better_model_goes_on(tmp_path: Path, stea
         Run(tmp_path, prompt_model=babble, steady=steady)
     mended = Run(tmp_path, steady=steady)
     assert mended.writer.calls == STEPS * PROMPTS
-    assert all(trial.score for trial in mended.found.detailed_results.trials)
+    assert not any(
+        trial.counts_as_failure and "nonsense" in trial.text
+        for trial in mended.found.detailed_results.trials
+    )
 
 
 def test_a_wrong_key_stops_it_and_the_right_one_goes_on(
@@ -257,3 +263,57 @@ def test_a_search_without_a_run_folder_leaves_no_file(
     monkeypatch.chdir(tmp_path)
     Run(tmp_path, run_dir=None)
     assert list(tmp_path.iterdir()) == []
+
+
+def forged(event: dict[str, Any]) -> bytes:
+    """A line with the right checksum, whatever it says."""
+    line = orjson.dumps({key: value for key, value in event.items() if key != "crc32"})
+    return line[:-1] + b',"crc32":"%08x"}\n' % zlib.crc32(line)
+
+
+def test_trials_that_no_search_wrote_are_named_and_scored_again(
+    whole: tuple[Path, Run], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder, unstopped = whole
+    lines = (folder / "journal.jsonl").read_bytes().splitlines(keepends=True)
+    for number, line in enumerate(lines, start=1):
+        event = orjson.loads(line)
+        if "trial" in event and event["trial"]["score"] is not None:
+            event["trial"]["score"]["loss"] = -3.0
+            lines[number - 1] = forged(event)
+            caplog.clear()
+            shutil.rmtree(tmp_path)
+            tmp_path.mkdir()
+            (tmp_path / "journal.jsonl").write_bytes(b"".join(lines))
+            assert outcome(resumed := Run(tmp_path)) == outcome(unstopped)
+            assert resumed.writer.calls == 0
+            assert any(f"line {number} " in message for message in caplog.messages)
+            return
+    pytest.fail("no trial was found")
+
+
+@given(data=st.data())
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@pytest.mark.slow
+def test_whatever_a_line_says_it_is_taken_or_named(
+    whole: tuple[Path, Run], tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
+) -> None:
+    folder, _ = whole
+    lines = (folder / "journal.jsonl").read_bytes().splitlines(keepends=True)
+    place = data.draw(st.integers(0, len(lines) - 1))
+    event = orjson.loads(lines[place])
+    kind = data.draw(st.sampled_from(sorted(event)))
+    body = event[kind]
+    key = data.draw(st.sampled_from(sorted(body))) if isinstance(body, dict) and body else None
+    value = data.draw(
+        st.none() | st.integers(-5, 5) | st.floats() | st.text(max_size=5) | st.just({"a": []})
+    )
+    if key is None:
+        event[kind] = value
+    else:
+        body[key] = value
+    lines[place] = forged(event)
+    again = tmp_path_factory.mktemp("forged")
+    (again / "journal.jsonl").write_bytes(b"".join(lines))
+    with contextlib.suppress(JournalError):
+        Run(again)

@@ -86,7 +86,7 @@ def test_a_text_that_was_tried_before_is_refused_but_no_failure_of_the_model() -
 def test_the_initial_trial_has_the_predictors_own_text_at_step_zero() -> None:
     of = target()
     of.use("First.")
-    trial = of.initial(1)
+    trial = of.initial(1, of.first[0])
     assert (trial.call, trial.text, trial.state) == ((0, 1), "First.", State.OK)
 
 
@@ -95,7 +95,7 @@ def test_an_initial_text_on_which_every_example_fails_scores_0_and_warns(
 ) -> None:
     of = target()
     of.use("break")
-    trial = of.initial(0)
+    trial = of.initial(0, of.first[0])
     assert trial.state is State.OK
     assert trial.score is not None
     assert trial.score.accuracy == 0.0
@@ -106,7 +106,7 @@ def test_a_metric_that_fails_ends_the_search() -> None:
     of = target()
     of.use("unmeasurable")
     with pytest.raises(SearchStoppedError, match="cannot be evaluated as it is: too many"):
-        of.initial(0)
+        of.initial(0, of.first[0])
 
 
 def test_judging_changes_neither_predictor_nor_history() -> None:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import platform
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import cache
 
 import torch
 from torch import Tensor
 from torch.nn import functional
+
+from ipo_dspy.upstream.torch_parts import onednn_linear, uses_onednn
 
 _QUICK_GELU = 1.702
 
@@ -28,8 +28,8 @@ class Linear:
 
     def __call__(self, x: Tensor) -> Tensor:
         """From [R, inputs] to [R, outputs]."""
-        if x.device.type == "cpu" and x.dtype == torch.float32 and _uses_onednn():
-            return _onednn_linear(x, self.weight, self.bias)
+        if x.device.type == "cpu" and x.dtype == torch.float32 and uses_onednn():
+            return onednn_linear(x, self.weight, self.bias)
         return functional.linear(x, self.weight, self.bias)
 
     def to(self, dtype: torch.dtype) -> Linear:
@@ -148,30 +148,3 @@ class Block:
 
 def _silu_in_place(x: Tensor) -> Tensor:
     return functional.silu(x, inplace=True)
-
-
-def _uses_onednn() -> bool:
-    """Whether oneDNN multiplies, which is not left out by `torch.backends.mkldnn`."""
-    return bool(torch.backends.mkldnn.enabled) and _has_onednn_linear()
-
-
-@cache
-def _has_onednn_linear() -> bool:
-    """Whether torch's own way to oneDNN, which it promises nobody, does what is expected of it."""
-    # On x86, torch multiplies float32 matrices with MKL, which does without AVX-512 on AMD's CPUs.
-    if platform.machine() not in ("x86_64", "AMD64") or not torch.backends.mkldnn.is_available():
-        return False
-    x = torch.arange(6, dtype=torch.float32).reshape(2, 3)
-    weight = torch.arange(12, dtype=torch.float32).reshape(4, 3)
-    bias = torch.arange(4, dtype=torch.float32)
-    try:
-        found = _onednn_linear(x, weight, bias)
-    except (AttributeError, TypeError, RuntimeError):
-        return False
-    # These products are whole numbers, without a rounding.
-    return torch.equal(found, x @ weight.T + bias)
-
-
-def _onednn_linear(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-    product: Tensor = torch.ops.mkldnn._linear_pointwise(x, weight, bias, "none", [], "")
-    return product

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from ipo_dspy.encoders.fast.layers import Block, Linear, Norm
 from ipo_dspy.encoders.fast.off import FastPathOffError
 from ipo_dspy.encoders.fast.tower import CausalTextTower, first_of, first_of_largest
-from ipo_dspy.encoders.open_clip_parts import (
+from ipo_dspy.upstream.open_clip_parts import (
     CLIP,
     Attention,
     CustomTextCLIP,

@@ -72,6 +72,21 @@ def image_column(path: Path, image: str = "path") -> Iterator[Path | str]:
         yield file if is_address else _place(path.parent, file)
 
 
+def table_paths(path: str | os.PathLike[str], image: str = "path") -> list[Path]:
+    """List the images of a table, whether it has labels or not.
+
+    Args:
+        path: as for `read_table`.
+        image: the column of image paths; relative ones start at the table's folder.
+
+    Raises:
+        DataError: the table is missing, of another form, or lacks the column or a value.
+    """
+    table = Path(path).expanduser()
+    rows = _rows(table, (image,))
+    return [_place(table.parent, _value(table, number, row, image)) for number, row in rows]
+
+
 def _place(folder: Path, file: str) -> Path:
     place = folder / file
     if "\\" in file and not place.exists():

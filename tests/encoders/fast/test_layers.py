@@ -8,15 +8,15 @@ import pytest
 import torch
 from torch.nn import functional
 
-from ipo_dspy.encoders.fast import layers
 from ipo_dspy.encoders.fast.layers import Linear
+from ipo_dspy.upstream import torch_parts
 
 
 @pytest.fixture(autouse=True)
 def probed_anew() -> Iterator[None]:
-    layers._has_onednn_linear.cache_clear()
+    torch_parts._has_onednn_linear.cache_clear()
     yield
-    layers._has_onednn_linear.cache_clear()
+    torch_parts._has_onednn_linear.cache_clear()
 
 
 def product() -> tuple[torch.Tensor, torch.Tensor]:

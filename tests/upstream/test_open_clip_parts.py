@@ -11,8 +11,8 @@ import pytest
 import torch
 from torch import nn
 
-from ipo_dspy.encoders import open_clip_parts as parts
 from ipo_dspy.encoders.fast import read_text_tower
+from ipo_dspy.upstream import open_clip_parts as parts
 
 PACKAGE = Path(inspect.getfile(parts)).parents[1]
 
@@ -23,7 +23,7 @@ def test_no_other_module_reaches_into_open_clip() -> None:
         for path in PACKAGE.rglob("*.py")
         if re.search(r"^\s*from open_clip\.", path.read_text("utf-8"), re.MULTILINE)
     ]
-    assert reaching == ["encoders/open_clip_parts.py"]
+    assert reaching == ["upstream/open_clip_parts.py"]
 
 
 def test_the_parts_are_what_they_are_taken_for() -> None:

@@ -1,6 +1,6 @@
 """The parts of open_clip that it does not promise to keep: here, and in no other module.
 
-`tests/encoders/test_open_clip_parts.py` says which of them a new version has moved or changed.
+`tests/upstream/test_open_clip_parts.py` says which of them a new version has moved or changed.
 """
 
 from __future__ import annotations

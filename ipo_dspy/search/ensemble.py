@@ -1,0 +1,81 @@
+"""The best prompts of a search as one program, beside the single best one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from statistics import fmean, pstdev
+from typing import TYPE_CHECKING
+
+import dspy
+
+from ipo_dspy.programs.predict import ZeroShotPredict, zero_shot_predictors
+from ipo_dspy.prompts.template import Template
+from ipo_dspy.records import Score, Trial
+from ipo_dspy.scoring.ranking import Ranking
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+ALIKE = 1e-5
+"""Texts whose features differ nowhere by more are one text to the encoder."""
+
+
+def join_best(
+    program: dspy.Module, trials: Sequence[Trial], ranking: Ranking, size: int
+) -> dspy.Module | None:
+    """Join the best prompts of a search to one program: the mean of their text features.
+
+    The best are those with the highest sum of standardised accuracy and standardised negative
+    fitted loss: over several prompts luck evens out, so the loss may count as much as the accuracy.
+    Texts that the encoder reads alike count once.
+
+    Args:
+        program: the program found; it is not changed.
+        trials: of the search.
+        ranking: knows the fitted loss.
+        size: most prompts to join.
+
+    Returns:
+        None where the program has no template or several, or fewer than two prompts differ.
+    """
+    predictors = zero_shot_predictors(program)
+    if size < 2 or len(predictors) != 1:
+        return None
+    [(name, predictor)] = predictors.items()
+    texts = _differing(predictor, _best_first(trials, ranking), size)
+    if len(texts) < 2:
+        return None
+    ensemble = program.deepcopy()
+    joined = zero_shot_predictors(ensemble)[name]
+    lines = [line for text in texts for line in Template(text).lines]
+    joined.signature = joined.signature.with_instructions("\n".join(dict.fromkeys(lines)))
+    return ensemble
+
+
+def _best_first(trials: Sequence[Trial], ranking: Ranking) -> list[str]:
+    scored: list[tuple[str, Score]] = [
+        (trial.text, trial.validation or trial.score) for trial in trials if trial.score is not None
+    ]
+    accuracies = _standardised([score.accuracy for _, score in scored])
+    losses = _standardised([ranking.loss(score) for _, score in scored])
+    merits = [accuracy - loss for accuracy, loss in zip(accuracies, losses, strict=True)]
+    order = sorted(range(len(scored)), key=lambda index: -merits[index])
+    return [scored[index][0] for index in order]
+
+
+def _standardised(values: Sequence[float]) -> list[float]:
+    mean, deviation = fmean(values), pstdev(values)
+    return [(value - mean) / deviation if deviation else 0.0 for value in values]
+
+
+def _differing(predictor: ZeroShotPredict, texts: Sequence[str], size: int) -> list[str]:
+    chosen: list[str] = []
+    known: list[Tensor] = []
+    for text in texts:
+        features = predictor.embedder.text_features(Template(text), predictor.classnames)
+        if all((features - other).abs().max() > ALIKE for other in known):
+            chosen.append(text)
+            known.append(features)
+        if len(chosen) == size:
+            break
+    return chosen

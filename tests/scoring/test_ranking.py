@@ -1,0 +1,101 @@
+import math
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ipo_dspy.records import SCALES, Score, State, Trial
+from ipo_dspy.scoring.ranking import RAW, Ranking
+from ipo_dspy.scoring.scorers import losses_at_scales
+
+
+def of_logits(accuracy: float, logits: list[list[float]], step: int = 1) -> Trial:
+    """A trial whose first class is the right one for every image."""
+    rows = torch.tensor(logits)
+    labels = torch.zeros(len(rows), dtype=torch.long)
+    losses = tuple((losses_at_scales(rows, labels) / len(rows)).tolist())
+    score = Score(accuracy=accuracy, loss=losses[RAW], n=len(rows), losses=losses)
+    return Trial(step=step, slot=0, text=str(logits), state=State.OK, score=score)
+
+
+def plain(accuracy: float, loss: float, validation: Score | None = None) -> Trial:
+    score = Score(accuracy=accuracy, loss=loss, n=10)
+    return Trial(step=1, slot=0, text="x", state=State.OK, score=score, validation=validation)
+
+
+@given(
+    st.lists(st.lists(st.floats(-50, 50), min_size=3, max_size=3), min_size=1, max_size=5),
+    st.sampled_from(range(len(SCALES))),
+)
+def test_each_loss_is_the_cross_entropy_of_the_scaled_logits(
+    rows: list[list[float]], index: int
+) -> None:
+    logits = torch.tensor(rows, dtype=torch.float64)
+    labels = torch.arange(len(rows)) % 3
+    expected = torch.nn.functional.cross_entropy(SCALES[index] * logits, labels, reduction="sum")
+    assert losses_at_scales(logits, labels)[index].item() == pytest.approx(
+        expected.item(), rel=1e-9, abs=1e-9
+    )
+
+
+def test_the_scale_gives_all_trials_the_lowest_mean_loss() -> None:
+    # The right class leads by one in three of four images: best is a lead of ln 3.
+    trials = [of_logits(75, [[1, 0], [1, 0], [1, 0], [0, 1]]) for _ in range(3)]
+    assert Ranking.of(t.score for t in trials).scale == min(
+        SCALES, key=lambda s: abs(math.log(s / math.log(3)))
+    )
+
+
+def test_the_fitted_loss_decides_where_the_raw_one_is_led_astray_by_the_scale() -> None:
+    # At a hundredth of the scale, the loss says no more than how far apart the logits are.
+    sure = of_logits(50, [[0.08, 0.0], [-0.04, 0.0]])
+    unsure = of_logits(50, [[0.02, 0.0], [-0.001, 0.0]])
+    others = [of_logits(100, [[0.05, 0.0]]) for _ in range(8)]
+    ranking = Ranking.of(t.score for t in (sure, unsure, *others))
+    assert ranking.scale > 10
+    assert sure.score
+    assert unsure.score
+    assert sure.score.loss < unsure.score.loss
+    assert ranking.key(unsure) > ranking.key(sure)
+    raw = Ranking.of((t.score for t in (sure, unsure, *others)), fitted=False)
+    assert (raw.scale, raw.key(sure) > raw.key(unsure)) == (1.0, True)
+
+
+@given(st.permutations(range(4)))
+def test_the_order_of_equally_good_trials_does_not_depend_on_the_scale_of_the_logits(
+    numbers: list[int],
+) -> None:
+    leads = [[1.5, 0.2], [2.0, -0.5], [1.0, 0.9], [0.4, 0.3]]
+    orders = []
+    for unit in (1.0, 0.0625):
+        trials = [of_logits(50, [[unit * lead, 0.0] for lead in leads[n]]) for n in numbers]
+        ranking = Ranking.of(t.score for t in trials)
+        orders.append(sorted(range(4), key=lambda i: ranking.key(trials[i])))
+    assert orders[0] == orders[1]
+
+
+@pytest.mark.parametrize(
+    ("better", "worse"),
+    [
+        (plain(50, 2.0), plain(40, 1.0)),
+        (plain(50, 1.0), plain(50, 2.0)),
+        (
+            plain(40, 9.0, Score(accuracy=80, loss=1, n=1)),
+            plain(90, 0.1, Score(accuracy=70, loss=0, n=1)),
+        ),
+        (
+            plain(50, 1.0, Score(accuracy=80, loss=1, n=1)),
+            plain(40, 1.0, Score(accuracy=80, loss=1, n=1)),
+        ),
+    ],
+    ids=["accuracy first", "then lower loss", "validation decides", "training breaks its ties"],
+)
+def test_the_better_trial_ranks_higher(better: Trial, worse: Trial) -> None:
+    key = Ranking.of(t.score for t in (better, worse)).key
+    assert key(better) > key(worse)
+
+
+def test_a_trial_without_a_score_has_no_rank() -> None:
+    with pytest.raises(ValueError, match="invalid has no rank"):
+        Ranking().key(Trial(step=1, slot=0, text="x", state=State.INVALID, reason="bad"))
