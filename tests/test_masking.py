@@ -10,6 +10,7 @@ from ipo_dspy.masking import brief, mask, mask_own
 keys = st.from_regex(r"[A-Za-z0-9_-]{20,40}", fullmatch=True)
 
 
+@pytest.mark.slow
 @given(keys)
 def test_the_key_of_the_language_model_is_never_told(key: str) -> None:
     lm = dspy.LM("openai/x", api_key=key)

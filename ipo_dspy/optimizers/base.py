@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from importlib.metadata import version
 from pathlib import Path
 
 import dspy
@@ -80,16 +81,10 @@ def open_run(
     if run_dir is None or identity is None or sense is None:
         journal: Journal | NoJournal = NoJournal()
     else:
-        header = {"version": _version(), **identity.record}
+        header = {"version": version("ipo-dspy"), **identity.record}
         journal = Journal(run_dir, header, identity.differences, sense)
     with journal:
         try:
             yield journal
         except SearchStoppedError as error:
             raise SearchStoppedError(f"{error} {journal.resume_hint}") from error.__cause__
-
-
-def _version() -> str:
-    from ipo_dspy import __version__
-
-    return __version__

@@ -80,6 +80,7 @@ def test_a_meter_notes_each_template_once_with_the_calls_before_it() -> None:
     assert [(t.calls, t.text) for t in meter.tried] == [(0, "a photo of a <CLASS>."), (1, GOOD)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [*TELEPROMPTERS, *CONTROLS])
 def test_every_optimizer_uses_the_budget_and_no_more(arena: Arena, name: str) -> None:
     run = {**TELEPROMPTERS, **CONTROLS}[name]
@@ -151,6 +152,7 @@ def test_an_interval_of_95_percent_holds_the_truth_about_that_often(same_images:
     assert sum(map(holds_zero, range(trials))) / trials >= 0.85
 
 
+@pytest.mark.slow
 def test_results_say_where_they_come_from(arena: Arena, tmp_path: Path) -> None:
     runs: dict[str, Callable[[Contest], dspy.Module]] = {
         "IPO": TELEPROMPTERS["IPO"],

@@ -41,6 +41,7 @@ def test_the_help_lists_the_commands(run: Run) -> None:
         assert command in out
 
 
+@pytest.mark.slow
 def test_an_unknown_option_is_refused(run: Run, pictures: Path) -> None:
     outcome = run("optimize", pictures, "--stepps", 3)
     assert outcome.code != 0

@@ -56,6 +56,7 @@ def test_one_class_only(refused: Callable[..., str], own: Path) -> None:
     assert "one class only, 'apple'" in refused("optimize", own)
 
 
+@pytest.mark.slow
 def test_a_truncated_image_is_named_with_the_option_that_skips_it(
     refused: Callable[..., str], run: Run, own: Path
 ) -> None:
@@ -84,6 +85,7 @@ def test_a_class_name_of_sixty_words_is_named_before_any_trial(
     assert not (tmp_path / "run" / "journal.jsonl").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [
@@ -111,6 +113,7 @@ def test_an_option_that_cannot_be(
     assert expected in refused("optimize", pictures, *arguments)
 
 
+@pytest.mark.slow
 def test_fewer_descriptions_than_images(
     refused: Callable[..., str], pictures: Path, tmp_path: Path
 ) -> None:
@@ -134,6 +137,7 @@ def test_a_run_folder_among_the_images(
     assert not (own / "runs").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("other", [["--seed", 1], ["--shots", 2], ["--history-size", 3]])
 def test_the_run_folder_of_another_run_is_left_as_it_is(
     refused: Callable[..., str], run: Run, pictures: Path, tmp_path: Path, other: list[object]

@@ -3,6 +3,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 Run = Callable[..., Any]
 
 
@@ -13,6 +15,7 @@ def test_a_line_is_printed_for_each_image(run: Run, pictures: Path) -> None:
     assert "chalk" in outcome.out
 
 
+@pytest.mark.slow
 def test_written_descriptions_are_what_a_search_would_have_seen(run: Run, pictures: Path) -> None:
     def described(folder: str) -> list[str]:
         lines = Path(folder, "journal.jsonl").read_text().splitlines()

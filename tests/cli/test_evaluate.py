@@ -3,6 +3,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pytest
 import torch
 
 from ipo_dspy import CLIPClassifier, CoOp, MaPLe, read_folder
@@ -19,6 +20,7 @@ def accuracies(out: str) -> list[float]:
     ]
 
 
+@pytest.mark.slow
 def test_prompts_are_shown_side_by_side_as_they_evaluate(run: Run, pictures: Path) -> None:
     templates = ["a chalk drawing of a <CLASS>.", "a photo of a <CLASS>."]
     outcome = run("evaluate", templates[0], pictures, "--against", templates[1])
@@ -52,6 +54,7 @@ def test_the_encoder_of_a_saved_program_is_used(run: Run, pictures: Path) -> Non
     assert "ViT-B-33" in outcome.err
 
 
+@pytest.mark.slow
 def test_an_encoder_that_is_asked_for_comes_before_that_of_a_saved_program(
     run: Run, pictures: Path
 ) -> None:
@@ -65,6 +68,7 @@ def test_an_encoder_that_is_asked_for_comes_before_that_of_a_saved_program(
     assert "was saved with the encoder open_clip:ViT-B-33/openai" in outcome.err
 
 
+@pytest.mark.slow
 def test_baselines_are_the_bare_name_the_default_and_the_ensemble(run: Run, pictures: Path) -> None:
     outcome = run("evaluate", "a chalk drawing of a <CLASS>", pictures, "--baselines")
 
@@ -80,6 +84,7 @@ def test_a_prompt_that_is_too_long_for_a_class_is_refused(run: Run, pictures: Pa
     assert "tokens" in outcome.err
 
 
+@pytest.mark.slow
 def test_a_learned_program_is_evaluated_with_what_it_learned(run: Run, pictures: Path) -> None:
     student = CLIPClassifier.from_folder(pictures)
     best = CoOp(epochs=2, lr=0.1, progress=False).compile(student)
@@ -90,6 +95,7 @@ def test_a_learned_program_is_evaluated_with_what_it_learned(run: Run, pictures:
     assert accuracies(outcome.out)[0] == round(100 * sum(right) / len(right), 2)
 
 
+@pytest.mark.slow
 def test_a_checkpoint_of_the_authors_code_is_evaluated(run: Run, pictures: Path) -> None:
     program = CLIPClassifier.from_folder(pictures)
     prompted = MaPLe().prompted(program)

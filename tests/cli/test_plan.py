@@ -7,6 +7,7 @@ import pytest
 Run = Callable[..., Any]
 
 
+@pytest.mark.slow
 def test_a_plan_tells_the_calls_that_optimize_makes(run: Run, pictures: Path) -> None:
     options = ("--steps", 4, "--prompts-per-step", 3)
     planned = run("plan", pictures, *options)

@@ -31,6 +31,7 @@ def scores(program: dspy.Module, examples: Examples) -> list[float]:
     return [program(image=e.image)._probabilities.of(e.label) for e in examples]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("chain", CHAINS, indirect=True)
 def test_each_optimizer_goes_on_where_the_one_before_stopped(
     chain: list[Optimize], program: CLIPClassifier, trainset: Examples, answering_lm: AnsweringLM
@@ -44,6 +45,7 @@ def test_each_optimizer_goes_on_where_the_one_before_stopped(
     assert not best._compiled
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("chain", CHAINS, indirect=True)
 def test_what_a_chain_gives_can_be_saved_and_loaded(
     chain: list[Optimize],

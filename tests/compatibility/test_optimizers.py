@@ -34,6 +34,7 @@ WRITE_TEMPLATES = [
 GIVE_DEMOS = ["labeled", "bootstrap", "random_search", "optuna"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("optimize", WRITE_TEMPLATES, indirect=True)
 def test_optimizers_of_instructions_find_a_better_template(
     optimize: Optimize,
@@ -49,6 +50,7 @@ def test_optimizers_of_instructions_find_a_better_template(
     assert BETTER in best.template.lines
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("optimize", [*GIVE_DEMOS, *WRITE_TEMPLATES], indirect=True)
 def test_the_student_stays_as_it_was_and_the_encoder_is_never_copied(
     optimize: Optimize,
@@ -66,6 +68,7 @@ def test_the_student_stays_as_it_was_and_the_encoder_is_never_copied(
     assert encoder.copies == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("optimize", [*GIVE_DEMOS, *WRITE_TEMPLATES], indirect=True)
 def test_what_an_optimizer_gives_can_be_saved_and_loaded(
     optimize: Optimize,

@@ -104,6 +104,7 @@ def templates(program: dspy.Module) -> list[str]:
     return [line for predictor in clip for line in predictor.effective_templates]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("optimize", WRITE_TEMPLATES, indirect=True)
 @pytest.mark.parametrize("make", [Overridden, OwnModule])
 def test_subclasses_and_own_modules_find_a_better_template(
@@ -116,6 +117,7 @@ def test_subclasses_and_own_modules_find_a_better_template(
     assert encoder.copies == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("optimize", ALL, indirect=True)
 def test_a_predictor_is_a_program_too(optimize: Optimize, trainset: Examples, encoder: Any) -> None:
     best = optimize(CLIPPredict(NAMES, encoder), trainset)
@@ -131,6 +133,7 @@ def test_ipo_searches_a_template_for_a_bare_predictor(
     assert best.template.text == BETTER
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("optimize", ALL, indirect=True)
 def test_language_model_predictors_beside_a_classifier_are_no_hindrance(
     optimize: Optimize, trainset: Examples, encoder: Any
@@ -214,6 +217,7 @@ def test_a_signature_must_tell_which_input_is_the_image(encoder: Any) -> None:
         CLIPPredict(NAMES, encoder, signature="left, right -> colour")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("optimize", ALL, indirect=True)
 def test_several_predictors_are_all_searched(
     optimize: Optimize, trainset: Examples, encoder: Any

@@ -44,6 +44,7 @@ def test_the_world_is_large_enough() -> None:
     assert len(BASE_CLASSES) == len(NOVEL_CLASSES)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("medium", MEDIA)
 def test_every_class_can_be_drawn_in_every_medium(medium: str) -> None:
     pictures = [draw(name, medium, seed=0) for name in CLASSES]

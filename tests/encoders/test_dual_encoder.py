@@ -90,6 +90,7 @@ def own_features(encoder: OpenCLIPEncoder, texts: list[str]) -> Tensor:
     return normalize(features)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["tiny-vit-quickgelu", "tiny-bidirectional"])
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
 def test_other_templates_do_not_change_a_bit(name: str, precision: str, make: Make) -> None:
@@ -127,6 +128,7 @@ def test_another_tower_takes_the_plain_path(make: Make) -> None:
     assert "Custom" in encoder.text_path
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("said", ["off", "OFF"])
 def test_the_fast_path_can_be_switched_off(
     said: str, make: Make, monkeypatch: pytest.MonkeyPatch
@@ -190,6 +192,7 @@ def test_a_tower_that_is_off_is_reported_once_and_left(
     torch.testing.assert_close(features, own_features(encoder, TEXTS), atol=1e-5, rtol=0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fault", [AttributeError, TypeError, RuntimeError])
 def test_a_tower_that_cannot_be_read_is_reported_once_and_left(
     fault: type[Exception], make: Make, caplog: pytest.LogCaptureFixture
@@ -206,6 +209,7 @@ def test_a_tower_that_cannot_be_read_is_reported_once_and_left(
     torch.testing.assert_close(features, own_features(encoder, TEXTS), atol=1e-5, rtol=0)
 
 
+@pytest.mark.slow
 def test_a_renamed_part_of_the_library_is_no_failure(
     make: Make, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -218,6 +222,7 @@ def test_a_renamed_part_of_the_library_is_no_failure(
     torch.testing.assert_close(features, own_features(encoder, TEXTS), atol=1e-5, rtol=0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("precision", ["bfloat16", "float16"])
 def test_half_precision_on_request_is_near(precision: str, make: Make) -> None:
     encoder = make(precision=precision)
@@ -240,6 +245,7 @@ def test_memory_that_runs_out_means_fewer_tokens_at_once(
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("groups", "said"),
     [
@@ -259,6 +265,7 @@ def test_unfit_texts_are_refused_by_name(
         make(name).encode_templates(groups)
 
 
+@pytest.mark.slow
 def test_a_text_that_just_fits_is_encoded(make: Make) -> None:
     encoder = make("tiny-vit")
     just_fits = ["cat " * 75, "cat"]

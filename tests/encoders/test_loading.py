@@ -10,6 +10,7 @@ import pytest
 from ipo_dspy.encoders import Encoder, load_encoder
 
 
+@pytest.mark.slow
 def test_the_same_spec_gives_the_same_encoder(checkpoint: Callable[[str], Path]) -> None:
     spec = f"open_clip:tiny-vit/{checkpoint('tiny-vit')}"
     encoder = load_encoder(spec)

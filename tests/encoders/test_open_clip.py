@@ -96,6 +96,7 @@ def test_tokens_are_counted_beyond_the_limit(checkpoint: Callable[[str], Path]) 
     assert encoder.count_tokens(["", "cat", "cat " * 100]) == [2, 3, 102]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "limit", "counts"),
     [("tiny-siglip", 64, [1, 2, 101]), ("tiny-roberta", 77, [2, 3, 102])],
@@ -108,6 +109,7 @@ def test_tokens_of_other_tokenizers_are_counted_beyond_the_limit(
     assert encoder.count_tokens(["", "cat", "cat " * 100]) == counts
 
 
+@pytest.mark.slow
 def test_batches_become_smaller_when_memory_runs_out(
     checkpoint: Callable[[str], Path], images: list[Image.Image], tmp_path: Path
 ) -> None:
@@ -122,12 +124,14 @@ def test_batches_become_smaller_when_memory_runs_out(
     torch.testing.assert_close(encoder.encode_images(images), expected)
 
 
+@pytest.mark.slow
 def test_a_text_that_is_too_long_is_refused_by_name(checkpoint: Callable[[str], Path]) -> None:
     encoder = load_encoder(f"open_clip:tiny-vit/{checkpoint('tiny-vit')}")
     with pytest.raises(ValueError, match="at most 77 tokens, but this text has 102"):
         encoder.encode_texts(["fine", "cat " * 100])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("copying", [copy.copy, copy.deepcopy])
 def test_a_copy_is_the_same_encoder(
     copying: Callable[[object], object], checkpoint: Callable[[str], Path]
@@ -136,6 +140,7 @@ def test_a_copy_is_the_same_encoder(
     assert copying(encoder) is encoder
 
 
+@pytest.mark.slow
 def test_pickling_keeps_the_spec_alone(checkpoint: Callable[[str], Path]) -> None:
     encoder = load_encoder(f"open_clip:tiny-vit/{checkpoint('tiny-vit')}")
     content = pickle.dumps(encoder)
@@ -143,11 +148,13 @@ def test_pickling_keeps_the_spec_alone(checkpoint: Callable[[str], Path]) -> Non
     assert pickle.loads(content) is encoder
 
 
+@pytest.mark.slow
 def test_pickling_keeps_device_and_precision() -> None:
     encoder = load_encoder("demo", device="cpu", precision="bfloat16")
     assert pickle.loads(pickle.dumps(encoder)) is encoder
 
 
+@pytest.mark.slow
 def test_the_spec_of_a_relative_file_holds_in_every_folder(
     checkpoint: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -157,6 +164,7 @@ def test_the_spec_of_a_relative_file_holds_in_every_folder(
     assert encoder.spec == f"open_clip:tiny-vit/{tmp_path.resolve()}/weights.safetensors"
 
 
+@pytest.mark.slow
 def test_many_threads_get_the_features_of_one(
     checkpoint: Callable[[str], Path], images: list[Image.Image]
 ) -> None:
@@ -181,6 +189,7 @@ def local_folder(checkpoint: Callable[[str], Path], tmp_path: Path) -> Path:
     return tmp_path
 
 
+@pytest.mark.slow
 def test_a_local_folder_brings_its_own_settings(
     local_folder: Path, images: list[Image.Image], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -258,6 +267,7 @@ def test_an_unknown_name_gets_its_near_matches(spec: str, said: str) -> None:
         load_encoder(spec)
 
 
+@pytest.mark.slow
 def test_weights_of_another_model_are_refused(checkpoint: Callable[[str], Path]) -> None:
     with pytest.raises(EncoderError, match="check that the file holds weights of tiny-resnet"):
         load_encoder(f"open_clip:tiny-resnet/{checkpoint('tiny-vit')}")

@@ -32,6 +32,7 @@ def program(checkpoint: Checkpoint, name: str) -> CLIPClassifier:
     return CLIPClassifier(["cat", "an old dog"], encoder, "a photo of a <CLASS>.")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", CAUSAL)
 def test_vectors_that_are_words_give_what_the_encoder_gives(
     checkpoint: Checkpoint, name: str, images: list[Image.Image]
@@ -50,6 +51,7 @@ def test_vectors_that_are_words_give_what_the_encoder_gives(
     assert prompted.vectors.grad.abs().sum() > 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [name for name in CAUSAL if name not in WITHOUT_IMAGE_PROMPTS])
 def test_image_prompts_that_nothing_looks_at_change_nothing(
     checkpoint: Checkpoint, name: str, images: list[Image.Image]
@@ -67,6 +69,7 @@ def test_image_prompts_that_nothing_looks_at_change_nothing(
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", WITHOUT_IMAGE_PROMPTS)
 def test_image_towers_without_tokens_are_refused_for_image_prompts(
     checkpoint: Checkpoint, name: str
@@ -75,6 +78,7 @@ def test_image_towers_without_tokens_are_refused_for_image_prompts(
         MaPLe().prompted(program(checkpoint, name))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", OTHER)
 def test_text_towers_that_are_not_causal_are_refused(checkpoint: Checkpoint, name: str) -> None:
     for learner in (CoOp(), MaPLe()):

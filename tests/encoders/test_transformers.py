@@ -66,6 +66,7 @@ def test_features_and_logits_equal_those_of_transformers(
     assert logits.std() > 0.1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", FAMILIES)
 def test_the_promises_of_an_encoder_are_kept(
     name: str, saved_encoder: Save, images: list[Image.Image]
@@ -73,6 +74,7 @@ def test_the_promises_of_an_encoder_are_kept(
     check_encoder(load_encoder(f"hf:{saved_encoder(name)}"), images, ["a cat", "a dog."])
 
 
+@pytest.mark.slow
 def test_images_are_prepared_as_was_saved(
     saved_encoder: Save, images: list[Image.Image], tmp_path: Path
 ) -> None:
@@ -90,6 +92,7 @@ def test_images_are_prepared_as_was_saved(
     assert squeezing.preprocessing != cropping.preprocessing
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", FAMILIES)
 def test_pictures_of_any_shape_are_encoded(name: str, saved_encoder: Save) -> None:
     pictures = [Image.new("RGB", size, "red") for size in ((1, 1), (3, 5), (400, 3), (3, 400))]
@@ -98,6 +101,7 @@ def test_pictures_of_any_shape_are_encoded(name: str, saved_encoder: Save) -> No
     torch.testing.assert_close(encoder.encode_images(pictures), alone, atol=1e-5, rtol=0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "limit", "empty"),
     [
@@ -136,12 +140,14 @@ def test_other_models_read_texts_as_they_are(name: str, saved_encoder: Save) -> 
     assert [encoder.as_read(text) for text in TEXTS] == TEXTS
 
 
+@pytest.mark.slow
 def test_tokens_of_clip_are_counted_as_by_open_clip(saved_encoder: Save) -> None:
     words = open_clip.SimpleTokenizer()
     expected = [len(words.encode(text)) + 2 for text in TEXTS]
     assert load_encoder(f"hf:{saved_encoder('clip')}").count_tokens(TEXTS) == expected
 
 
+@pytest.mark.slow
 def test_a_text_that_is_too_long_is_refused_by_name(saved_encoder: Save) -> None:
     encoder = load_encoder(f"hf:{saved_encoder('clip')}")
     longest = "cat " * 75
@@ -185,6 +191,7 @@ def test_a_lower_precision_gives_nearly_the_same(
         assert cosine_similarity(mine, theirs).min() > 0.999
 
 
+@pytest.mark.slow
 def test_many_threads_get_the_features_of_one(
     saved_encoder: Save, images: list[Image.Image]
 ) -> None:
@@ -198,6 +205,7 @@ def test_many_threads_get_the_features_of_one(
         assert all(torch.equal(answer, pictures) for answer in seen)
 
 
+@pytest.mark.slow
 def test_the_spec_of_a_relative_folder_holds_in_every_folder(
     saved_encoder: Save, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -336,6 +344,7 @@ def empty_hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]
     server.server_close()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "spec", ["hf:nobody/no-such-model", "open_clip:hf-hub:nobody/no-such-model"]
 )
@@ -349,6 +358,7 @@ def test_a_name_that_the_hub_does_not_have_is_said_in_one_sentence(
     assert capfd.readouterr().err == ""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", FAMILIES)
 def test_a_folder_without_the_files_of_its_tokenizer_is_refused(
     name: str, saved_encoder: Save, tmp_path: Path
@@ -363,6 +373,7 @@ def test_a_folder_without_the_files_of_its_tokenizer_is_refused(
         load_encoder(f"hf:{folder}")
 
 
+@pytest.mark.slow
 def test_weights_that_tell_no_texts_apart_are_refused(saved_encoder: Save, tmp_path: Path) -> None:
     folder = copy(saved_encoder("clip"), tmp_path)
     weights = load_file(folder / "model.safetensors")
@@ -372,6 +383,7 @@ def test_weights_that_tell_no_texts_apart_are_refused(saved_encoder: Save, tmp_p
         load_encoder(f"hf:{folder}")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("part", ["tokenizer_config.json", "preprocessor_config.json"])
 def test_code_that_comes_with_a_processor_does_not_run(
     part: str, saved_encoder: Save, tmp_path: Path
@@ -388,6 +400,7 @@ def test_code_that_comes_with_a_processor_does_not_run(
         load_encoder(f"hf:{folder}")
 
 
+@pytest.mark.slow
 def test_a_folder_that_is_rewritten_is_read_anew(saved_encoder: Save, tmp_path: Path) -> None:
     folder = copy(saved_encoder("clip"), tmp_path)
     before = load_encoder(f"hf:{folder}")

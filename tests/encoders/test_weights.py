@@ -27,6 +27,7 @@ def test_any_change_changes_the_digest(name: str, model: nn.Module) -> None:
     assert weights_digest(model) != before
 
 
+@pytest.mark.slow
 def test_a_checkpoint_written_anew_under_the_same_name_is_another_encoder(
     checkpoint: Callable[[str], Path], tmp_path: Path
 ) -> None:

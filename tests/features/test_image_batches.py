@@ -71,6 +71,7 @@ def test_batches_are_bounded_and_in_order(
     assert torch.allclose(features, alone.repeat(4, 1), atol=1e-6)
 
 
+@pytest.mark.slow
 def test_built_in_encoders_get_from_threads_what_they_make_themselves(
     pictures: list[Path],
 ) -> None:
@@ -80,6 +81,7 @@ def test_built_in_encoders_get_from_threads_what_they_make_themselves(
     assert torch.equal(threaded, itself)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("threads", [1, 2, 3])
 def test_other_images_and_threads_do_not_change_a_bit(threads: int, pictures: list[Path]) -> None:
     encoder = load_encoder("demo")

@@ -413,6 +413,7 @@ def test_damaged_hashes_of_files_are_made_anew(
     assert info(tmp_path).bytes == 0
 
 
+@pytest.mark.slow
 def test_one_bad_image_costs_itself_alone(
     tmp_path: Path, pictures: list[ImageFile], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -77,6 +77,7 @@ def test_files_of_many_formats_are_read_and_named_when_cut(tmp_path: Path, suffi
             open_image(path)
 
 
+@pytest.mark.slow
 @settings(max_examples=150)
 @given(
     suffix=st.sampled_from(["AVIF", "DDS", "PNG", "JPEG", "WEBP", "TIFF", "GIF", "JPEG2000"]),
@@ -118,6 +119,7 @@ entries = st.tuples(
 )
 
 
+@pytest.mark.slow
 @given(
     st.lists(entries, min_size=1, max_size=4).map(lambda made: exif(*made))
     | st.binary(max_size=90),

@@ -70,6 +70,7 @@ def test_base_and_novel_need_two_classes() -> None:
         images({"a": 1}).base_and_novel()
 
 
+@pytest.mark.slow
 @given(
     counts=st.lists(st.integers(1, 12), min_size=1, max_size=6),
     fraction=st.floats(0.01, 0.99),

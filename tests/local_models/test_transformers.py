@@ -31,6 +31,7 @@ def ask(
     return engine.complete(Request(model="hf/tiny", messages=(message,), config=settings))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("chat_template", [True, False], ids=["chat", "plain"])
 @pytest.mark.parametrize("architecture", ["phi", "phi3", "llama"])
 def test_every_architecture_answers_through_dspy(
@@ -46,6 +47,7 @@ def test_every_architecture_answers_through_dspy(
     assert lm.history[-1]["usage"]["completion_tokens"] <= 8
 
 
+@pytest.mark.slow
 def test_the_answer_depends_on_text_and_seed_alone(saved_model: Save) -> None:
     first, second = TransformersEngine(saved_model()), TransformersEngine(saved_model())
     forwards = [ask(first, seed=seed).message.text for seed in (1, 2, 3)]
@@ -54,11 +56,13 @@ def test_the_answer_depends_on_text_and_seed_alone(saved_model: Save) -> None:
     assert len(set(forwards)) == 3
 
 
+@pytest.mark.slow
 def test_equal_requests_without_a_seed_get_different_answers(saved_model: Save) -> None:
     engine = TransformersEngine(saved_model())
     assert len({ask(engine, seed=None).message.text for _ in range(3)}) == 3
 
 
+@pytest.mark.slow
 def test_rows_of_a_batch_answer_as_if_alone(saved_model: Save) -> None:
     texts = ["a", "a photo of a chalk drawing", "of a <CLASS>", "on a blackboard. " * 9]
     alone = [ask(TransformersEngine(saved_model()), text, seed=7) for text in texts]
@@ -82,6 +86,7 @@ class SmallMemory(TransformersEngine):
         return super().generate(rows, sampling)
 
 
+@pytest.mark.slow
 def test_a_batch_that_does_not_fit_in_memory_is_halved(saved_model: Save) -> None:
     engine = SmallMemory(saved_model())
     ask(engine)
@@ -90,6 +95,7 @@ def test_a_batch_that_does_not_fit_in_memory_is_halved(saved_model: Save) -> Non
     assert together == [ask(engine, seed=seed).message.text for seed in range(8)]
 
 
+@pytest.mark.slow
 def test_temperature_zero_takes_the_likeliest_tokens(saved_model: Save) -> None:
     engine = TransformersEngine(saved_model())
     assert len({ask(engine, seed=seed, temperature=0).message.text for seed in range(3)}) == 1
@@ -101,6 +107,7 @@ def test_an_answer_ends_at_max_tokens_and_says_so(saved_model: Save) -> None:
     assert response.finish_reason == "length"
 
 
+@pytest.mark.slow
 def test_an_answer_ends_before_a_stop_text(saved_model: Save) -> None:
     engine = TransformersEngine(saved_model())
     whole = ask(engine, max_tokens=30, seed=0).message.text
@@ -163,6 +170,7 @@ def test_remote_code_needs_leave(saved_model: Save, tmp_path: Path) -> None:
         ask(TransformersEngine(tmp_path, tokenizer=saved_model()))
 
 
+@pytest.mark.slow
 def test_model_and_tokenizer_come_from_the_revision_that_is_asked_for(
     saved_model: Save, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -180,6 +188,7 @@ def test_model_and_tokenizer_come_from_the_revision_that_is_asked_for(
     assert asked == ["v1.2", "v1.2"]
 
 
+@pytest.mark.slow
 def test_a_model_without_a_padding_token_answers_in_batches(saved_model: Save) -> None:
     engine = TransformersEngine(saved_model("phi"))
     engine.loaded.tokenizer.pad_token = engine.loaded.tokenizer.eos_token
@@ -191,6 +200,7 @@ def test_a_model_without_a_padding_token_answers_in_batches(saved_model: Save) -
     assert together == alone
 
 
+@pytest.mark.slow
 def test_requests_of_other_settings_do_not_share_a_batch(saved_model: Save) -> None:
     engine = TransformersEngine(saved_model())
     ask(engine)
@@ -204,6 +214,7 @@ def test_requests_of_other_settings_do_not_share_a_batch(saved_model: Save) -> N
     assert lengths == [3, 5, 3, 5]
 
 
+@pytest.mark.slow
 def test_a_closed_engine_loads_again(saved_model: Save) -> None:
     engine = TransformersEngine(saved_model())
     before = ask(engine).message.text

@@ -26,6 +26,7 @@ def describe(engine: VisionEngine, picture: Image.Image, **config: Any) -> str:
     return str(predict(image=dspy.Image(picture), lm=lm, config=settings).description)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
 def test_every_architecture_describes_what_it_sees(
     saved_vision_model: Save, architecture: str
@@ -36,6 +37,7 @@ def test_every_architecture_describes_what_it_sees(
     assert describe(engine, PICTURES[0]) == descriptions[0]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
 def test_a_batch_describes_as_if_alone(saved_vision_model: Save, architecture: str) -> None:
     alone = VisionEngine(saved_vision_model(architecture), max_batch=1)
@@ -49,6 +51,7 @@ def test_a_batch_describes_as_if_alone(saved_vision_model: Save, architecture: s
     assert max(sizes) > 1
 
 
+@pytest.mark.slow
 def test_several_images_in_one_request_reach_the_model(saved_vision_model: Save) -> None:
     engine = VisionEngine(saved_vision_model("qwen2_vl"))
     lm = dspy.LM("hf/tiny", engine=engine, cache=False)

@@ -16,6 +16,7 @@ def towers(program: CLIPClassifier) -> Towers:
     return towers_of(program.embedder.encoder)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("init", "n", "words", "rest"),
     [

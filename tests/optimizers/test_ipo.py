@@ -758,6 +758,7 @@ def test_a_label_that_is_no_class_name_is_named(student: CLIPClassifier) -> None
         optimizer([BEST]).compile(student, trainset=examples)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "name", ["{}", "<CLASS>", "a_b", "[CLASS] {label}", "日本 🐈", "word " * 60, "\\1 (x"]
 )
@@ -776,6 +777,7 @@ def test_strange_class_names_go_through_a_whole_search(name: str) -> None:
 # The plan
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("steady", [False, True])
 @pytest.mark.parametrize(
     "settings",
@@ -821,6 +823,7 @@ def test_the_plan_tells_about_how_many_tokens_are_sent(
 # What is written
 
 
+@pytest.mark.slow
 def test_no_key_is_written_logged_or_saved(
     student: CLIPClassifier, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -84,7 +84,7 @@ def test_the_version_alone_makes_no_other_run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert calls(begun(tmp_path)) == 2
-    monkeypatch.setattr("ipo_dspy.__version__", "9.9.9")
+    monkeypatch.setattr("ipo_dspy.optimizers.base.version", lambda name: "9.9.9")
     assert calls(begun(tmp_path)) == 0
 
 
@@ -107,6 +107,7 @@ class Rude(Proposer):
         return super().forward(*args, **kwargs)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("changed", "said"),
     [
@@ -129,6 +130,7 @@ def test_what_differs_is_told(tmp_path: Path, changed: dict[str, Any], said: str
     assert said in str(caught.value)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("program", "given", "said"),
     [
@@ -165,6 +167,7 @@ def test_images_that_a_program_brings_along_are_no_part_of_it(tmp_path: Path) ->
     assert calls(begun(tmp_path)) == 0
 
 
+@pytest.mark.slow
 def test_a_metric_that_cannot_be_told_is_asked_for_only_where_a_run_is_kept(tmp_path: Path) -> None:
     stream = (each for each in "abc")
 
@@ -215,6 +218,7 @@ print(len(lm.engine.requests))
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["function", "object", "method"])
 def test_a_run_with_odd_metrics_and_examples_goes_on_in_other_processes(
     tmp_path: Path, kind: str

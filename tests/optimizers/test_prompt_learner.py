@@ -75,6 +75,7 @@ def best(
     return trained[kind]
 
 
+@pytest.mark.slow
 def test_every_way_to_classify_gives_the_same(
     best: CLIPClassifier, examples: list[dspy.Example]
 ) -> None:
@@ -127,6 +128,7 @@ def test_logits_are_those_of_the_trained_model(
         assert torch.allclose(model.logits(pixels), logits(best, examples), atol=1e-4)
 
 
+@pytest.mark.slow
 def test_copies_and_files_classify_alike(
     best: CLIPClassifier, examples: list[dspy.Example], tmp_path: Path
 ) -> None:
@@ -333,6 +335,7 @@ def test_demos_count_beside_learned_vectors(
     assert all(right)
 
 
+@pytest.mark.slow
 def test_nearest_words_are_those_the_vectors_began_as(
     program: CLIPClassifier, examples: list[dspy.Example]
 ) -> None:

@@ -287,6 +287,7 @@ def test_depth_is_bounded_by_the_towers(program: CLIPClassifier, name: str) -> N
         learner(name, depth=0).prompted(program)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["maple", "promptsrc", "coprompt"])
 def test_a_resnet_of_clip_takes_image_prompts_in_its_attention(name: str) -> None:
     program = CLIPClassifier(["red", "green", "blue"], "demo")

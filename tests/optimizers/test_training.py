@@ -63,6 +63,7 @@ def test_training_lowers_the_loss(
     assert found[-1].loss < found[0].loss
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_same_seed_same_tensors_and_other_seed_others(
     program: CLIPClassifier, examples: list[dspy.Example], kind: str
@@ -78,6 +79,7 @@ class StopError(Exception):
     """What ends a training from outside."""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_training_that_was_stopped_goes_on_after_its_last_epoch(
     program: CLIPClassifier, examples: list[dspy.Example], kind: str, tmp_path: Path
@@ -152,6 +154,7 @@ def test_another_training_does_not_take_over_a_run_folder(
         CoOp(run_dir=tmp_path, **QUICK).compile(program, trainset=examples[:-1])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("content", [b"", b"no tensors", b"\x10" + bytes(30)])
 def test_a_damaged_checkpoint_is_named(
     program: CLIPClassifier, examples: list[dspy.Example], tmp_path: Path, content: bytes
@@ -162,6 +165,7 @@ def test_a_damaged_checkpoint_is_named(
         CoOp(run_dir=tmp_path, **QUICK).compile(program, trainset=examples)
 
 
+@pytest.mark.slow
 def test_the_budget_ends_a_training_and_keeps_what_was_learned(
     program: CLIPClassifier, examples: list[dspy.Example]
 ) -> None:
@@ -217,6 +221,7 @@ def test_a_missing_image_is_named(program: CLIPClassifier, tmp_path: Path) -> No
         CoOp(**QUICK).compile(program, trainset=[gone])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["coop", "promptsrc", "coprompt"])
 def test_a_view_that_never_changes_is_encoded_once_and_changes_nothing(
     program: CLIPClassifier,

@@ -179,6 +179,7 @@ def test_strange_class_names_survive_classifying_and_saving(tmp_path: Path) -> N
     assert loaded(image=RED).toDict() == program(image=RED).toDict()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["plain", "demos"])
 def test_a_program_saved_by_version_0_1_predicts_as_it_did(kind: str) -> None:
     """The files were written by the code of 0.1, with what it predicted of these pictures."""

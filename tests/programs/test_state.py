@@ -52,6 +52,7 @@ def load(content: bytes, folder: Path) -> CLIPClassifier:
     return CLIPClassifier.from_file(path, ColourEncoder())
 
 
+@pytest.mark.slow
 @settings(max_examples=300)
 @given(st.sampled_from(PLACES), JSON, st.booleans())
 def test_any_value_anywhere_loads_or_is_refused(

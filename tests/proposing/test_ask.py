@@ -58,6 +58,7 @@ def test_a_configured_adapter_is_used_as_it_is() -> None:
         assert answer(lm) == Answer(text="a photo")
 
 
+@pytest.mark.slow
 def test_no_answer_is_an_error_and_no_text() -> None:
     assert answer(scripted_lm([""], field=None)) == Answer(error=NO_ANSWER)
 
@@ -76,6 +77,7 @@ def test_settings_are_as_before_afterwards() -> None:
     assert dict(dspy.settings.config) == before
 
 
+@pytest.mark.slow
 def test_a_language_model_that_is_a_subclass_may_lose_its_connection() -> None:
     class Lost(dspy.BaseLM):
         def forward(self, prompt: Any = None, messages: Any = None, **kwargs: Any) -> Any:
@@ -239,6 +241,7 @@ def test_a_fault_that_stays_is_the_answer_after_as_many_tries_as_the_model_has()
     assert (len(retries), len(lm.engine.requests)) == (3, 4)
 
 
+@pytest.mark.slow
 def test_a_server_that_asks_to_wait_longer_than_a_call_may_take_is_not_waited_for(
     serve_lm: ServeLM,
 ) -> None:

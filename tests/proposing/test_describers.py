@@ -240,6 +240,7 @@ def test_masking_is_told_once(caplog: pytest.LogCaptureFixture) -> None:
     ]
 
 
+@pytest.mark.slow
 @given(st.lists(st.text(min_size=1).filter(str.strip), min_size=1, max_size=4), st.text())
 def test_any_class_names_can_be_masked(names: list[str], text: str) -> None:
     [masked] = mask_class_names([f"{text} {names[0]} {text}"], names)

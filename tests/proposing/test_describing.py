@@ -122,6 +122,7 @@ def test_missing_descriptions_are_told(caplog: pytest.LogCaptureFixture) -> None
     assert "1 of 4 images have no description." in caplog.text
 
 
+@pytest.mark.slow
 @given(count=st.integers(0, 300), most=st.integers(0, 80))
 def test_images_are_picked_at_even_distances(count: int, most: int) -> None:
     examples = [dspy.Example(image=f"{n}.png").with_inputs("image") for n in range(count)]

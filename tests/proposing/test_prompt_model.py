@@ -93,6 +93,7 @@ def test_an_engine_that_takes_a_seed_gets_the_number_as_seed() -> None:
     assert seeds == [rollout_id(0, 2, 1)]
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("own_cache")
 def test_equal_requests_are_different_calls_in_dspys_cache() -> None:
     engine = ScriptedEngine(lambda number, request: f"answer {number}")
@@ -129,6 +130,7 @@ def test_the_cost_of_an_engine_without_a_price_is_unknown() -> None:
     assert ask(model(scripted_lm(["x"]))).dollars is None
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("own_cache")
 def test_a_call_costs_what_dspy_says_and_nothing_from_its_cache(serve_lm: ServeLM) -> None:
     with serve_lm(content="x", model="openai/gpt-4o-mini", cache=True) as lm:

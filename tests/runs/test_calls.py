@@ -90,6 +90,7 @@ def test_the_bound_holds_in_the_threads_too() -> None:
         assert calls.submit(seconds_left).result(timeout=10) is not None
 
 
+@pytest.mark.slow
 def test_a_process_ends_though_a_call_hangs() -> None:
     script = (
         "import time\n"

@@ -68,6 +68,7 @@ def test_who_holds_a_folder_clears_what_killed_processes_left(tmp_path: Path) ->
         assert {file.name for file in tmp_path.iterdir()} == {"mine.json", "journal.lock"}
 
 
+@pytest.mark.slow
 def test_another_process_waits_for_who_holds_the_folder(tmp_path: Path) -> None:
     code = (
         "import sys; from pathlib import Path; from ipo_dspy.runs.folder import hold\n"

@@ -38,6 +38,7 @@ def read(folder: Path) -> list[dict[str, Any]]:
         return journal.events
 
 
+@pytest.mark.slow
 @given(made=events)
 @settings(max_examples=30)
 def test_any_events_are_read_as_they_were_written(
@@ -48,6 +49,7 @@ def test_any_events_are_read_as_they_were_written(
     assert read(folder) == orjson.loads(orjson.dumps(made))
 
 
+@pytest.mark.slow
 def test_a_line_cut_at_any_byte_is_dropped_and_the_journal_goes_on(tmp_path: Path) -> None:
     path = written(tmp_path, {"reply": "ä\u2028"}, {"trial": {"text": "été"}})
     whole = path.read_bytes()
@@ -60,6 +62,7 @@ def test_a_line_cut_at_any_byte_is_dropped_and_the_journal_goes_on(tmp_path: Pat
         assert path.read_bytes() == whole
 
 
+@pytest.mark.slow
 def test_a_journal_cut_within_its_first_line_begins_anew(tmp_path: Path) -> None:
     path = written(tmp_path)
     header = path.read_bytes()
@@ -114,6 +117,7 @@ def test_a_first_line_whose_checksum_lost_its_name_is_refused(tmp_path: Path) ->
         Journal(tmp_path, HEADER)
 
 
+@pytest.mark.slow
 @given(place=st.integers(0, 10_000), bit=st.integers(0, 7))
 @settings(max_examples=60)
 def test_no_flipped_bit_goes_unnoticed(

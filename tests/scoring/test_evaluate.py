@@ -51,6 +51,7 @@ class FailsOn:
         return 1.0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("num_threads", [None, 1, 3])
 def test_it_gives_what_dspy_gives(
     num_threads: int | None, program: CLIPClassifier, examples: list[dspy.Example]
@@ -101,6 +102,7 @@ def test_a_failure_score_is_given_as_dspy_gives_it(
     assert scores[0] == scores[1] == pytest.approx(100 * 12 / 18, abs=0.01)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("display_table", [True, 5])
 def test_progress_table_and_files_are_those_of_dspy(
     display_table: bool | int,
@@ -141,6 +143,7 @@ def test_no_examples_are_an_error(program: CLIPClassifier) -> None:
         BatchEvaluate(devset=[], metric=clip_acc)(program)
 
 
+@pytest.mark.slow
 def test_one_bad_image_fails_alone(
     program: CLIPClassifier, examples: list[dspy.Example], tmp_path: Path
 ) -> None:
@@ -177,6 +180,7 @@ def test_a_metric_that_takes_its_time_may_have_threads(
     assert len(seen) == 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "value",
     [True, 1, 1.0, np.float32(1), torch.tensor(1.0), dspy.Prediction(score=1.0, feedback="good")],
@@ -188,6 +192,7 @@ def test_metrics_may_give_any_kind_of_number(
     assert evaluate(program).score == 100.0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("value", [None, float("nan"), "good"])
 def test_what_is_no_number_is_an_error(
     value: Any, program: CLIPClassifier, examples: list[dspy.Example]

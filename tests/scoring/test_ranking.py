@@ -24,6 +24,7 @@ def plain(accuracy: float, loss: float, validation: Score | None = None) -> Tria
     return Trial(step=1, slot=0, text="x", state=State.OK, score=score, validation=validation)
 
 
+@pytest.mark.slow
 @given(
     st.lists(st.lists(st.floats(-50, 50), min_size=3, max_size=3), min_size=1, max_size=5),
     st.sampled_from(range(len(SCALES))),

@@ -93,6 +93,7 @@ def make(kind: type[CLIPClassifier], metric: Any, examples: list[dspy.Example]) 
     return make_scorer(kind(NAMES, ColourEncoder()), "predict", examples, metric)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("metric", [clip_acc, clip_prob])
 def test_the_three_paths_give_the_same(metric: Any) -> None:
     examples = colour_examples(3)
@@ -119,6 +120,7 @@ class Species(dspy.Signature):
     species: str = dspy.OutputField()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("kind", "metric"), PATHS)
 def test_a_label_of_another_name_gives_the_same_scores(
     kind: type[CLIPClassifier], metric: Any

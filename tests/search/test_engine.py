@@ -352,6 +352,7 @@ def test_a_search_that_useless_answers_ended_asks_for_those_again() -> None:
     assert mended.spent.calls == 20 + 10
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kept", range(25))
 def test_the_mended_search_can_be_interrupted_anywhere_and_asks_nothing_twice(kept: int) -> None:
     log = Log()
@@ -378,6 +379,7 @@ def test_a_search_goes_on_with_more_steps() -> None:
     assert longer.spent.calls == 10
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("budget", "calls", "bound"),
     [
@@ -529,6 +531,7 @@ def test_a_bound_ends_a_steady_search(budget: Budget, calls: int) -> None:
     assert found.spent.calls == calls
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kept", range(0, 17, 2))
 def test_a_steady_search_resumes_and_asks_only_what_is_open(kept: int) -> None:
     log = Log()

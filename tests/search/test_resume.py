@@ -102,6 +102,7 @@ def test_cut_at_any_byte_it_ends_the_same_and_asks_nothing_twice(
     assert (again / "journal.jsonl").read_bytes().count(b"\n") == content.count(b"\n")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("described", range(7))
 def test_only_images_without_a_description_are_described(
     whole: tuple[Path, Run], tmp_path: Path, described: int
@@ -129,6 +130,7 @@ def failing_vision(*broken: int) -> LMDescriber:
     return LMDescriber(lm, num_threads=1)
 
 
+@pytest.mark.slow
 def test_a_failed_description_is_asked_again_only_before_the_first_proposal(
     tmp_path: Path,
 ) -> None:
@@ -157,6 +159,7 @@ def test_a_finished_search_comes_back_without_a_call(whole: tuple[Path, Run]) ->
     assert (again.writer.calls, len(again.seer.requests)) == (0, 0)
 
 
+@pytest.mark.slow
 def test_more_steps_go_on_from_a_finished_search(whole: tuple[Path, Run], tmp_path: Path) -> None:
     folder, unstopped = whole
     shutil.copytree(folder, tmp_path / "more")
@@ -176,6 +179,7 @@ def test_a_budget_counts_what_was_spent_before(whole: tuple[Path, Run], tmp_path
     assert resumed.found.detailed_results.ended_by.startswith("calls")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("steady", [False, True])
 def test_useless_answers_stop_it_and_a_better_model_goes_on(tmp_path: Path, steady: bool) -> None:
     babble = named(scripted_lm(["nonsense"]))

@@ -94,6 +94,7 @@ def test_a_stopped_search_goes_on_and_ends_as_if_it_had_not(task: Task, tmp_path
     assert calls(lm) == STEPS * PROMPTS - 3
 
 
+@pytest.mark.slow
 def test_other_settings_models_and_images_are_other_searches(task: Task, tmp_path: Path) -> None:
     def spec(name: str) -> dspy.LM:
         return dspy.LM(name, engine=ScriptedEngine(lambda number, request: "x"), cache=False)

@@ -84,6 +84,7 @@ def known(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[str, ...]
     return {work.name: found for work, *found in zip(WORKS, *of_each, strict=True)}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("work", WORKS, ids=lambda work: work.name)
 def test_a_work_is_the_same_in_every_process_and_place(
     work: Work, known: dict[str, tuple[str, ...]]
@@ -92,6 +93,7 @@ def test_a_work_is_the_same_in_every_process_and_place(
     assert here == with_another_hash_seed == elsewhere
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("work", [w for w in WORKS if w.old], ids=lambda work: work.name)
 def test_other_work_is_never_taken_for_the_same(
     work: Work, known: dict[str, tuple[str, ...]]
@@ -137,6 +139,7 @@ def spelled(value: Any) -> str:
     return f"{type(value).__name__}({','.join(inner)})"
 
 
+@pytest.mark.slow
 @given(one=data, other=data)
 def test_data_have_one_identity_if_and_only_if_they_are_equal(one: Any, other: Any) -> None:
     assert (identity(one) == identity(other)) == (spelled(one) == spelled(other))
@@ -153,6 +156,7 @@ def rebuilt(value: Any) -> Any:
     return value
 
 
+@pytest.mark.slow
 @given(data)
 def test_the_order_of_sets_and_mappings_and_what_is_shared_mean_nothing(value: Any) -> None:
     assert identity([value, value]) == identity([rebuilt(value), rebuilt(value)])
@@ -219,6 +223,7 @@ class Compiled:
         return "nowhere"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "value",
     [

@@ -41,6 +41,7 @@ class TextsOnArrival(Texts):
     in_order = False
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", registry.names("strategies"))
 def test_our_strategies_keep_the_promises_of_the_seam(name: str) -> None:
     check_strategy(lambda: make_strategy(name, prompts_per_step=3, seed=0))
