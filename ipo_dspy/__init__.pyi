@@ -102,6 +102,9 @@ from .programs.classifier import (
 from .programs.classifier import (
     CLIPPredict as CLIPPredict,
 )
+from .programs.describe import (
+    DescribePredict as DescribePredict,
+)
 from .programs.labelling import (
     label_images as label_images,
 )

@@ -120,6 +120,27 @@ class Description(Record):
     retries: tuple[Text, ...] = ()
 
 
+class ClassText(Record):
+    """What was said of one class, or the error that came instead.
+
+    `asked` identifies what was asked: the instruction, and whatever else comes with every class.
+    `confused_with` are the classes that it was told apart from.
+    """
+
+    asked: str
+    class_name: Text
+    confused_with: tuple[Text, ...] = ()
+    texts: tuple[Text, ...] = ()
+    error: Text | None = None
+    tokens: int | None = None
+    dollars: float | None = None
+
+    @property
+    def cost(self) -> Cost:
+        """What the call cost."""
+        return Cost(calls=1, tokens=self.tokens, dollars=self.dollars)
+
+
 class Reply(Record):
     """One answer of the prompt model to one call, or the error that came instead.
 

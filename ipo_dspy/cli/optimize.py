@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from ipo_dspy import registry
 from ipo_dspy.cli.run_folder import default_run_folder, work_of
-from ipo_dspy.cli.summary import ENSEMBLE, print_summary
+from ipo_dspy.cli.summary import CLASS_TEXTS, ENSEMBLE, print_summary
 from ipo_dspy.errors import SearchStoppedError
 from ipo_dspy.exports.base import Exporter, Found
 from ipo_dspy.exports.report import Report
@@ -17,6 +17,7 @@ from ipo_dspy.features.embedder import Embedder
 from ipo_dspy.images.image import ImageFile
 from ipo_dspy.images.task import Task, task_name
 from ipo_dspy.programs.classifier import CLIPClassifier
+from ipo_dspy.prompts.class_texts import ClassTexts
 from ipo_dspy.prompts.template import Template
 from ipo_dspy.runs.folder import hold, make_run_folder, mark_folder, write_together, write_whole
 from ipo_dspy.scoring.comparison import Comparison, check_fit, compare
@@ -59,6 +60,7 @@ def optimize(
     for images in (task.train, *task.tests.values()):
         check_fit(embedder, before, images.classnames)
 
+    optimizer.classes_described = task.unseen_classes
     student = CLIPClassifier(task.train.classnames, embedder, before)
     with progress.shown():
         program = optimizer.compile(student, trainset=task.train.examples)
@@ -70,7 +72,9 @@ def optimize(
         )
     with stage("Testing on unseen images"):
         ensemble = found.ensemble and found.ensemble.template
-        comparisons = _test(task, embedder, before, Template(found.best.text), ensemble)
+        described = found.described.class_texts if found.described else None
+        after = Template(found.best.text)
+        comparisons = _test(task, embedder, before, after, ensemble, described)
 
     report = Report(
         title=f"A prompt for {task.name}",
@@ -87,6 +91,8 @@ def optimize(
             write_together(run_folder / f"{name}{exporter.suffix}", write)
         if found.ensemble is not None:
             write_whole(run_folder / ENSEMBLE, found.ensemble.save)
+        if found.described is not None:
+            write_whole(run_folder / CLASS_TEXTS, found.described.save)
     for sentence in task.remarks:
         remark(sentence)
     print_summary(results, report, run_folder=run_folder, picture=_a_picture(task))
@@ -109,10 +115,20 @@ def _introduce(source: Path | None, run: RunOptions) -> None:
             "The proposer 'offline' is no language model, it edits the prompts that it is shown; "
             "--prompt-model openai/gpt-4o-mini asks a real one."
         )
+        if run.search.class_texts:
+            remark(
+                "Texts for each class come from a small glossary of the demo's classes; of others "
+                "it knows nothing."
+            )
 
 
 def _test(
-    task: Task, embedder: Embedder, before: Template, after: Template, ensemble: Template | None
+    task: Task,
+    embedder: Embedder,
+    before: Template,
+    after: Template,
+    ensemble: Template | None,
+    class_texts: ClassTexts | None,
 ) -> tuple[Comparison, ...]:
     comparisons = []
     for part, images in task.tests.items():
@@ -123,7 +139,9 @@ def _test(
             # Prompts are checked with the classes of the search; other names may be longer.
             remark(f"No figures for {part}: {error}")
         else:
-            comparisons.append(compare(part, embedder, images, before, after, ensemble))
+            comparisons.append(
+                compare(part, embedder, images, before, after, ensemble, class_texts)
+            )
     return tuple(comparisons)
 
 

@@ -28,6 +28,7 @@ def plan(
     optimizer = make_optimizer(run)
     with stage(f"Reading images of {task_name(folder)}"), TemporaryDirectory() as pictures:
         task = make_task(folder, run, Path(pictures))
+    optimizer.classes_described = task.unseen_classes
     # No encoder is asked for a plan, so the one that needs no download stands for any.
     student = CLIPClassifier(task.train.classnames, "demo")
     planned = optimizer.plan(student, trainset=task.train.examples)
@@ -43,4 +44,9 @@ def plan(
         f"Calls of the prompt model {run.proposing.prompt_model!r}: {planned.proposal_calls}, "
         f"with about {planned.proposal_tokens:,} tokens in all, answers included."
     )
+    if planned.class_text_calls:
+        results.print(
+            f"Of the same model, {planned.class_text_calls} calls for texts for each class, with "
+            f"about {planned.class_text_tokens:,} tokens in all."
+        )
     results.print("Nothing was called.")

@@ -56,7 +56,7 @@ def work_of(source: Path | None, run: RunOptions) -> str:
             "search": [
                 getattr(search, field.name)
                 for field in fields(search)
-                if field.name not in ("steps", "preset")
+                if field.name not in ("steps", "preset", "class_texts")
             ],
         }
     )

@@ -21,6 +21,8 @@ from ipo_dspy.search.results import IPOResults
 
 ENSEMBLE = "ensemble.json"
 """The file of the program that joins the best prompts."""
+CLASS_TEXTS = "class_texts.json"
+"""The file of the program that has texts for each class."""
 
 
 def print_summary(
@@ -54,9 +56,12 @@ def print_summary(
     if not results.ended_by.startswith("steps"):
         console.print(f"Ended by the bound on {results.ended_by}.")
     # A wrapped line could not be copied, so lines to copy are left to the terminal.
-    files = "program.json, report.html, journal.jsonl"
+    programs = ["program.json"]
     if results.ensemble is not None:
-        files = f"program.json, {ENSEMBLE} (the best prompts together), report.html, journal.jsonl"
+        programs.append(f"{ENSEMBLE} (the best prompts together)")
+    if results.described is not None:
+        programs.append(f"{CLASS_TEXTS} (the best prompt with texts for each class)")
+    files = ", ".join([*programs, "report.html", "journal.jsonl"])
     console.print(f"\nIn {run_folder}: {files}", soft_wrap=True)
     console.print("\nIn Python:\n")
     for line in usage(run_folder / "program.json", picture):
@@ -79,7 +84,7 @@ def _figures(comparisons: Sequence[Comparison]) -> RenderableType:
         if (h := h_of(scores)) is not None:
             row.append(f"{h:.2f}")
         losses = " / ".join(f"{score.loss:.3f}" for score in scores.values())
-        table.add_row(Text(evaluations[0].template.text), *row, losses)
+        table.add_row(Text(evaluations[0].label), *row, losses)
     return table
 
 

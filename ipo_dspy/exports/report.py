@@ -14,6 +14,8 @@ from typing import Literal, NamedTuple
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from ipo_dspy.exports.base import Found, needs_report
+from ipo_dspy.programs.classifier import CLIPClassifier
+from ipo_dspy.prompts.wording import NOTHING_KNOWN
 from ipo_dspy.records import Trial, visible
 from ipo_dspy.scoring.comparison import Comparison, Verdict, h_of, sides, verdict
 from ipo_dspy.search.results import IPOResults
@@ -107,9 +109,18 @@ def render(report: Report, learned: str = "") -> str:
         counts=Counter(trial.state.value for trial in results.trials),
         curves=[curve(results, "accuracy"), curve(results, "loss")],
         lineage=lineage(results),
+        class_texts=_class_texts(results),
         classes=[(comparison, per_class(comparison)) for comparison in report.comparisons],
         versions={"Python": platform.python_version()} | {name: version(name) for name in PACKAGES},
     )
+
+
+def _class_texts(results: IPOResults) -> dict[str, str]:
+    """What was said of each class, one text a line."""
+    program = results.described
+    if not isinstance(program, CLIPClassifier):
+        return {}
+    return {name: "\n".join(texts) or NOTHING_KNOWN for name, texts in program.class_texts.items()}
 
 
 def _shown(value: object) -> object:
@@ -128,7 +139,7 @@ class Figures(NamedTuple):
 def _figures(comparisons: Sequence[Comparison]) -> list[Figures]:
     return [
         Figures(
-            side[0].template.text,
+            side[0].label,
             [evaluation.score.accuracy for evaluation in side],
             [evaluation.score.loss for evaluation in side],
             h_of({c.part: e.score for c, e in zip(comparisons, side, strict=True)}),

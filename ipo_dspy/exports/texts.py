@@ -76,9 +76,15 @@ def texts_of(found: Found, tool: str) -> Texts:
         tool: which reads text alone, for the error.
 
     Raises:
-        ArgumentError: the prompt is more than text: learned vectors, or demos that count.
+        ArgumentError: the prompt is more than one text for all classes: learned vectors, texts for
+            each class, or demos that count.
     """
     predict = found.program.predict
+    if found.program.describe is not None or predict.class_texts:
+        raise ArgumentError(
+            f"{tool} takes one text for all classes, and this program has texts for each class; "
+            f"{OTHERWISE}."
+        )
     if predict.learned is not None:
         raise ArgumentError(
             f"{tool} takes text, and this program has learned vectors beside its text; {OTHERWISE}."

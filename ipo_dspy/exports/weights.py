@@ -25,7 +25,8 @@ class WeightsExporter:
     The file has `weights` [C, D] float32, unit length, in the order of the class names, and
     `logit_scale` and `logit_bias`, numbers. Unit-length image features [N, D] of the same encoder
     give logits by `logit_scale * features @ weights.T + logit_bias`. The one entry
-    `ipo_dspy` of the metadata is JSON: `classnames`, `templates` and `encoder`.
+    `ipo_dspy` of the metadata is JSON: `classnames`, `templates` and `encoder`, and
+    `class_texts` by class name where there are texts for single classes.
     """
 
     suffix = ".safetensors"
@@ -41,6 +42,7 @@ class WeightsExporter:
 
         check_without_demos(found, "A matrix of weights compares images with classes alone")
         program = found.program
+        program.describe_classes()
         predict, embedder = program.predict, program.embedder
         prompt = predict.prompt()
         weights = prompt.class_features(embedder, predict.classnames).detach().float().contiguous()
@@ -50,11 +52,14 @@ class WeightsExporter:
                 "No matrix of weights classifies as this program does: its learned prompt changes "
                 "images, or classes beside each image. Export it as `program`."
             )
-        meaning = {
+        meaning: dict[str, object] = {
             "classnames": list(predict.classnames),
             "templates": list(predict.effective_templates),
             "encoder": embedder.encoder.spec,
         }
+        texts = predict.class_texts
+        if described := {name: texts[name] for name in predict.classnames if name in texts}:
+            meaning["class_texts"] = described
         # The library orders several entries by chance, and equal finds would give unequal files.
         metadata = {"ipo_dspy": json.dumps(meaning, ensure_ascii=False)}
         tensors = {"weights": weights, "logit_scale": scale.clone(), "logit_bias": bias.clone()}

@@ -26,6 +26,8 @@ IMAGE_MEMORY = 65_536
 """Most image features kept in memory."""
 TEXT_MEMORY = 65_536
 """Most text features kept in memory."""
+TEXTS_AT_ONCE = 4096
+"""Most texts for single classes that are encoded together."""
 WORTH_KEEPING = 16
 """Fewer new images than these are encoded without a look at the disk."""
 IMAGES_AT_ONCE = 1024
@@ -195,6 +197,37 @@ class Embedder:
                     self._texts[key] = known[key]
             return [known[key] for key in keys]
 
+    def class_features(self, texts: Sequence[Sequence[str]]) -> Tensor:
+        """Encode classes by the mean unit features of several texts each: [C, D] unit length.
+
+        Args:
+            texts: of each class, at least one.
+
+        Raises:
+            ArgumentError: no classes, a class without a text, or a text that is too long.
+            EncoderError: features that are no numbers; the message names the text.
+        """
+        import torch
+
+        if not texts or not all(texts):
+            raise ArgumentError("Expected at least one class, and a text for each.")
+        key = tuple(map(tuple, texts))
+        with self._text_lock, _constants():
+            if key not in self._texts:
+                flat = [text for of_class in texts for text in of_class]
+                encoded = torch.cat([self._checked(part) for part in _parts(flat)])
+                means = [part.mean(dim=0) for part in encoded.split(list(map(len, texts)))]
+                features = torch.nn.functional.normalize(torch.stack(means), dim=-1)
+                if len(features) > self._texts.maxsize:
+                    return features
+                self._texts[key] = features
+            return self._texts[key]
+
+    def _checked(self, texts: Sequence[str]) -> Tensor:
+        features = self.encoder.encode_texts(texts)
+        self._refuse_nan(texts, features)
+        return features
+
     def _encode_texts(
         self, templates: Sequence[Template], classnames: Sequence[str]
     ) -> list[Tensor]:
@@ -293,6 +326,12 @@ def image_chunks(images: int, classes: int) -> Iterator[slice]:
     size = min(IMAGES_AT_ONCE, max(_FEWEST_AT_ONCE, LOGITS_AT_ONCE // classes))
     for start in range(0, images, size):
         yield slice(start, min(start + size, images))
+
+
+def _parts(texts: Sequence[str]) -> Iterator[Sequence[str]]:
+    """Divide texts into those that are encoded together, to bound the memory."""
+    for start in range(0, len(texts), TEXTS_AT_ONCE):
+        yield texts[start : start + TEXTS_AT_ONCE]
 
 
 @contextmanager

@@ -42,6 +42,12 @@ class Task:
     seed: int = 0
     remarks: tuple[str, ...] = ()
 
+    @property
+    def unseen_classes(self) -> tuple[str, ...]:
+        """The names of the classes that are tested and not searched on."""
+        names = [name for images in self.tests.values() for name in images.classnames]
+        return tuple(dict.fromkeys(name for name in names if name not in self.train.classnames))
+
 
 MakeTask: TypeAlias = Callable[[int], Task]
 """From a seed to a task."""

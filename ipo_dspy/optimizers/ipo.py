@@ -22,16 +22,21 @@ from ipo_dspy.optimizers.base import (
     training_examples,
 )
 from ipo_dspy.optimizers.parts import identity_of
+from ipo_dspy.programs.classifier import CLIPClassifier
+from ipo_dspy.programs.confusion import confused_classes
+from ipo_dspy.programs.describe import DescribePredict
 from ipo_dspy.programs.metrics import Metric, clip_acc
 from ipo_dspy.programs.predict import ZeroShotPredict, zero_shot_predictors
 from ipo_dspy.prompts.template import Template
 from ipo_dspy.prompts.wording import (
     INSTRUCTION_META_PROMPT,
     PAPER_META_PROMPT,
+    DescribeClass,
     MetaPrompt,
     ProposeInstruction,
     ProposePrompt,
 )
+from ipo_dspy.proposing.class_texts import ClassTextModel
 from ipo_dspy.proposing.describers import Describer
 from ipo_dspy.proposing.describing import describe_images, spread_images
 from ipo_dspy.proposing.faults import NO_LANGUAGE_MODEL, check_address
@@ -41,7 +46,7 @@ from ipo_dspy.records import Trial
 from ipo_dspy.runs.budget import Budget, Plan, Spent
 from ipo_dspy.runs.calls import within
 from ipo_dspy.runs.events import Sense
-from ipo_dspy.runs.journal import Journal, NoJournal
+from ipo_dspy.runs.journal import EventLog, Journal, NoJournal
 from ipo_dspy.scoring.evaluate import CANDIDATE
 from ipo_dspy.scoring.scorers import Scorer, make_scorer
 from ipo_dspy.search.engine import Search, Settings
@@ -52,6 +57,8 @@ from ipo_dspy.search.strategies import Strategy, make_strategy
 from ipo_dspy.search.target import Target, about_step, first_texts, keeps_case, rules_for
 
 logger = logging.getLogger(__name__)
+
+_MAY_BE_0 = ("history_size", "images_described", "ensemble", "class_texts")
 
 
 class IPOOptimizer(Teleprompter):
@@ -84,6 +91,14 @@ class IPOOptimizer(Teleprompter):
             (`FIRST_TEMPLATES`); they cost no call.
         ensemble: how many of the best prompts make the program `detailed_results.ensemble` beside
             the one that is found; 0 makes none. Programs with one template alone have one.
+        class_texts: how many texts describe each class, in the program `detailed_results.described`
+            beside the one that is found; 0 asks for none. The most confused classes are asked for
+            first, each by one call, with what `budget` has left; of its `calls`, one for each class
+            is put aside. For a `CLIPClassifier`.
+        classes_described: names of further classes to describe, such as novel ones.
+        predictors: names of the predictors whose texts are searched for; None takes those with a
+            template, and in programs without one all. `["describe"]` searches the instruction that
+            says how to describe a class.
         temperature: of the proposals; None leaves it to the model.
         send_seed: send each call's number as its seed, to models that take one.
         strategy: what is tried next, a `Strategy` or the name of one: `steps`, the paper's, or
@@ -122,6 +137,9 @@ class IPOOptimizer(Teleprompter):
         images_described: int = 64,
         initial: str | Sequence[str] | None = None,
         ensemble: int = 5,
+        class_texts: int = 0,
+        classes_described: Sequence[str] = (),
+        predictors: Sequence[str] | None = None,
         temperature: float | None = 1.0,
         send_seed: bool = True,
         strategy: str | Strategy | None = None,
@@ -144,9 +162,12 @@ class IPOOptimizer(Teleprompter):
             "history_size": history_size,
             "images_described": images_described,
             "ensemble": ensemble,
+            "class_texts": class_texts,
             "most_failures": most_failures,
         }.items():
-            at_least = 0 if name in {"history_size", "images_described", "ensemble"} else 1
+            at_least = (
+                0 if name in {"history_size", "images_described", "ensemble", "class_texts"} else 1
+            )
             if value < at_least:
                 raise ArgumentError(f"{name} must be at least {at_least}, got {value}.")
         if not callable(metric):
@@ -173,6 +194,9 @@ class IPOOptimizer(Teleprompter):
         self.images_described = index(images_described)
         self.initial = initial
         self.ensemble = index(ensemble)
+        self.class_texts = index(class_texts)
+        self.classes_described = tuple(classes_described)
+        self.predictors = None if predictors is None else tuple(predictors)
         self.temperature = None if temperature is None else float(temperature)
         self.send_seed = send_seed
         self.strategy = strategy or ("steady" if steady else "steps")
@@ -226,6 +250,7 @@ class IPOOptimizer(Teleprompter):
         examples = training_examples(student, trainset)
         lm = self._language_model()
         program = copy_to_optimize(student)
+        self._check_class_texts(program)
         describer = self._describer(program)
         spent = Spent()
         with (
@@ -233,6 +258,9 @@ class IPOOptimizer(Teleprompter):
             self._open_journal(program, examples, valset, lm, describer) as journal,
             within(self.budget.seconds, since=spent.started),
         ):
+            own = getattr(program, "describe", None)
+            if isinstance(own, DescribePredict):
+                own.keep_in(journal)
             targets = self._targets(program, examples, valset)
             descriptions = describe_images(
                 describer,
@@ -250,12 +278,16 @@ class IPOOptimizer(Teleprompter):
                 make_strategy(
                     self.strategy, prompts_per_step=self.prompts_per_step, seed=self.seed
                 ),
-                self._settings(descriptions),
+                self._settings(descriptions, program),
                 journal,
                 self._listen,
                 spent,
             )
             search.run()
+            if isinstance(own, DescribePredict):
+                # What it is asked later is no part of the run.
+                own.keep_in(NoJournal())
+            described = self._described(program, examples, lm, journal, search.spent)
         found = IPOResults(
             tuple(search.trials),
             search.best,
@@ -263,6 +295,7 @@ class IPOOptimizer(Teleprompter):
             search.ended_by,
             targets[0].history.ranking,
             join_best(program, search.trials, targets[0].history.ranking, self.ensemble),
+            described,
         )
         if found.useless is not None:
             logger.warning(
@@ -288,9 +321,10 @@ class IPOOptimizer(Teleprompter):
         examples = training_examples(student, trainset)
         meta_prompt = self._meta_prompt(student)
         calls = self.budget.steps * self.prompts_per_step
+        to_describe = self._classes_to_describe(student)
         if self.budget.calls is not None:
-            calls = min(calls, self.budget.calls)
-        return Plan.estimate(
+            calls = min(calls, max(0, self.budget.calls - to_describe))
+        plan = Plan.estimate(
             calls=calls,
             instructions=[
                 meta_prompt.task,
@@ -303,17 +337,44 @@ class IPOOptimizer(Teleprompter):
             history_size=self.history_size,
             scoring_calls=self._scoring_calls(student, calls, len(examples)),
         )
+        instruction = DescribeClass.instructions
+        return plan.with_class_texts(to_describe, instruction, self.class_texts)
 
     def _scoring_calls(self, program: dspy.Module, proposals: int, examples: int) -> int:
         """About how many calls the program's language models take to score all candidates."""
         clip = zero_shot_predictors(program)
-        asking = len(program.predictors()) - len(clip)
-        targets = len(clip) or asking
-        return (targets + proposals) * examples * asking
+        describers = [p for p in program.predictors() if isinstance(p, DescribePredict)]
+        asking = len(program.predictors()) - len(clip) - len(describers)
+        searched = self.searched(program)
+        calls = (len(searched) + proposals) * examples * asking
+        if describers and isinstance(program, CLIPClassifier):
+            # A class is asked for once for an instruction, whatever the number of examples.
+            changed = any(isinstance(p, DescribePredict) for p in searched.values())
+            calls += len(program.classnames) * (1 + (proposals if changed else 0))
+        return calls
 
     def images_to_describe(self, trainset: Sequence[dspy.Example]) -> list[object]:
         """Pick the images that are described: at most `images_described`, at even distances."""
         return spread_images(trainset, self.images_described)
+
+    def searched(self, program: dspy.Module) -> dict[str, dspy.Predict]:
+        """The predictors whose texts are searched for, by name.
+
+        Raises:
+            ArgumentError: the program has none of a name that was given.
+        """
+        known = dict(program.named_predictors())
+        if self.predictors is None:
+            return dict(zero_shot_predictors(program)) or known
+        if lacking := [name for name in self.predictors if name not in known]:
+            raise ArgumentError(
+                f"The program has no predictor {', '.join(map(repr, lacking))}; it has "
+                f"{', '.join(map(repr, known)) or 'none'}."
+            )
+        return {name: known[name] for name in self.predictors}
+
+    def _searches_templates(self, program: dspy.Module) -> bool:
+        return all(isinstance(p, ZeroShotPredict) for p in self.searched(program).values())
 
     def _language_model(self) -> dspy.BaseLM:
         lm = self.prompt_model or dspy.settings.lm
@@ -333,24 +394,69 @@ class IPOOptimizer(Teleprompter):
     def _meta_prompt(self, program: dspy.Module) -> MetaPrompt:
         if self.meta_prompt is not None:
             return self.meta_prompt
-        if not zero_shot_predictors(program):
+        if not self._searches_templates(program):
             return INSTRUCTION_META_PROMPT
         return PAPER_META_PROMPT if self.preset == "paper" else MetaPrompt()
 
     def _proposer(self, program: dspy.Module) -> dspy.Module:
         if self.proposer is not None:
             return self.proposer
-        is_clip = bool(zero_shot_predictors(program))
-        signature = ProposePrompt if is_clip else ProposeInstruction
+        signature = ProposePrompt if self._searches_templates(program) else ProposeInstruction
         return Proposer(self._meta_prompt(program).signature(signature))
 
-    def _settings(self, descriptions: Sequence[str]) -> Settings:
+    def _check_class_texts(self, program: dspy.Module) -> None:
+        if self.class_texts and not isinstance(program, CLIPClassifier):
+            raise ArgumentError(
+                f"class_texts describes the classes of a CLIPClassifier, not of a "
+                f"{type(program).__name__}."
+            )
+
+    def _described(
+        self,
+        program: dspy.Module,
+        examples: Sequence[dspy.Example],
+        lm: dspy.BaseLM,
+        log: EventLog,
+        spent: Spent,
+    ) -> dspy.Module | None:
+        """Give the found program texts for each class, the most confused ones first."""
+        if not self.class_texts or not isinstance(program, CLIPClassifier):
+            return None
+        described = program.deepcopy()
+        describer = described.describe = DescribePredict(self.class_texts)
+        confused = confused_classes(described.predict, described.classnames, examples)
+        if self.classes_described:
+            others = confused_classes(described.predict, self.classes_described)
+            confused |= {name: of for name, of in others.items() if name not in confused}
+        ClassTextModel(
+            lm,
+            self.temperature,
+            self.seed,
+            self.send_seed,
+            self.num_threads or dspy.settings.num_threads,
+            self.most_failures,
+        ).describe(describer, confused, described.template.text, log, spent, self.budget)
+        describer.keep_in(NoJournal())
+        described.predict.class_texts = describer.known
+        return described if any(describer.known.values()) else None
+
+    def _classes_to_describe(self, program: dspy.Module) -> int:
+        """How many classes are asked for beside the search."""
+        if not self.class_texts or not isinstance(program, CLIPClassifier):
+            return 0
+        return len({*program.classnames, *self.classes_described})
+
+    def _settings(self, descriptions: Sequence[str], program: dspy.Module) -> Settings:
+        budget = self.budget
+        if budget.calls is not None:
+            aside = self._classes_to_describe(program)
+            budget = replace(budget, calls=max(0, budget.calls - aside))
         return Settings(
             descriptions=descriptions,
             prompts_per_step=self.prompts_per_step,
             history_size=self.history_size,
             num_threads=self.num_threads or dspy.settings.num_threads,
-            budget=self.budget,
+            budget=budget,
             most_failures=self.most_failures,
         )
 
@@ -360,7 +466,7 @@ class IPOOptimizer(Teleprompter):
         trainset: Sequence[dspy.Example],
         valset: Sequence[dspy.Example] | None,
     ) -> list[Target]:
-        predictors = zero_shot_predictors(program) or dict(program.named_predictors())
+        predictors = self.searched(program)
         if not predictors:
             raise ArgumentError(
                 f"{type(program).__name__} has no predictor to optimise; expected a CLIPClassifier "
@@ -419,12 +525,13 @@ class IPOOptimizer(Teleprompter):
         valset: Sequence[dspy.Example],
     ) -> Sense:
         """What the journal of this search may say."""
-        clip = zero_shot_predictors(program)
         is_ours = self.strategy in ("steps", "steady")
         return Sense(
             images=len(self.images_to_describe(trainset)),
-            predictors=dict.fromkeys(clip, Template)
-            or dict.fromkeys(dict(program.named_predictors()), str),
+            predictors={
+                name: Template if isinstance(predictor, ZeroShotPredict) else str
+                for name, predictor in self.searched(program).items()
+            },
             sizes=(len(trainset), len(valset)),
             prompts_per_step=self.prompts_per_step if is_ours else None,
         )

@@ -46,7 +46,7 @@ def identity_of(
         UnknownIdentityError: it cannot be told of a part, and `identity` vouches for nothing.
         UnreadableImage: an image cannot be read.
     """
-    targets = zero_shot_predictors(program) or dict(program.named_predictors())
+    targets, searched = optimizer.searched(program), optimizer.predictors
     noun = ("image", "images") if zero_shot_predictors(program) else ("example", "examples")
     first = [optimizer.initial or p.signature.instructions for p in targets.values()]
     of_0_1 = _header_of_0_1(optimizer, program, trainset, valset, lm, describer)
@@ -75,6 +75,8 @@ def identity_of(
         Setting("temperature", "another temperature", optimizer.temperature),
         Setting("preset", "another preset", optimizer.preset),
         Thing("strategy", "another strategy", optimizer.strategy),
+        # What a run without the setting has always been goes on.
+        *([] if searched is None else [Setting("predictors", "other predictors", list(searched))]),
     ]
     # The first texts are a part of their own. What has no model of its own and is not the program
     # is given the prompt model.

@@ -12,10 +12,13 @@ import orjson
 from ipo_dspy.errors import ArgumentError
 from ipo_dspy.features.embedder import Embedder
 from ipo_dspy.images.names import saved_classnames
-from ipo_dspy.programs.predict import ZeroShotPredict, local_encoder
-from ipo_dspy.programs.state import read_predictor, read_program
+from ipo_dspy.programs.confusion import confused_classes
+from ipo_dspy.programs.describe import DescribePredict
+from ipo_dspy.programs.predict import ZeroShotPredict, label_field, local_encoder
+from ipo_dspy.programs.state import read_describe, read_predictor, read_program
 from ipo_dspy.programs.tensor_file import move_to_file, read_from_file
 from ipo_dspy.programs.tip_adapter import TipAdapter
+from ipo_dspy.prompts.class_texts import ClassTexts
 from ipo_dspy.prompts.template import Template
 from ipo_dspy.runs.folder import write_whole
 
@@ -46,10 +49,21 @@ class _ClassifierBase(dspy.Module):
         *,
         top_k: int = 5,
         demo_cache: TipAdapter | None = None,
+        class_texts: Mapping[str, Sequence[str]] | None = None,
+        describe: int | DescribePredict | None = None,
     ) -> None:
         super().__init__()
-        self.predict = CLIPPredict(classnames, clip, template, top_k=top_k, demo_cache=demo_cache)
+        self.predict = CLIPPredict(
+            classnames,
+            clip,
+            template,
+            top_k=top_k,
+            demo_cache=demo_cache,
+            class_texts=class_texts,
+        )
+        self.describe = DescribePredict(describe) if isinstance(describe, int) else describe
         self.data: LabeledImages | None = None
+        self._keep_texts()
 
     @classmethod
     def from_folder(
@@ -63,6 +77,7 @@ class _ClassifierBase(dspy.Module):
         skip_bad_images: bool = False,
         top_k: int = 5,
         demo_cache: TipAdapter | None = None,
+        describe: int | DescribePredict | None = None,
     ) -> Self:
         """Make a classifier of `path/<class name>/*` with the images as its `trainset`.
 
@@ -75,6 +90,7 @@ class _ClassifierBase(dspy.Module):
             skip_bad_images: go on without images that cannot be read.
             top_k: as for `CLIPPredict`.
             demo_cache: as for `CLIPPredict`.
+            describe: most texts for each class, or what describes it; None has none.
 
         Raises:
             DataError: the folder has no usable images; the message says what to do.
@@ -88,6 +104,7 @@ class _ClassifierBase(dspy.Module):
             template,
             top_k=top_k,
             demo_cache=demo_cache,
+            describe=describe,
         )
 
     @classmethod
@@ -99,6 +116,7 @@ class _ClassifierBase(dspy.Module):
         *,
         top_k: int = 5,
         demo_cache: TipAdapter | None = None,
+        describe: int | DescribePredict | None = None,
     ) -> Self:
         """Make a classifier of labelled images, which become its `trainset`.
 
@@ -108,8 +126,16 @@ class _ClassifierBase(dspy.Module):
             template: as for `CLIPPredict`.
             top_k: as for `CLIPPredict`.
             demo_cache: as for `CLIPPredict`.
+            describe: most texts for each class, or what describes it; None has none.
         """
-        program = cls(images.classnames, clip, template, top_k=top_k, demo_cache=demo_cache)
+        program = cls(
+            images.classnames,
+            clip,
+            template,
+            top_k=top_k,
+            demo_cache=demo_cache,
+            describe=describe,
+        )
         program.data = images
         return program
 
@@ -130,7 +156,8 @@ class _ClassifierBase(dspy.Module):
         saved = read_predictor(state["predict"]).clip
         _read_tensors(state, Path(path))
         encoder = local_encoder(saved.encoder) if clip is None else clip
-        program = cls(saved_classnames(saved.classnames), encoder)
+        describe = read_describe(state["describe"]).count if "describe" in state else None
+        program = cls(saved_classnames(saved.classnames), encoder, describe=describe)
         state["predict"]["clip"]["encoder"] = program.embedder.encoder.spec
         program.load_state(state)
         return program
@@ -165,8 +192,57 @@ class _ClassifierBase(dspy.Module):
             return
         super().load(path, allow_pickle, allow_unsafe_lm_state)
 
+    def dump_state(self, json_mode: bool = True) -> dict[str, Any]:
+        """Give what `load_state` needs: everything but weights, and no language model.
+
+        Of the texts for each class, those that the present instruction made; where it was not
+        asked yet, none.
+        """
+        if self.describe is not None:
+            self.predict.class_texts = self.describe.known
+        state: dict[str, Any] = super().dump_state(json_mode)
+        return state
+
+    def load_state(self, state: dict[str, Any], *, allow_unsafe_lm_state: bool = False) -> None:
+        """Take over what `dump_state` gave; see `dspy.Module.load_state`."""
+        described = state.get("describe")
+        if described is None or self.describe is None:
+            self.describe = described and DescribePredict(read_describe(described).count)
+        super().load_state(state, allow_unsafe_lm_state=allow_unsafe_lm_state)
+        self._keep_texts()
+
+    def _keep_texts(self) -> None:
+        """What there are of texts counts as said with the present instruction."""
+        if self.describe is not None and self.predict.class_texts:
+            self.describe.use(self.predict.class_texts)
+
+    def describe_classes(self) -> None:
+        """Ask for the texts that the present instruction has not given yet.
+
+        Classes come first that the template confuses most, by the program's images where it has
+        some. Predictions do this by themselves; here, what is asked costs no time then.
+
+        Raises:
+            Exception: whatever the language model raises.
+        """
+        if self.describe is None:
+            return
+        if self.describe.lacking(self.classnames):
+            confused = confused_classes(self.predict, self.classnames, self.trainset or ())
+            self.describe.describe(confused, self.template.text)
+        self.predict.class_texts = self.describe.known
+
+    def _traced(self, prediction: dspy.Prediction) -> dspy.Prediction:
+        """Show optimizers what was said of the class that was predicted."""
+        if self.describe is not None:
+            predicted = prediction[label_field(self.predict.signature)]
+            self.describe.trace(predicted, self.template.text)
+        return prediction
+
     def for_classes(self, classnames: Sequence[str]) -> Self:
         """The same program for other classes; learned vectors take the new names as they are.
+
+        Texts for each class are asked for with the same instruction, where there is one.
 
         Raises:
             ArgumentError: there are no class names, one is empty, or one comes twice.
@@ -191,7 +267,7 @@ class _ClassifierBase(dspy.Module):
 
     def __run_identity__(self) -> dict[str, object]:
         """What decides a prediction: not the images that it was made from."""
-        left_out = {"data", "history", "callbacks"}
+        left_out = {"data", "history", "callbacks"} | ({"describe"} if not self.describe else set())
         own = {name: value for name, value in vars(self).items() if name not in left_out}
         return {**own, "class": type(self)}
 
@@ -204,6 +280,11 @@ class _ClassifierBase(dspy.Module):
     def classnames(self) -> tuple[str, ...]:
         """The names of the classes, in the order of the logits."""
         return self.predict.classnames
+
+    @property
+    def class_texts(self) -> ClassTexts:
+        """The descriptions of classes, by class name: those there are with this instruction."""
+        return self.predict.class_texts if self.describe is None else self.describe.known
 
     @property
     def template(self) -> Template:
@@ -225,19 +306,24 @@ class CLIPClassifier(_ClassifierBase):
     """Classifies an image by one `CLIPPredict`: `program(image="cat.jpg").label`.
 
     Takes the arguments of `CLIPPredict` except `signature`. `data` holds labelled images where the
-    program was made from them; copies share them.
+    program was made from them; copies share them. `describe=5` lets a second predictor describe
+    every class by up to five short texts, which are put behind the template; its instruction says
+    how to describe a class.
     """
 
     def forward(self, image: object) -> dspy.Prediction:
         """Classify one image: a path, a PIL image or a `dspy.Image`."""
-        return self.predict(image=image)
+        self.describe_classes()
+        return self._traced(self.predict(image=image))
 
     async def aforward(self, image: object) -> dspy.Prediction:
         """Classify one image."""
-        return await self.predict.acall(image=image)
+        self.describe_classes()
+        return self._traced(await self.predict.acall(image=image))
 
     def predict_batch(self, images: Sequence[object]) -> list[dspy.Prediction]:
         """Classify many images in one go."""
+        self.describe_classes()
         return self.predict.predict_batch(images)
 
 

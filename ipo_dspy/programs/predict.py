@@ -17,6 +17,7 @@ from ipo_dspy.programs.prompt import LearnedPrompt, Prompt, TextPrompt, load_lea
 from ipo_dspy.programs.state import read_predictor
 from ipo_dspy.programs.tensor_file import tensors_as_text, tensors_of
 from ipo_dspy.programs.tip_adapter import LabelledDemos, TipAdapter, loaded_demos, saved_demos
+from ipo_dspy.prompts.class_texts import checked_class_texts
 from ipo_dspy.prompts.template import DEFAULT_TEMPLATE, Template
 from ipo_dspy.prompts.template_reader import TemplateReader
 from ipo_dspy.prompts.wording import ClassifyImage
@@ -42,6 +43,7 @@ class ZeroShotPredict(dspy.Predict):
         signature: a signature with one image among its inputs; its last output is the class name.
         top_k: how many classes `scores` lists.
         demo_cache: how demos count; None leaves them without effect.
+        class_texts: descriptions by class name, each put behind the template; see `TextPrompt`.
 
     Raises:
         ArgumentError: there are no class names, one is empty, or one comes twice; or it is not
@@ -60,6 +62,7 @@ class ZeroShotPredict(dspy.Predict):
         signature: str | type[dspy.Signature] = ClassifyImage,
         top_k: int = 5,
         demo_cache: TipAdapter | None = None,
+        class_texts: Mapping[str, Sequence[str]] | None = None,
     ) -> None:
         declared: type[dspy.Signature] = ensure_signature(signature)
         self.classnames = checked_classnames(classnames)
@@ -75,6 +78,7 @@ class ZeroShotPredict(dspy.Predict):
         self.top_k = top_k
         self.demo_cache = demo_cache
         self.learned: LearnedPrompt | None = None
+        self.class_texts = checked_class_texts(class_texts or {})
         image_field(self.signature)
 
     @property
@@ -166,7 +170,9 @@ class ZeroShotPredict(dspy.Predict):
             template: None takes the template in use.
         """
         template = template or self.template
-        return TextPrompt(template) if self.learned is None else self.learned.around(template)
+        if self.learned is not None:
+            return self.learned.around(template)
+        return TextPrompt(template, self.class_texts)
 
     def use_learned(self, prompt: LearnedPrompt) -> None:
         """Classify with what an optimizer learned; the template becomes the words beside it."""
@@ -239,9 +245,11 @@ class ZeroShotPredict(dspy.Predict):
 
     def __run_identity__(self) -> dict[str, object]:
         """What decides a prediction; demos do where the cache makes them count."""
+        # Runs that were begun before there were texts for single classes go on.
+        without = {"_reader"} | ({"class_texts"} if not self.class_texts else set())
         inputs, label = list(self.signature.input_fields), label_field(self.signature)
         known = {"lm", "history", "callbacks", "stage", "traces", "train", "demos", "signature"}
-        own = {n: v for n, v in vars(self).items() if n not in known and n != "_reader"}
+        own = {n: v for n, v in vars(self).items() if n not in known | without}
         return {
             **own,
             "class": type(self),
@@ -269,9 +277,13 @@ class ZeroShotPredict(dspy.Predict):
                 "classnames": list(self.classnames),
                 "top_k": self.top_k,
                 "demo_cache": cache and {"weight": cache.weight, "sharpness": cache.sharpness},
+                **({"class_texts": self._own_texts()} if self.class_texts else {}),
                 **self._learned_state(),
             },
         }
+
+    def _own_texts(self) -> dict[str, list[str]]:
+        return {name: list(self.class_texts[name]) for name in self.class_texts}
 
     def _learned_state(self) -> dict[str, Any]:
         if self.learned is None:
@@ -298,6 +310,7 @@ class ZeroShotPredict(dspy.Predict):
         demos = loaded_demos(saved.demos, image_field(self.signature))
         same = clip.encoder == self.embedder.encoder.spec
         embedder = self.embedder if same else _embedder(local_encoder(clip.encoder))
+        class_texts = checked_class_texts(clip.class_texts or {})
         learned = clip.learned and load_learned(
             clip.learned, tensors_of(clip.learned.get("tensors", {}))
         )
@@ -308,6 +321,7 @@ class ZeroShotPredict(dspy.Predict):
         )
         self.demos, self.demo_cache, self.top_k = demos, demo_cache, clip.top_k
         self.classnames, self.embedder, self.learned = classnames, embedder, learned or None
+        self.class_texts = class_texts
         self._reader = TemplateReader(self.embedder, self.classnames)
         return self
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol, Self
 
+from ipo_dspy.prompts.class_texts import ClassTexts, behind
 from ipo_dspy.prompts.template import Template
 from ipo_dspy.registry import find
 
@@ -58,13 +59,39 @@ class LearnedPrompt(Prompt, Protocol):
 
 @dataclass(frozen=True)
 class TextPrompt:
-    """A template, filled with each class name; several lines are an ensemble."""
+    """A template, filled with each class name; several lines are an ensemble.
+
+    Attributes:
+        template: of all classes.
+        class_texts: descriptions by class name. A class that has some is the mean of the template
+            alone and with each of them behind it; those with which the text is too long for the
+            encoder are left out.
+    """
 
     template: Template
+    class_texts: ClassTexts = field(default_factory=dict)
 
     def class_features(self, embedder: Embedder, classnames: Sequence[str]) -> Tensor:
-        """Encode the filled template: [C, D] unit length."""
-        return embedder.text_features(self.template, classnames)
+        """Encode the filled template, with what describes each class: [C, D] unit length."""
+        if not any(self.class_texts.get(name) for name in classnames):
+            return embedder.text_features(self.template, classnames)
+        return embedder.class_features([self.texts(embedder, name) for name in classnames])
+
+    def texts(self, embedder: Embedder, class_name: str) -> list[str]:
+        """The texts that stand for a class."""
+        filled = self.template.fill(class_name)
+        texts = [
+            behind(text, description)
+            for text in filled
+            for description in self.class_texts.get(class_name, ())
+        ]
+        tokens = embedder.encoder.count_tokens(texts) if texts else []
+        fitting = [
+            text
+            for text, count in zip(texts, tokens, strict=True)
+            if count <= embedder.context_length
+        ]
+        return [*filled, *fitting]
 
     def image_features(self, embedder: Embedder, images: Sequence[ImageSource]) -> Tensor:
         """Encode images as the encoder does: [N, D] unit length."""

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 import orjson
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from ipo_dspy.errors import ArgumentError, StorageError
 
+_Kind = TypeVar("_Kind", bound=BaseModel)
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 
@@ -45,7 +46,16 @@ class SavedClip(_Saved):
     classnames: tuple[str, ...] = Field(min_length=1, strict=False)
     top_k: int = Field(ge=1)
     demo_cache: SavedTipAdapter | None = None
+    class_texts: dict[str, list[str]] | None = None
     learned: dict[str, Any] | None = None
+
+
+class SavedDescribe(_Saved):
+    """The state of a `DescribePredict`; its language model is left."""
+
+    signature: SavedSignature
+    demos: list[dict[str, Any]] = []
+    count: int = Field(ge=1)
 
 
 class SavedPredictor(_Saved):
@@ -66,8 +76,21 @@ def read_predictor(state: Any) -> SavedPredictor:
         raise ArgumentError(
             "This state was not saved by a CLIPPredict: it names no class names and encoder."
         )
+    return _read(SavedPredictor, state)
+
+
+def read_describe(state: Any) -> SavedDescribe:
+    """Check the state of a `DescribePredict`.
+
+    Raises:
+        ArgumentError: it is none; the message says where.
+    """
+    return _read(SavedDescribe, state)
+
+
+def _read(kind: type[_Kind], state: Any) -> _Kind:
     try:
-        return SavedPredictor.model_validate(state)
+        return kind.model_validate(state)
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
         place = ".".join(map(str, first["loc"]))

@@ -34,6 +34,33 @@ class DescribeImage(dspy.Signature):
     )
 
 
+class DescribeClass(dspy.Signature):
+    """Say what tells pictures of a class from pictures of the classes that it is confused with.
+
+    Write short phrases for captions, each about one thing that is seen: its outline, its parts,
+    its colours. Leave out the name of the class, and what no picture shows.
+    """
+
+    class_name: str = dspy.InputField(desc="what is described")
+    template: str = dspy.InputField(
+        desc=f"the caption that each phrase is put behind, with the class name for {SLOT}"
+    )
+    confused_with: list[str] = dspy.InputField(desc="classes that it is most often taken for")
+    descriptions: str = dspy.OutputField(desc="the phrases, one a line, and nothing else")
+
+
+def describe_class(signature: type[dspy.Signature], count: int) -> type[dspy.Signature]:
+    """Ask for a number of descriptions in a signature with the fields of `DescribeClass`."""
+    said = f"up to {count} short phrases, one a line, and nothing else; `{NOTHING_KNOWN}` alone "
+    return signature.with_updated_fields(
+        "descriptions", desc=f"{said}where nothing is known of the class"
+    )
+
+
+NOTHING_KNOWN = "none"
+"""What is answered where nothing is known."""
+
+
 class ProposePrompt(dspy.Signature):
     """Propose one new prompt, following the meta-prompt."""
 

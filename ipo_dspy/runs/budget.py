@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from ipo_dspy.errors import ArgumentError
-from ipo_dspy.records import Reply, Trial
+from ipo_dspy.records import ClassText, Reply, Trial
 
 
 @dataclass(frozen=True)
@@ -63,8 +63,8 @@ class Spent:
     steps_without_gain: int = 0
     started: float = field(default_factory=time.monotonic)
 
-    def add(self, made: Reply | Trial) -> None:
-        """Count the call of a reply, or the calls that scored a trial."""
+    def add(self, made: Reply | Trial | ClassText) -> None:
+        """Count the call of a reply or of a class's text, or the calls that scored a trial."""
         cost = made.cost
         if cost is None:
             return
@@ -109,6 +109,7 @@ _WORDS_OF_A_WORD_LIST = 12
 _WORDS_OF_A_SCORED_PROMPT = 20
 _TOKENS_OF_THE_FORMAT = 150
 _TOKENS_OF_AN_ANSWER = 60
+_TOKENS_OF_A_CLASS_TEXT = 10
 
 
 @dataclass(frozen=True)
@@ -119,12 +120,22 @@ class Plan:
     `proposal_tokens` is about how many tokens the proposals send in all, answers included.
     `scoring_calls` is about how many calls the program's own language models take to score the
     candidates: one for each predictor, example and candidate, and so none for CLIP programs.
+    `class_text_calls` are those that describe classes, one for each, and are not in
+    `proposal_tokens`; `class_text_tokens` is about how many tokens they take.
     """
 
     description_calls: int
     proposal_calls: int
     proposal_tokens: int
     scoring_calls: int = 0
+    class_text_calls: int = 0
+    class_text_tokens: int = 0
+
+    def with_class_texts(self, classes: int, instruction: str, texts: int) -> Plan:
+        """The plan with a call for each class, which is asked for so many texts."""
+        each = estimate_tokens([instruction]) + texts * _TOKENS_OF_A_CLASS_TEXT
+        tokens = classes * (each + _TOKENS_OF_THE_FORMAT)
+        return replace(self, class_text_calls=classes, class_text_tokens=tokens)
 
     @classmethod
     def estimate(

@@ -10,7 +10,7 @@ from typing import Any, TypeAlias
 import orjson
 from pydantic import BaseModel, ConfigDict, NonNegativeInt, TypeAdapter, ValidationError
 
-from ipo_dspy.records import Call, Description, Reply, Score, State, Trial
+from ipo_dspy.records import Call, ClassText, Description, Reply, Score, State, Trial
 
 Event: TypeAlias = Mapping[str, Any]
 Check: TypeAlias = Callable[[Mapping[int, Event]], Mapping[int, str]]
@@ -32,6 +32,7 @@ _KINDS: Mapping[str, TypeAdapter[Any]] = {
     "reply": TypeAdapter(Reply),
     "retry": TypeAdapter(_Retry),
     "trial": TypeAdapter(Trial),
+    "class_text": TypeAdapter(ClassText),
     "again": TypeAdapter(list[tuple[NonNegativeInt, NonNegativeInt]]),
 }
 

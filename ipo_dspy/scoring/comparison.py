@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from functools import cached_property
 
@@ -13,7 +13,8 @@ from ipo_dspy.images import LabeledImages
 from ipo_dspy.programs.classifier import CLIPClassifier
 from ipo_dspy.programs.metrics import clip_acc
 from ipo_dspy.programs.probabilities import class_indices
-from ipo_dspy.programs.prompt import LearnedPrompt
+from ipo_dspy.programs.prompt import LearnedPrompt, Prompt, TextPrompt
+from ipo_dspy.prompts.class_texts import ClassTexts
 from ipo_dspy.prompts.template import Template
 from ipo_dspy.records import Score
 from ipo_dspy.scoring.scorers import TensorScorer, score_logits
@@ -21,24 +22,35 @@ from ipo_dspy.scoring.scorers import TensorScorer, score_logits
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What a template does on one set of images; `hits` says of each image whether it was right."""
+    """What a template does on one set of images; `hits` says of each image whether it was right.
+
+    `beside` says what stands beside the template, if anything does.
+    """
 
     template: Template
     score: Score
     hits: tuple[bool, ...]
+    beside: str = ""
+
+    @property
+    def label(self) -> str:
+        """What was evaluated, in words."""
+        return f"{self.template.text} ({self.beside})" if self.beside else self.template.text
 
 
 @dataclass(frozen=True)
 class Comparison:
     """The prompt a search began with and the one it found, on the same unseen images.
 
-    `ensemble` is what several of the best prompts do together, where there are several.
+    `ensemble` is what several of the best prompts do together, where there are several, and
+    `described` what the found prompt does with texts for each class, where there are some.
     """
 
     part: str
     before: Evaluation
     after: Evaluation
     ensemble: Evaluation | None = None
+    described: Evaluation | None = None
 
     @property
     def gained(self) -> int:
@@ -100,6 +112,19 @@ class Evaluator:
         Raises:
             ArgumentError: a class name does not fit, or the tensors do not fit the encoder.
         """
+        return self.evaluate_prompt(learned, learned.text)
+
+    def evaluate_prompt(self, prompt: Prompt, template: Template, beside: str = "") -> Evaluation:
+        """Evaluate whatever gives logits.
+
+        Args:
+            prompt: classifies the images.
+            template: what it is known by.
+            beside: see `Evaluation`.
+
+        Raises:
+            ArgumentError: a text is too long for the encoder.
+        """
         import torch
 
         embedder, names = self._embedder, self._images.classnames
@@ -109,22 +134,27 @@ class Evaluator:
         images = [example.image for example in self._images.examples]
         with torch.inference_mode():
             parts = [
-                learned.logits(embedder, learned.image_features(embedder, images[chunk]), names)
+                prompt.logits(embedder, prompt.image_features(embedder, images[chunk]), names)
                 for chunk in image_chunks(len(images), len(names))
             ]
             logits = torch.cat(parts)
-            score = score_logits(learned.text.text, logits, labels, names, clip_acc)
+            score = score_logits(template.text, logits, labels, names, clip_acc)
             hits = (logits.argmax(dim=-1) == labels).tolist()
-        return Evaluation(learned.text, score, tuple(hits))
+        return Evaluation(template, score, tuple(hits), beside)
 
 
 def sides(comparisons: Sequence[Comparison]) -> list[list[Evaluation]]:
-    """The evaluations of each prompt, part by part: the first one, the found one, the ensemble."""
+    """The evaluations of each prompt, part by part, where there are any.
+
+    These are the first prompt, the found one, the ensemble, and the found one with class texts.
+    """
     if not comparisons:
         return []
-    ensembles = [c.ensemble for c in comparisons if c.ensemble is not None]
     pairs = [[c.before for c in comparisons], [c.after for c in comparisons]]
-    return [*pairs, ensembles] if len(ensembles) == len(comparisons) else pairs
+    ensembles = [c.ensemble for c in comparisons if c.ensemble is not None]
+    described = [c.described for c in comparisons if c.described is not None]
+    whole = [side for side in (ensembles, described) if len(side) == len(comparisons)]
+    return [*pairs, *whole]
 
 
 def compare(
@@ -134,12 +164,30 @@ def compare(
     before: Template,
     after: Template,
     ensemble: Template | None = None,
+    class_texts: ClassTexts | None = None,
 ) -> Comparison:
-    """Evaluate two templates on the same images, or three; see `Evaluator`."""
+    """Evaluate two templates on the same images, or three; see `Evaluator`.
+
+    Args:
+        part: what the images are called.
+        embedder: encodes images and templates.
+        images: that no optimizer saw.
+        before: the first template.
+        after: the found one.
+        ensemble: several templates together, where there are some.
+        class_texts: what is put behind the found one, where there is something.
+    """
+    evaluator = Evaluator(embedder, images)
     templates = [before, after] if ensemble is None else [before, after, ensemble]
-    return Comparison(part, *Evaluator(embedder, images).evaluate(templates))
+    compared = Comparison(part, *evaluator.evaluate(templates))
+    if not class_texts:
+        return compared
+    with_texts = evaluator.evaluate_prompt(TextPrompt(after, class_texts), after, WITH_TEXTS)
+    return replace(compared, described=with_texts)
 
 
+WITH_TEXTS = "with texts for each class"
+"""What is said of a template that has texts for each class behind it."""
 SIGNIFICANT = 0.05
 """A difference that chance makes less often than this is one."""
 

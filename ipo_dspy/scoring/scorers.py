@@ -18,6 +18,7 @@ from ipo_dspy.programs.classifier import CLIPClassifier, CLIPPredict
 from ipo_dspy.programs.metrics import Metric, TensorMetric
 from ipo_dspy.programs.predict import label_field
 from ipo_dspy.programs.probabilities import class_index, class_indices, probabilities_of
+from ipo_dspy.programs.prompt import TextPrompt
 from ipo_dspy.prompts.template import Template
 from ipo_dspy.records import SCALES, Score
 from ipo_dspy.scoring.evaluate import CANDIDATE, BatchEvaluate, KnownEvaluate, number_of
@@ -53,7 +54,8 @@ class TensorScorer:
     classes and templates.
 
     Args:
-        predictor: gives encoder and class names; its own template plays no part.
+        predictor: gives encoder, class names and texts for single classes; its own template plays
+            no part.
         examples: labelled images.
         metric: what scores them.
 
@@ -73,6 +75,7 @@ class TensorScorer:
             raise ArgumentError("Expected at least one labelled image to score on, got none.")
         self._embedder = predictor.embedder
         self._classnames = predictor.classnames
+        self._class_texts = predictor.class_texts
         self._metric = metric
         field = label_field(predictor.signature)
         labels = [label_of(example, field) for example in examples]
@@ -103,7 +106,7 @@ class TensorScorer:
         import torch
 
         with torch.inference_mode():
-            texts = self._embedder.text_features(template, self._classnames)
+            [texts] = self._text_features([template])
             found = [
                 self._embedder.logits(self._features[chunk], texts).argmax(dim=-1)
                 for chunk in image_chunks(len(self._labels), len(self._classnames))
@@ -115,7 +118,7 @@ class TensorScorer:
 
         from ipo_dspy.encoders.parallel import parallel_map
 
-        texts = self._embedder.text_features_of(templates, self._classnames)
+        texts = self._text_features(templates)
         chunks = list(image_chunks(len(self._labels), len(self._classnames)))
         width = len(self._classnames) + len(SCALES)
         sums = torch.zeros((len(templates), width), dtype=torch.float64)
@@ -127,6 +130,12 @@ class TensorScorer:
             _score_of(template.text, self._classnames, self._counts, of_template)
             for template, of_template in zip(templates, sums.tolist(), strict=True)
         ]
+
+    def _text_features(self, templates: Sequence[Template]) -> list[Tensor]:
+        if not self._class_texts:
+            return self._embedder.text_features_of(templates, self._classnames)
+        prompts = [TextPrompt(template, self._class_texts) for template in templates]
+        return [prompt.class_features(self._embedder, self._classnames) for prompt in prompts]
 
     def _sums(self, chunk: slice, texts: Sequence[Tensor]) -> Tensor:
         """Sums over some images: of the metric by class, and of the losses by scale.
@@ -334,6 +343,8 @@ def make_scorer(
         and _is_plain(predictor, CLIPPredict)
         and predictor.demo_cache is None
         and predictor.learned is None
+        # What describes the classes is asked by the program, and may cost.
+        and program.describe is None
     ):
         scorer = TensorScorer(predictor, examples, metric)
         return AnnouncingScorer(scorer, program, predictor_name, examples, metric, metric_key)

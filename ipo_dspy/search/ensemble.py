@@ -31,7 +31,7 @@ def join_best(
 
     Args:
         program: the program found; it is not changed.
-        trials: of the search.
+        trials: of the search; those of other predictors' texts are left out.
         ranking: knows the fitted loss.
         size: most prompts to join.
 
@@ -42,7 +42,8 @@ def join_best(
     if size < 2 or len(predictors) != 1:
         return None
     [(name, predictor)] = predictors.items()
-    texts = _differing(predictor, _best_first(trials, ranking), size)
+    own = [trial for trial in trials if trial.predictor in ("", name)]
+    texts = _differing(predictor, _best_first(own, ranking), size) if own else []
     if len(texts) < 2:
         return None
     ensemble = program.deepcopy()

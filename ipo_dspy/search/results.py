@@ -46,6 +46,8 @@ class IPOResults:
         ranking: how trials were ordered, with the scale that was fitted to them.
         ensemble: the best prompts as one program, for use in place of the one that was found; see
             `join_best`. None where there are not two, or nobody asked.
+        described: the found prompt with texts for each class, as a program for use in place of the
+            one that was found; None where nobody asked, or nothing was said of any class.
     """
 
     trials: tuple[Trial, ...]
@@ -54,6 +56,7 @@ class IPOResults:
     ended_by: str
     ranking: Ranking = field(default_factory=Ranking)
     ensemble: dspy.Module | None = None
+    described: dspy.Module | None = None
 
     @property
     def ranked(self) -> list[Trial]:

@@ -156,6 +156,8 @@ class SearchOptions:
         initial: the prompt to begin with; a few of other structure are tried beside it. Given
             several times, the search begins with these and no others.
         ensemble: how many of the best prompts make a program of their own beside the one found.
+        class_texts: most texts that describe each class, in a program of their own beside the one
+            found; asked for by one call for each class, the most confused ones first.
         steady: keep calls in flight all the time rather than step by step.
     """
 
@@ -165,6 +167,7 @@ class SearchOptions:
     history_size: int = 20
     initial: tuple[str, ...] = ("a photo of a <CLASS>.",)
     ensemble: int = 5
+    class_texts: int = 0
     steady: Flag = False
 
 

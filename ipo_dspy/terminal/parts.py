@@ -202,6 +202,7 @@ def make_optimizer(
         # A list stands for itself; a single prompt gets others beside it.
         initial=search.initial[0] if len(search.initial) == 1 else search.initial,
         ensemble=search.ensemble,
+        class_texts=search.class_texts,
         temperature=options.proposing.temperature,
         send_seed=not options.proposing.no_seed,
         steady=search.steady,

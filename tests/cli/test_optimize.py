@@ -211,3 +211,30 @@ def test_without_a_folder_the_demo_says_what_it_is(run: Run) -> None:
 
 def copy_of(pictures: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(pictures, tmp_path / "own"))
+
+
+def test_texts_for_each_class_come_beside_the_found_prompt(run: Run, pictures: Path) -> None:
+    options = ("--novel", "--out", "run", "--class-texts", 2)
+    planned = run("plan", pictures, *QUICK, *options[:1], *options[3:])
+    outcome = run("optimize", pictures, *QUICK, *options)
+    again = run("optimize", pictures, *QUICK, *options)
+
+    program = CLIPClassifier.from_file("run/class_texts.json")
+    assert set(program.classnames) == {"apple", "boat", "cup"}
+    assert set(program.class_texts) == {"apple", "boat", "cup", "fish", "house", "key"}
+    assert all(len(texts) == 2 for texts in program.class_texts.values())
+    assert CLIPClassifier.from_file("run/program.json").class_texts == {}
+    assert "6 calls for texts" in planned.out
+    assert "12 calls of the prompt model" in outcome.out
+    assert "with texts for each class" in " ".join(outcome.out.split())
+    assert program.class_texts["cup"][0] in Path("run/report.html").read_text()
+    assert again.out == outcome.out
+
+
+def test_texts_are_added_to_a_run_that_was_made_without(run: Run, pictures: Path) -> None:
+    run("optimize", pictures, *QUICK)
+    outcome = run("optimize", pictures, *QUICK, "--class-texts", 2)
+
+    [folder] = Path("runs").iterdir()
+    assert (folder / "class_texts.json").exists()
+    assert "12 calls of the prompt model" in outcome.out

@@ -225,3 +225,12 @@ def test_siglip_is_handed_what_it_reads(
     assert content["hypothesis_template"] == "a photo of the {}"
     assert content["candidate_labels"] == ["st bernard", "cat"]
     assert content["labels"] == ["St. Bernard", "cat"]
+
+
+@pytest.mark.parametrize("exporter", ALL)
+@pytest.mark.parametrize("settings", [{"class_texts": {"red": ["crisp"]}}, {"describe": 2}])
+def test_texts_for_each_class_are_refused_with_the_export_that_carries_them(
+    exporter: Any, settings: dict[str, Any], tmp_path: Path
+) -> None:
+    with pytest.raises(ArgumentError, match="weights"):
+        exporter().write(tmp_path / "out", found("a <CLASS>", **settings))

@@ -11,7 +11,7 @@ from ipo_dspy.demo.world import draw
 from ipo_dspy.errors import ArgumentError
 from ipo_dspy.exports.base import Found
 from ipo_dspy.exports.weights import WeightsExporter
-from ipo_dspy.testing import COLOURS, ColourEncoder, check_exporter
+from ipo_dspy.testing import COLOURS, ColourEncoder, check_exporter, scripted_lm
 
 NAMES = ("cat", "boat", "cup")
 ENSEMBLE = "a chalk drawing of a <CLASS>.\n<CLASS>, a sketch"
@@ -62,3 +62,30 @@ def test_classes_that_depend_on_the_image_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ArgumentError, match="program"):
         WeightsExporter().write(tmp_path / "weights.safetensors", Found(program))
     assert not (tmp_path / "weights.safetensors").exists()
+
+
+def test_the_matrix_carries_texts_for_each_class(tmp_path: Path) -> None:
+    texts = {"red": ["crisp", "flat"], "blue": ["flat"]}
+    program = CLIPClassifier(tuple(COLOURS), ColourEncoder(), class_texts=texts)
+    file = tmp_path / "weights.safetensors"
+    WeightsExporter().write(file, Found(program))
+    pictures = torch.eye(len(COLOURS))
+    with safe_open(file, framework="pt") as saved:
+        meaning = json.loads(saved.metadata()["ipo_dspy"])
+        logits = saved.get_tensor("logit_scale") * pictures @ saved.get_tensor("weights").T
+
+    assert meaning["class_texts"] == texts
+    torch.testing.assert_close(logits, program.predict.logits(pictures, program.template))
+    plain = CLIPClassifier(tuple(COLOURS), ColourEncoder())
+    assert not torch.allclose(logits, plain.predict.logits(pictures, plain.template))
+
+
+def test_a_program_that_describes_is_exported_with_what_it_says(tmp_path: Path) -> None:
+    program = CLIPClassifier(tuple(COLOURS), ColourEncoder(), describe=2)
+    file = tmp_path / "weights.safetensors"
+    with dspy.context(lm=scripted_lm(["crisp"], field="descriptions")):
+        WeightsExporter().write(file, Found(program))
+    with safe_open(file, framework="pt") as saved:
+        meaning = json.loads(saved.metadata()["ipo_dspy"])
+
+    assert meaning["class_texts"] == {key: ["crisp"] for key in COLOURS}

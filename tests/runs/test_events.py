@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ipo_dspy.prompts.template import Template
-from ipo_dspy.records import Description, Reply, Score, State, Trial
+from ipo_dspy.records import ClassText, Description, Reply, Score, State, Trial
 from ipo_dspy.runs.events import Sense
 
 SENSE = Sense(images=2, predictors={"predict": Template}, sizes=(4,), prompts_per_step=2)
@@ -52,6 +52,7 @@ RUN = (
     reply(1, 0),
     trial(1, 0),
     trial(1, 1, "b <CLASS>"),
+    {"class_text": ClassText(asked="a", class_name="cat", texts=("with ears",)).model_dump()},
     {"again": [[1, 0], [1, 1]]},
     reply(1, 0, "c <CLASS>"),
     trial(1, 0, "c <CLASS>"),

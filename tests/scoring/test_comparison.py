@@ -4,9 +4,10 @@ import PIL.Image
 import pytest
 import torch
 
-from ipo_dspy import LabeledImages, Score, Template
+from ipo_dspy import CLIPClassifier, LabeledImages, Score, Template, clip_acc
 from ipo_dspy.features import embedder as embedder_module
 from ipo_dspy.features.embedder import Embedder
+from ipo_dspy.programs.prompt import TextPrompt
 from ipo_dspy.scoring.comparison import (
     Comparison,
     Evaluation,
@@ -20,6 +21,7 @@ from ipo_dspy.scoring.comparison import (
     sides,
     verdict,
 )
+from ipo_dspy.scoring.scorers import TensorScorer
 from ipo_dspy.testing import COLOURS, ColourEncoder, colour_examples
 
 
@@ -170,3 +172,32 @@ def test_the_ensemble_is_a_third_side_where_every_part_has_one(
         "crisp <CLASS>\nflat <CLASS>",
     ]
     assert len(sides([both, alone])) == 2
+
+
+def test_texts_for_each_class_are_compared_too(embedder: Embedder, images: LabeledImages) -> None:
+    before, after = Template("a <CLASS>"), Template("the <CLASS>")
+    texts = dict.fromkeys(COLOURS, ("crisp flat",))
+
+    without = compare("test", embedder, images, before, after)
+    compared = compare("test", embedder, images, before, after, class_texts=texts)
+
+    assert without.described is None
+    assert compared.described is not None
+    assert compared.after.score.accuracy < compared.described.score.accuracy == 100.0
+    assert len(sides([compared])) == 3
+    assert compared.described.label != compared.after.label
+
+
+def test_class_texts_score_alike_on_both_paths(embedder: Embedder, images: LabeledImages) -> None:
+    prompt = TextPrompt(Template("a <CLASS>"), {"red": ("crisp",)})
+    program = CLIPClassifier(
+        images.classnames, embedder, prompt.template, class_texts=prompt.class_texts
+    )
+    scorer = TensorScorer(program.predict, images.examples, clip_acc)
+
+    evaluation = Evaluator(embedder, images).evaluate_prompt(prompt, prompt.template)
+
+    [score] = scorer.score(["a <CLASS>"])
+    assert score.accuracy == evaluation.score.accuracy
+    assert score.loss == pytest.approx(evaluation.score.loss, abs=1e-5)
+    assert tuple(scorer.hits(prompt.template).tolist()) == evaluation.hits

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Self
 
 import dspy
@@ -12,6 +12,7 @@ from dspy.lm15 import Request, Response
 
 from ipo_dspy.demo.proposer.drafts import MOST_WORDS
 from ipo_dspy.demo.proposer.evidence import Evidence, earlier_prompts
+from ipo_dspy.demo.proposer.glossary import FACETS, describe, knows_how
 from ipo_dspy.demo.proposer.writing import TemplateWriter
 from ipo_dspy.prompts.template import SLOT
 from ipo_dspy.proposing.engine import LocalEngine, answer, texts, turns
@@ -27,6 +28,8 @@ _PROMPT_DESCRIPTION = re.compile(
 )
 _LIMIT = re.compile(r"at most (\d+) tokens")
 _WORDS_PER_TOKEN = 0.75
+_FACETS = tuple(f"Name its {facet}." for facet in FACETS)
+_ABOUT_CLASSES = re.compile(r"\b(?:class_name|pictures of a class|describe a class)\b")
 _GUIDANCE = (
     "Read every input before answering.",
     "Use only what the inputs say.",
@@ -51,7 +54,8 @@ class OfflineProposer(LocalEngine):
     request, prefers words that descriptions name and that good prompts share, and answers in the
     format the request asks for, DSPy's ChatAdapter or JSONAdapter. Where no template with `<CLASS>`
     is in sight, it adds and removes general sentences in the instruction that it reads. Fields that
-    are no prompt get a neutral sentence or the smallest valid value.
+    are no prompt get a neutral sentence or the smallest valid value. Classes are described from a
+    glossary of the demo's, in the facets that the instruction names, and others with `none`.
 
     With a seed in the request, the answer is a function of the texts and the seed alone. Without
     one, equal requests get different answers: the n-th one is a function of the texts and n.
@@ -101,6 +105,10 @@ def _value(
 ) -> Any:
     if "prefix" in field.name:
         return "Label:"
+    if field.name == "descriptions" and knows_how(asked):
+        return value_for(field.note, lambda: describe(asked), chance)
+    if field.name == "descriptions" and knows_how(asked):
+        return value_for(field.note, lambda: describe(asked), chance)
     if not (_PROMPT_NAME.search(field.name) or _PROMPT_DESCRIPTION.search(field.description)):
         return value_for(field.note, lambda: NEUTRAL, chance)
     value = value_for(field.note, propose, chance)
@@ -113,20 +121,21 @@ def _proposer(asked: Asked, chance: random.Random) -> Callable[[], str]:
     """Choose between templates, where one is in sight, and instructions."""
     prompts = earlier_prompts(asked)
     if not any(SLOT in text for text in prompts or [asked.text]):
-        return lambda: _instruction(prompts, chance)
+        sentences = _FACETS if _ABOUT_CLASSES.search(asked.text) else _GUIDANCE
+        return lambda: _instruction(prompts, sentences, chance)
     writer = TemplateWriter(prompts, Evidence.read(asked, prompts), chance)
     limit = _LIMIT.search(asked.text)
     most_words = int(int(limit[1]) * _WORDS_PER_TOKEN) if limit else MOST_WORDS
     return lambda: writer.write(lambda text: text in asked.text, min(most_words, MOST_WORDS))
 
 
-def _instruction(prompts: list[str], chance: random.Random) -> str:
+def _instruction(prompts: list[str], sentences: Sequence[str], chance: random.Random) -> str:
     """Add a general sentence to an earlier instruction, or take one away."""
     best = prompts[-5:]
     text = chance.choice(best) if best else "Produce the output fields from the input fields."
-    used = [sentence for sentence in _GUIDANCE if sentence in text]
+    used = [sentence for sentence in sentences if sentence in text]
     if used and chance.random() < 0.5:
         gone = chance.choice(used)
         text = text.replace(gone, "").replace("  ", " ").strip()
-    unused = [sentence for sentence in _GUIDANCE if sentence not in text]
-    return f"{text} {chance.choice(unused)}" if unused and text else text or _GUIDANCE[0]
+    unused = [sentence for sentence in sentences if sentence not in text]
+    return f"{text} {chance.choice(unused)}" if unused and text else text or sentences[0]
