@@ -31,9 +31,14 @@ def ray_cluster() -> Iterator[None]:
     pytest.importorskip("ray.data")
     from ipo_dspy.features import cluster
 
-    cluster.connect()
+    ray = cluster.connect()
+    folder = cluster.local_folder()
+    assert ray.cluster_resources()["CPU"] >= 4
     yield
     cluster.stop()
+    assert folder is not None
+    assert not folder.exists()
+    assert not ray.is_initialized()
 
 
 @pytest.fixture

@@ -130,7 +130,7 @@ class BenchmarkOptions:
             self.transfer,
         )
         named = {name: value for group in groups for name, value in asdict(group).items()}
-        left_out = {"root", "api_base"}
+        left_out = {"root", "api_base", "backend", "address"}
         return {name: value for name, value in named.items() if name not in left_out}
 
     def file(self, name: str, suffix: str) -> Path:

@@ -6,6 +6,7 @@ from itertools import islice
 from pathlib import Path
 from time import monotonic
 
+from ipo_dspy.errors import DataError
 from ipo_dspy.images.readers.references import image_references
 from ipo_dspy.runs.folder import write_whole
 from ipo_dspy.terminal.options import EncoderOptions
@@ -47,6 +48,8 @@ def embed(
             images += filled.images
             embedded += filled.embedded
             unread += filled.errors.values()
+    if not images:
+        raise DataError(f"There are no images in {data}; expected files such as .jpg or .png.")
     seconds = monotonic() - began
     kept = images - embedded - len(unread)
     results.print(

@@ -154,7 +154,7 @@ def _settings(source: Path | None, run: RunOptions) -> dict[str, str]:
         field.name.replace("_", " "): getattr(group, field.name)
         for group in groups.values()
         for field in fields(group)
-        if field.name != "api_base"
+        if field.name not in ("api_base", "address")
     }
     named = {"images": source or "the demo"} | options | {"steps": run.steps}
     return {name: str(value) for name, value in named.items() if value is not None}

@@ -88,6 +88,11 @@ def stop() -> None:
     shutil.rmtree(folder, ignore_errors=True)
 
 
+def local_folder() -> Path | None:
+    """The folder of a cluster that `connect` started on this machine."""
+    return Path(_local[""] or "") if _local else None
+
+
 def is_local() -> bool:
     """Whether `connect` started a cluster on this machine."""
     return bool(_local)
@@ -125,14 +130,19 @@ def quiet() -> Iterator[None]:
 
 
 def _start(ray: ModuleType, options: Mapping[str, object]) -> None:
-    _remove_left_behind()
-    environment = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_BACKEND_LOG_LEVEL": "fatal"}
+    remove_left_behind()
+    environment = {
+        "RAY_USAGE_STATS_ENABLED": "0",
+        "RAY_BACKEND_LOG_LEVEL": "fatal",
+        # Ray's workers would wait for everything else on this machine, and somebody waits for them.
+        "RAY_worker_niceness": "0",
+    }
     if not {"RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"} & os.environ.keys():
         # A token of its own, so that Ray writes none into the person's home folder.
         environment["RAY_AUTH_TOKEN"] = secrets.token_hex(32)
     _local.update({name: os.environ.get(name) for name in environment})
     os.environ.update(environment)
-    _local[""] = folder = tempfile.mkdtemp(prefix=f"{_PREFIX}{os.getpid()}-")
+    _local[""] = folder = tempfile.mkdtemp(prefix=f"{_PREFIX}{os.getpid()}-", dir=_root())
     # Before Ray's own, which would find its files gone.
     atexit.register(stop)
     try:
@@ -149,13 +159,19 @@ def _start(ray: ModuleType, options: Mapping[str, object]) -> None:
         raise
 
 
-def _remove_left_behind() -> None:
+def remove_left_behind() -> None:
     """Remove folders of local clusters whose process was killed."""
-    for folder in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*"):
+    for folder in _root().glob(f"{_PREFIX}*"):
         process = folder.name.removeprefix(_PREFIX).partition("-")[0]
         with suppress(ValueError, OSError):
             if not _runs(int(process)):
                 shutil.rmtree(folder, ignore_errors=True)
+
+
+def _root() -> Path:
+    """Where folders of clusters lie: sockets in them may have names of about a hundred letters."""
+    short = Path("/tmp")  # nosec B108 - as Ray itself does; within it, mkdtemp chooses
+    return short if os.access(short, os.W_OK) else Path(tempfile.gettempdir())
 
 
 def _runs(process: int) -> bool:

@@ -75,12 +75,16 @@ class KeyIndex:
         for run in self._runs:
             if not len(missing):
                 break
-            at = np.minimum(np.searchsorted(run.heads, heads[missing]), len(run.heads) - 1)
-            alike = run.heads[at] == heads[missing]
-            asked = missing[alike]
-            places = _unpacked(run.places[at[alike]])
-            same = _same(keys[asked], places, keys_of)
-            found[asked[same]] = places[same]
+            asked, at = missing, np.searchsorted(run.heads, heads[missing])
+            while len(asked):
+                alike = at < len(run.heads)
+                alike[alike] = run.heads[at[alike]] == heads[asked[alike]]
+                asked, at = asked[alike], at[alike]
+                places = _unpacked(run.places[at])
+                same = _same(keys[asked], places, keys_of)
+                found[asked[same]] = places[same]
+                # Other keys may begin alike; they stand side by side.
+                asked, at = asked[~same], at[~same] + 1
             missing = missing[found[missing, 0] == NOWHERE]
         return found
 

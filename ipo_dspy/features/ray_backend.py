@@ -11,7 +11,15 @@ from typing import TYPE_CHECKING, Any
 
 from ipo_dspy.errors import ArgumentError, EncoderError, IPOError
 from ipo_dspy.features import cluster
-from ipo_dspy.features.backends import EmbeddingJob, Shard, ShardWork, embedding, hashing, shard_of
+from ipo_dspy.features.backends import (
+    EmbeddingJob,
+    LocalBackend,
+    Shard,
+    ShardWork,
+    embedding,
+    hashing,
+    shard_of,
+)
 
 if TYPE_CHECKING:
     import numpy as np
@@ -23,7 +31,7 @@ RETRIES = 2
 """How often a shard is tried again whose worker died."""
 PARTS_OF_A_LOST_SHARD = 8
 """Into how many parts a shard is divided that is lost in spite of that."""
-SHARDS_A_WORKER = 4
+SHARDS_A_WORKER = 16
 """At least so many shards are made for each worker, as far as they are worth it."""
 BATCH = 64
 """Shards are multiples of this, so that a GPU gets the batches that it gets from one process."""
@@ -77,7 +85,13 @@ class RayBackend:
         return self._spread(job.images, job.shard_size, embedding(job.encoder), on_gpu)
 
     def content_hashes(self, images: Sequence[ImageSource], shard_size: int) -> Iterator[Shard]:
-        """Give the shards as they are done; see `HashesContents`."""
+        """Give the shards as they are done; see `HashesContents`.
+
+        On this machine alone reading takes no workers: it waits for the disk, not for a CPU.
+        """
+        cluster.connect(self.address)
+        if cluster.is_local():
+            return LocalBackend().content_hashes(images, shard_size)
         return self._spread(images, shard_size, hashing, on_gpu=False)
 
     def _spread(

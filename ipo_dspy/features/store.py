@@ -29,7 +29,7 @@ from torch import Tensor
 
 from ipo_dspy.encoders.base import Encoder
 from ipo_dspy.errors import EncoderError, IPOError, StorageError, UnreadableImage
-from ipo_dspy.features.backends import Backend, EmbeddingJob, HashesContents, LocalBackend
+from ipo_dspy.features.backends import Backend, EmbeddingJob, HashesContents, LocalBackend, Shard
 from ipo_dspy.features.cache import (
     CACHE,
     CACHE_GB,
@@ -331,16 +331,25 @@ class FeatureStore:
             EncoderError: a file in the cache belongs to another encoder, or the encoder fails.
         """
         keys, errors = self._content_hashes(images, backend)
-        new, _ = _first_of_each(keys, self._shards.find(keys, check=False), errors)
+        new, same = _first_of_each(keys, self._shards.find(keys, check=False), errors)
         on_progress(len(images) - len(new))
         room = _Room(self._folder, self._limit)
 
-        def kept(size: int, done: int) -> None:
+        def kept(shard: Shard, size: int) -> None:
+            if shard.numbers and not size:
+                raise StorageError(
+                    f"features cannot be kept in {self._folder}; what was kept before is there. "
+                    "Make room or choose another folder, and repeat the command to go on"
+                )
             room.use(size)
-            on_progress(done)
+            on_progress(len(shard.numbers) + len(shard.errors))
 
         _, unread = self._embed(images, keys, new, backend, kept) if len(new) else ((), {})
-        return Filled(len(images), len(new) - len(unread), errors | unread)
+        for number in np.flatnonzero(same != NOWHERE).tolist():
+            first = int(new[same[number]])
+            if first in unread:
+                errors[number] = unread[first]
+        return Filled(len(images), len(new) - len(unread), dict(sorted(errors.items())))
 
     def _embed(
         self,
@@ -348,7 +357,7 @@ class FeatureStore:
         keys: Keys,
         new: NDArray[np.int64],
         backend: Backend,
-        on_shard: Callable[[int, int], None],
+        on_shard: Callable[[Shard, int], None],
     ) -> tuple[Places, dict[int, str]]:
         """Embed and keep the images with these numbers.
 
@@ -366,7 +375,7 @@ class FeatureStore:
                 part, size = self._shards.add(keys[new[numbers]], shard.features)
                 rows = np.arange(len(numbers))
                 places[numbers] = np.column_stack([np.full_like(rows, part), rows])
-            on_shard(size, len(numbers) + len(shard.errors))
+            on_shard(shard, size)
         return places, errors
 
     def _content_hashes(
@@ -453,7 +462,7 @@ class _Room:
         self._limit = limit
         self._kept = bytes_kept(folder)
 
-    def make(self, size: int, _: int) -> None:
+    def make(self, _: Shard, size: int) -> None:
         """Take note of what was written, and remove what was used longest ago where it is much."""
         self._kept += size
         if self._kept > self._limit:
@@ -465,7 +474,7 @@ class _Room:
         """Take note of what was written.
 
         Raises:
-            StorageError: nothing was, or it is more than may be kept.
+            StorageError: it is more than may be kept.
         """
         self._kept += size
         if self._kept > self._limit:

@@ -102,6 +102,11 @@ class EncoderOptions:
     backend: str = LOCAL
     address: str | None = None
 
+    @property
+    def decisive(self) -> dict[str, str | None]:
+        """What decides features: who embeds does not."""
+        return {"clip": self.clip, "device": self.device, "precision": self.precision}
+
 
 @Parameter(name="*", group=MODELS)
 @dataclass(frozen=True)
