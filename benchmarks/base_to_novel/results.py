@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import Any, Self
 
 from benchmarks.base_to_novel.datasets import Dataset
-from benchmarks.base_to_novel.learning import IPO, LEARNERS, Learned
+from benchmarks.base_to_novel.learning import CLIP, IPO, LEARNERS, Learned
 from benchmarks.base_to_novel.outcomes import Counted, Found
 from benchmarks.base_to_novel.published_counts import CountCheck
 from benchmarks.figures import Figures, average
@@ -32,6 +32,19 @@ class SeedOutcome:
     fixed: Mapping[str, Counted]
     ipo: Found | None = None
     learned: Mapping[str, Learned] = field(default_factory=dict)
+
+    @classmethod
+    def of(
+        cls, seed: int, found: Mapping[str, Found | Learned | dict[str, Counted] | None]
+    ) -> Self:
+        """Put together what came of the methods, by their names; None stands for what failed."""
+        fixed, searched = found.get(CLIP), found.get(IPO)
+        return cls(
+            seed,
+            fixed if isinstance(fixed, dict) else {},
+            searched if isinstance(searched, Found) else None,
+            {name: each for name, each in found.items() if isinstance(each, Learned)},
+        )
 
     @property
     def tested(self) -> dict[str, Counted]:
