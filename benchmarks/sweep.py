@@ -25,7 +25,7 @@ _OURS = "IPO_DSPY_"
 
 
 class Sweep(Generic[K]):
-    """Tasks, each of which fails alone.
+    """Tasks; those that are spread fail alone.
 
     Args:
         options: say who does the tasks: `backend` and `address`.
@@ -74,15 +74,12 @@ class Sweep(Generic[K]):
                 self.problems[key] = problem
 
     def attempt(self, key: K, make: Callable[[], _R]) -> _R | None:
-        """Do a task, or find it done; None where it fails, or failed before."""
-        if key in self.problems:
-            return None
-        try:
-            return make()
-        except IPOError as error:
-            self.problems[key] = str(error)
-            remark(f"{_named(key)}: {error}")
-            return None
+        """Do a task, or find it done; None where it failed when it was spread.
+
+        In sequence an error ends the benchmark, which goes on there: a model that cannot be used
+        is found out before hours are spent on the rest.
+        """
+        return None if key in self.problems else make()
 
 
 def _done(

@@ -6,11 +6,11 @@ python -m benchmarks.base_to_novel --root DATA --clip open_clip:ViT-B-16-quickge
 --methods CLIP CoOp CoCoOp MaPLe PromptSRC CoPrompt IPO adds the poster's other rows, trained with
 their authors' settings. Runs over the datasets that are complete in DATA, or with --demo over the
 demo world. Every search and training has a folder of its own: a stopped command goes on where it
-was, and nothing is asked twice. Writes base_to_novel.json and .md, anew after each seed. What fails
-is told in the table and costs itself alone; the command then exits with 1.
+was, and nothing is asked twice. Writes base_to_novel.json and .md, anew after each seed.
 
 --backend ray [--address ...] does one task for each method, data set and seed, side by side; its
-machines need the data and the folder --runs at the same path. The figures are the same.
+machines need the data and the folder --runs at the same path. The figures are the same. A task that
+fails is a row that says why; the command then exits with 1.
 
 --source ImageNet --targets Caltech101 ImageNetV2 ... trains on all classes of one data set and
 tests on others, in the demo on media; writes transfer_SOURCE.json and .md.
