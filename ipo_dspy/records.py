@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from enum import StrEnum
 from typing import Annotated, Any
-from unicodedata import category
+from unicodedata import category, name
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, NonNegativeInt
 
@@ -28,6 +28,17 @@ def hidden_character(text: str) -> str | None:
     return next(filter(_is_hidden, text), None)
 
 
+def hidden_name(text: str) -> str:
+    """Name the first hidden character of a text that a person gives; empty where there is none.
+
+    What joins letters of other scripts, or the parts of an emoji, belongs to how these are written.
+    """
+    hidden = hidden_character(_JOINED.sub("", text))
+    if hidden is None:
+        return ""
+    return f"U+{ord(hidden):04X} {name(hidden, 'CONTROL CHARACTER')}"
+
+
 def visible(text: str) -> str:
     """Write a text so that it can be shown on a terminal or a page: hidden characters as escapes.
 
@@ -40,6 +51,12 @@ def visible(text: str) -> str:
     )
 
 
+def without_hidden(text: str) -> str:
+    """Leave out hidden characters."""
+    return "".join(char for char in text if not _is_hidden(char))
+
+
+_JOINED = re.compile("(?<=[^\x00-\x7f])[\u200c\u200d]")
 _SHOWN_CONTROLS = "\n\t"
 _HIDDEN_CATEGORIES = ("Cc", "Cf", "Cs", "Zl", "Zp")
 # Letters and marks that are drawn as nothing.

@@ -1,4 +1,4 @@
-"""The command line: `ipo-dspy`, or `python -m ipo_dspy.cli`."""
+"""The command line: `ipo-dspy`, or `python -m ipo_dspy`."""
 
 from ipo_dspy.cli.app import main
 

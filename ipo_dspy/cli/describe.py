@@ -41,7 +41,9 @@ def describe(
         task = make_task(folder, RunOptions(reading=reading, sampling=sampling))
     if describer is None:
         with stage(f"Loading the encoder {encoder.clip}"):
-            describer = VocabularyDescriber(make_embedder(encoder))
+            describer = VocabularyDescriber(
+                make_embedder(encoder, trust_remote_code=describing.trust_remote_code)
+            )
     images = IPOOptimizer().images_to_describe(task.train.examples)
     with stage(f"Describing {len(images)} images"):
         texts = _describe(describer, images)

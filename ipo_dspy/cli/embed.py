@@ -9,7 +9,7 @@ from time import monotonic
 from ipo_dspy.errors import DataError
 from ipo_dspy.images.readers.references import image_references
 from ipo_dspy.runs.folder import write_whole
-from ipo_dspy.terminal.options import EncoderOptions
+from ipo_dspy.terminal.options import EncoderOptions, Flag
 from ipo_dspy.terminal.output import counting, remark, results, stage
 from ipo_dspy.terminal.parts import make_embedder
 
@@ -24,6 +24,7 @@ def embed(
     *,
     encoder: EncoderOptions = EncoderOptions(),  # noqa: B008 - frozen
     errors: Path | None = None,
+    trust_remote_code: Flag = False,
 ) -> None:
     """Embed images that have no features yet, and keep these for every later command.
 
@@ -35,9 +36,10 @@ def embed(
             that fsspec reads such as s3://bucket/images, or a pattern such as 'shards/*.tar'.
         errors: file to write, a line for each image that cannot be read and why; by default the
             first ones are shown.
+        trust_remote_code: run code that comes with the encoder.
     """
     with stage(f"Loading the encoder {encoder.clip}"):
-        embedder = make_embedder(encoder)
+        embedder = make_embedder(encoder, trust_remote_code=trust_remote_code)
     references = image_references(data)
     began = monotonic()
     images = embedded = 0

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
@@ -72,7 +71,14 @@ def evaluate(
     with stage(f"Reading images of {folder}"):
         images = read_labeled(folder, reading)
     with stage(f"Loading the encoder {clip}"):
-        embedder = make_embedder(EncoderOptions(**{**asdict(encoder), "clip": clip}))
+        options = EncoderOptions(
+            clip, encoder.device, encoder.precision, encoder.backend, encoder.address
+        )
+        # A file fetches nothing on its own.
+        is_asked_for = encoder.clip is not None or prompts[0].encoder is None
+        embedder = make_embedder(
+            options, trust_remote_code=encoder.trust_remote_code, fetch=is_asked_for
+        )
     if baselines:
         prompts += _baselines()
     for each in prompts:

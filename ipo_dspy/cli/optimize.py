@@ -56,7 +56,7 @@ def optimize(
     with stage(f"Reading images of {task_name(folder)}"):
         task = make_task(folder, run, run_folder / "pictures")
     with stage(f"Loading the encoder {run.encoder.clip}"):
-        embedder = make_embedder(run.encoder)
+        embedder = make_embedder(run.encoder, trust_remote_code=run.describing.trust_remote_code)
     for images in (task.train, *task.tests.values()):
         check_fit(embedder, before, images.classnames)
 

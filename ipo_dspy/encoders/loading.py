@@ -40,7 +40,8 @@ def load_encoder(
 
     Args:
         spec: `demo`; `open_clip:MODEL/PRETRAINED`, `open_clip:MODEL/FILE`, `open_clip:hf-hub:NAME`;
-            `hf:MODEL` with a hub name or a folder; or what an installed plug-in registers.
+            `hf:MODEL` with a folder, or a hub name and where wanted `@` and a branch, tag or
+            commit; or what an installed plug-in registers.
         device: `cuda`, `mps`, `cpu` or as torch spells it; by default the best there is.
         precision: `float32`, `bfloat16` or `float16`, the last two as autocast over float32
             weights; by default bfloat16 on CUDA and float32 elsewhere.
@@ -63,7 +64,9 @@ def load_encoder(
         if encoder is None:
             load = registry.find("encoders", _scheme(spec))
             options = {"device": str(chosen_device), "precision": chosen_precision}
-            trust = {"trust_remote_code": True} if trust_remote_code else {}
+            # A plug-in's own code runs in any case, and weights of others bring none.
+            brings_code = trust_remote_code and _scheme(spec) in _NAME_A_MODEL
+            trust = {"trust_remote_code": True} if brings_code else {}
             with nullcontext() if fetch else offline():
                 encoder = load(spec, **options, **trust)
             _loaded[key] = encoder

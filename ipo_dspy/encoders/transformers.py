@@ -134,7 +134,7 @@ class TransformersEncoder(DualEncoder):
 def load_transformers_encoder(
     spec: str, *, device: str, precision: str, trust_remote_code: bool = False
 ) -> TransformersEncoder:
-    """Load `hf:NAME` with a name on the hub, or `hf:FOLDER`; of weights only safetensors.
+    """Load `hf:NAME` or `hf:NAME@REVISION` from the hub, or `hf:FOLDER`; safetensors alone.
 
     Args:
         spec: the spec.
@@ -146,11 +146,13 @@ def load_transformers_encoder(
         ArgumentError: neither a folder that is there nor a name.
         EncoderError: weights are missing, unreadable or of a model that is no such encoder.
     """
-    name, is_folder = _parse(spec.removeprefix(_SCHEME))
-    spec = _SCHEME + name
+    name, revision = _parse(spec.removeprefix(_SCHEME))
+    is_folder = Path(name).is_absolute()
+    spec = f"{_SCHEME}{name}@{revision}" if revision else _SCHEME + name
+    options = {"trust_remote_code": trust_remote_code, "revision": revision or "main"}
     try:
         with _quiet():
-            model, processor = cached_first(lambda: _load(name, trust_remote_code))
+            model, processor = cached_first(lambda: _load(name, options))
     except _LOADING_ERRORS as error:
         raise EncoderError(_cannot_load(spec, is_folder, error)) from error
     encoder = TransformersEncoder(
@@ -160,23 +162,28 @@ def load_transformers_encoder(
     return encoder
 
 
-def _parse(text: str) -> tuple[str, bool]:
-    """The absolute path of a folder or a name on the hub, and which of them it is."""
+def _parse(text: str) -> tuple[str, str]:
+    """The absolute path of a folder, or a name on the hub and its revision, where one is given."""
     folder = Path(text).expanduser()
     if text and folder.is_dir():
-        return str(folder.resolve()), True
+        return str(folder.resolve()), ""
+    name, at, revision = text.partition("@")
     try:
-        validate_repo_id(text)
+        validate_repo_id(name)
     except HFValidationError as error:
         raise ArgumentError(
             f"{text!r} is neither a folder that is there nor a name on the hub; write 'hf:' and "
             f"one of them, such as {_EXAMPLES}"
         ) from error
-    return text, False
+    if at and not revision:
+        raise ArgumentError(
+            f"{text!r} names no revision after the '@'; write a branch, a tag or a commit"
+        )
+    return name, revision
 
 
-def _load(name: str, trust_remote_code: bool) -> tuple[Any, Any]:
-    config = AutoConfig.from_pretrained(name, trust_remote_code=trust_remote_code)
+def _load(name: str, options: dict[str, Any]) -> tuple[Any, Any]:
+    config = AutoConfig.from_pretrained(name, **options)
     if config.model_type not in FAMILIES:
         known = f"{', '.join(FAMILIES[:-1])} or {FAMILIES[-1]}"
         raise ArgumentError(f"it is a model of type {config.model_type!r}, not {known}")
@@ -184,10 +191,10 @@ def _load(name: str, trust_remote_code: bool) -> tuple[Any, Any]:
         name,
         config=config,
         use_safetensors=True,
-        trust_remote_code=trust_remote_code,
         # Left to itself, the library prints a table of them.
         ignore_mismatched_sizes=True,
         output_loading_info=True,
+        **options,
     )
     misfits = {*report["missing_keys"], *(key for key, *_ in report["mismatched_keys"])}
     if misfits:
@@ -196,7 +203,7 @@ def _load(name: str, trust_remote_code: bool) -> tuple[Any, Any]:
             f"{min(misfits)!r}"
         )
     # Some are published at half precision; a lower one is chosen by autocast.
-    processor = AutoProcessor.from_pretrained(name, trust_remote_code=trust_remote_code)
+    processor = AutoProcessor.from_pretrained(name, **options)
     return model.float(), processor
 
 

@@ -13,6 +13,7 @@ from typing import Any
 
 from ipo_dspy.errors import ArgumentError, DataError
 from ipo_dspy.images.text_file import read_text
+from ipo_dspy.records import hidden_name
 
 logger = logging.getLogger(__name__)
 
@@ -32,8 +33,9 @@ def checked_classnames(names: Iterable[Any]) -> tuple[str, ...]:
     """Give class names as a tuple, once it is clear that a classifier can tell them apart.
 
     Raises:
-        ArgumentError: they are no list, there are none, one is no text or empty, or two read alike
-            for CLIP: letter case, `_`, blanks, HTML entities and the form of accents aside.
+        ArgumentError: they are no list, there are none, one is no text, empty or has a hidden
+            character, or two read alike for CLIP: letter case, `_`, blanks, HTML entities and the
+            form of accents aside.
     """
     if isinstance(names, str | bytes):
         raise ArgumentError(f"Expected a list of class names, got the single text {names!r}.")
@@ -53,6 +55,11 @@ def checked_classnames(names: Iterable[Any]) -> tuple[str, ...]:
             )
         if not reading(name):
             raise ArgumentError(f"Class name number {index} is empty; give every class a name.")
+        if hidden := hidden_name(name):
+            raise ArgumentError(
+                f"Class name number {index}, {name!a}, has the hidden character {hidden}; take it "
+                "out."
+            )
     _refuse_alike(listed)
     return listed
 
@@ -229,6 +236,11 @@ def _check_distinct(display: Sequence[tuple[str, str]]) -> None:
         text = reading(name)
         if not text:
             raise DataError(f"the class {stored!r} has an empty name; rename it")
+        if hidden := hidden_name(name):
+            raise DataError(
+                f"the class {stored!a} has the hidden character {hidden} in its name; rename it, "
+                "or give it another name with names={...} or --class-names"
+            )
         if text in seen:
             raise DataError(
                 f"the classes {seen[text]!r} and {stored!r} both read {name!r}; "

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from importlib.metadata import version
+from operator import index
 from pathlib import Path
+from typing import SupportsIndex
 
 import dspy
 
@@ -34,6 +36,18 @@ def training_examples(
             "CLIPClassifier.from_folder(...), which brings its own."
         )
     return list(examples)
+
+
+def whole_seed(seed: SupportsIndex) -> int:
+    """Take a seed, which may be a whole number of any size and of any library.
+
+    Raises:
+        ArgumentError: it is none.
+    """
+    try:
+        return index(seed)
+    except TypeError as error:
+        raise ArgumentError(f"seed={seed!r} is no whole number; give one such as 0.") from error
 
 
 def copy_to_optimize(student: dspy.Module) -> dspy.Module:

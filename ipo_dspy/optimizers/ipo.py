@@ -20,6 +20,7 @@ from ipo_dspy.optimizers.base import (
     find_describer,
     open_run,
     training_examples,
+    whole_seed,
 )
 from ipo_dspy.optimizers.parts import identity_of
 from ipo_dspy.programs.classifier import CLIPClassifier
@@ -207,7 +208,7 @@ class IPOOptimizer(Teleprompter):
         self.backend = None if backend is None else make_backend(backend)
         self.num_threads = num_threads
         self.max_errors = max_errors
-        self.seed = index(seed)
+        self.seed = whole_seed(seed)
         self.run_dir = None if run_dir is None else Path(run_dir).expanduser()
         self.identity = identity
         self.track_stats = track_stats

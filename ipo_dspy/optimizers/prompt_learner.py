@@ -20,7 +20,7 @@ from ipo_dspy.encoders.prompted_towers import Towers, towers_of
 from ipo_dspy.errors import ArgumentError
 from ipo_dspy.images.examples import image_of, label_of
 from ipo_dspy.images.image import ImageSource
-from ipo_dspy.optimizers.base import copy_to_optimize, open_run, training_examples
+from ipo_dspy.optimizers.base import copy_to_optimize, open_run, training_examples, whole_seed
 from ipo_dspy.optimizers.checkpoint import Epoch
 from ipo_dspy.optimizers.context import INITIAL_WORDS, Context, Position
 from ipo_dspy.optimizers.prompted_model import PromptedModel, official_tensors
@@ -45,6 +45,7 @@ CHECKPOINT = "training.safetensors"
 """File of a run folder with the training after its last finished epoch."""
 PROGRAM = "program"
 """As `init`: start from the template of the program."""
+_BEYOND_TORCH = 2**63
 
 
 class TrainingOptions(TypedDict, total=False):
@@ -154,7 +155,7 @@ class PromptLearner(Teleprompter, ABC):
             raise ArgumentError(
                 f"precision must be one of {', '.join(PRECISIONS)}, got {self.precision!r}."
             )
-        self.seed = options.get("seed", 0)
+        self.seed = whole_seed(options.get("seed", 0))
         self.budget = options.get("budget") or Budget()
         run_dir = options.get("run_dir")
         self.run_dir = None if run_dir is None else Path(run_dir).expanduser()
@@ -368,7 +369,8 @@ class PromptLearner(Teleprompter, ABC):
     @property
     def generator(self) -> torch.Generator:
         """Of what starts at random."""
-        return torch.Generator().manual_seed(self.seed)
+        fits = -_BEYOND_TORCH <= self.seed < _BEYOND_TORCH
+        return torch.Generator().manual_seed(self.seed if fits else self.seed % _BEYOND_TORCH)
 
     def _open_journal(
         self, predictor: ZeroShotPredict, model: PromptedModel, examples: Sequence[dspy.Example]

@@ -6,6 +6,7 @@ import re
 from dataclasses import dataclass
 
 from ipo_dspy.errors import InvalidTemplateError
+from ipo_dspy.records import hidden_name, without_hidden
 
 SLOT = "<CLASS>"
 _SPELLINGS = re.compile(r"<class>|\[class\]|\{(?:c|class|label)?\}", re.IGNORECASE)
@@ -23,7 +24,8 @@ class Template:
     `[CLASS]` and `<class>` and keeps every other character.
 
     Raises:
-        InvalidTemplateError: the text is empty, or one of its lines has no slot or more than one.
+        InvalidTemplateError: the text is empty, one of its lines has no slot or more than one, or a
+            hidden character.
     """
 
     text: str
@@ -38,6 +40,10 @@ class Template:
                 raise InvalidTemplateError(
                     f"expected {SLOT} exactly once in each line, found it {count} times in {line!r}"
                 )
+            if hidden := hidden_name(line):
+                raise InvalidTemplateError(
+                    f"the template has the hidden character {hidden}; take it out of {line!a}"
+                )
         object.__setattr__(self, "text", "\n".join(lines))
 
     @classmethod
@@ -46,8 +52,9 @@ class Template:
 
         Lines that have the slot are the template and other lines are left out. Where no line has
         it, the class name goes in front: behind long prose it would be cut off by the encoder.
+        Hidden characters are left out.
         """
-        lines = [line.strip() for line in _with_slots(text).splitlines()]
+        lines = [without_hidden(line).strip() for line in _with_slots(text).splitlines()]
         slotted = [line for line in lines if SLOT in line]
         if not slotted:
             return cls(" ".join([f"{SLOT}.", *(line for line in lines if line)]))

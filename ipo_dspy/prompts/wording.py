@@ -67,8 +67,7 @@ class ProposePrompt(dspy.Signature):
     meta_prompt: str = dspy.InputField(desc="the task, how prompts are scored, and the goal")
     image_descriptions: list[str] = dspy.InputField(desc="what the training images look like")
     scored_history: list[ScoredPrompt] = dspy.InputField(
-        desc="earlier prompts, worst first and best last; loss is 0 or more and lower is better, "
-        "accuracy is 0 to 100 and higher is better"
+        desc="earlier prompts, worst first and best last; lower loss and higher accuracy are better"
     )
     prompt: str = dspy.OutputField(desc="the new prompt alone, on one line, without quotes")
 
@@ -142,13 +141,23 @@ class MetaPrompt:
         return replace(self, facts=facts)
 
     def render(
-        self, *, limit: str, refusals: Sequence[tuple[str, str]], losers: Sequence[str] = ()
+        self,
+        *,
+        limit: str,
+        refusals: Sequence[tuple[str, str]],
+        losers: Sequence[str] = (),
+        in_percent: bool = True,
     ) -> str:
         """Join the instructions, the length limit, and what was tried and did not help.
+
+        Where accuracies are not `in_percent`, for the metric is not bound to 0 to 1, nothing is
+        said of percent.
 
         What changes from step to step comes last, so that servers may keep what was before it.
         """
         parts = [self.task, self.scores, self.goal, self.facts]
+        if not in_percent:
+            parts = [self.task, UNBOUNDED_SCORES, self.goal]
         if limit:
             parts.append(limit)
         if losers and self.losers:
@@ -168,6 +177,13 @@ class MetaPrompt:
             signature.instructions,
         )
 
+
+UNBOUNDED_SCORES = (
+    "The scored history lists earlier prompts. What is called accuracy is 100 times the mean of a "
+    "measure that is not bound to 0 to 1; higher is better and counts first, and between equal "
+    "ones the lower loss does."
+)
+"""What scores mean where the metric gives more than 1, or less than 0."""
 
 PAPER_META_PROMPT = MetaPrompt(
     task=f"The task is to classify images by comparing them with texts. {SLOT} stands for the name "

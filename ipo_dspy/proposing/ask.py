@@ -20,10 +20,10 @@ from dspy.utils.exceptions import (
 )
 
 from ipo_dspy.errors import OutOfTimeError
-from ipo_dspy.masking import brief, mask_own
 from ipo_dspy.prompts.rules import without_reasoning
 from ipo_dspy.proposing.faults import stop_if_hopeless
 from ipo_dspy.runs.calls import call, seconds_left, within
+from ipo_dspy.runs.masking import brief, mask_own
 from ipo_dspy.upstream.dspy_parts import is_empty_answer
 
 logger = logging.getLogger(__name__)

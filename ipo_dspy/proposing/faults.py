@@ -15,7 +15,7 @@ from dspy.utils.exceptions import (
 )
 
 from ipo_dspy.errors import ArgumentError, stop
-from ipo_dspy.masking import brief, mask
+from ipo_dspy.runs.masking import brief, mask
 from ipo_dspy.upstream.dspy_parts import is_unknown_provider
 
 _HOPELESS = (

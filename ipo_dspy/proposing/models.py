@@ -14,8 +14,8 @@ from dspy.utils.exceptions import DSPyError
 
 from ipo_dspy import registry
 from ipo_dspy.errors import ArgumentError
-from ipo_dspy.masking import mask
 from ipo_dspy.proposing.faults import check_address
+from ipo_dspy.runs.masking import mask
 
 _logger = logging.getLogger(__name__)
 _OFFLINE = "offline"

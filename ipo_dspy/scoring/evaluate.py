@@ -19,10 +19,10 @@ import tqdm
 
 from ipo_dspy.errors import ArgumentError, EvaluationError, LabelError, MetricError
 from ipo_dspy.images.examples import image_of
-from ipo_dspy.masking import brief
 from ipo_dspy.programs.metrics import TensorMetric
 from ipo_dspy.programs.predict import zero_shot_predictors
 from ipo_dspy.runs.calls import Calls, seconds_left
+from ipo_dspy.runs.masking import brief
 from ipo_dspy.upstream.dspy_parts import (
     EvaluationResult,
     Executor,

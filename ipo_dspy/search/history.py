@@ -54,6 +54,12 @@ class History:
         """The trials that have a score, in the order they were made."""
         return [trial for trial in self._trials if trial.state is State.OK]
 
+    @property
+    def is_in_percent(self) -> bool:
+        """Whether all accuracies lie between 0 and 100, as with metrics of 0 to 1."""
+        scores = (trial.score for trial in self._trials if trial.score is not None)
+        return all(0.0 <= score.accuracy <= 100.0 for score in scores)
+
     def shown(self, size: int) -> list[ScoredPrompt]:
         """The best `size` trials by training score, and the first one; worst first, best last.
 

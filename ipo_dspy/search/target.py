@@ -87,7 +87,12 @@ class Target:
         ]
         meta_prompt = replace(self.meta_prompt, goal=asked.goal or self.meta_prompt.goal)
         losers = self.history.losers(history_size, _LOSERS_SHOWN)
-        rendered = meta_prompt.render(limit=self.rules.limit, refusals=refusals, losers=losers)
+        rendered = meta_prompt.render(
+            limit=self.rules.limit,
+            refusals=refusals,
+            losers=losers,
+            in_percent=self.history.is_in_percent,
+        )
         shown = self.history.shown(history_size) if asked.shown is None else list(asked.shown)
         return {
             "meta_prompt": "\n\n".join(filter(None, [rendered, self.about])),

@@ -69,6 +69,7 @@ class SavedEncoderOptions:
             'demo'.
         device: 'cuda', 'mps' or 'cpu'; by default the best there is.
         precision: 'float32', 'bfloat16' or 'float16'; by default bfloat16 on CUDA, else float32.
+        trust_remote_code: run code that comes with the encoder.
         backend: who embeds images: 'local' (this process), 'ray' (pip install 'ipo-dspy[ray]'), or
             what an installed plug-in registers.
         address: of a Ray cluster, such as 10.0.0.1:6379; by default one starts on this machine.
@@ -77,6 +78,7 @@ class SavedEncoderOptions:
     clip: str | None = None
     device: str | None = None
     precision: str | None = None
+    trust_remote_code: Flag = False
     backend: str = LOCAL
     address: str | None = None
 
@@ -117,7 +119,7 @@ class DescribingOptions:
         image_model: what describes the training images: 'vocabulary' (the encoder ranks visual
             words), a vision model as for --prompt-model, 'file:PATH' with a description a line,
             or 'none'.
-        trust_remote_code: run model code that comes with 'hf:' weights.
+        trust_remote_code: run code that comes with the encoder or with 'hf:' models.
         api_base: address of an OpenAI-compatible server, such as http://localhost:8000/v1.
         timeout: seconds to wait for one answer of a model that is reached over the network.
         num_threads: most calls of a model at the same time.

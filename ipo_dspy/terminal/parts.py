@@ -95,8 +95,15 @@ def _in_words_of_options() -> Iterator[None]:
         raise type(error)(told) from error
 
 
-def make_encoder(options: EncoderOptions) -> Encoder:
+def make_encoder(
+    options: EncoderOptions, *, trust_remote_code: bool = False, fetch: bool = True
+) -> Encoder:
     """Load the encoder.
+
+    Args:
+        options: name it.
+        trust_remote_code: run code that comes with it.
+        fetch: take from the network what is not on this machine.
 
     Raises:
         ArgumentError: the spec, device or precision is none there is.
@@ -104,7 +111,13 @@ def make_encoder(options: EncoderOptions) -> Encoder:
     """
     from ipo_dspy.encoders import load_encoder
 
-    return load_encoder(options.clip, device=options.device, precision=options.precision)
+    return load_encoder(
+        options.clip,
+        device=options.device,
+        precision=options.precision,
+        trust_remote_code=trust_remote_code,
+        fetch=fetch,
+    )
 
 
 def read_program_of(place: Path, encoder: SavedEncoderOptions) -> CLIPClassifier:
@@ -131,6 +144,7 @@ def read_program_of(place: Path, encoder: SavedEncoderOptions) -> CLIPClassifier
                 spec,
                 device=encoder.device,
                 precision=encoder.precision,
+                trust_remote_code=encoder.trust_remote_code,
                 fetch=encoder.clip is not None,
             )
         except EncoderError as error:
@@ -143,15 +157,23 @@ def read_program_of(place: Path, encoder: SavedEncoderOptions) -> CLIPClassifier
     return CLIPClassifier.from_file(file, Embedder(clip, backend=backend))
 
 
-def make_embedder(options: EncoderOptions) -> Embedder:
+def make_embedder(
+    options: EncoderOptions, *, trust_remote_code: bool = False, fetch: bool = True
+) -> Embedder:
     """Load the encoder, and find who embeds with it.
+
+    Args:
+        options: name both.
+        trust_remote_code: see `make_encoder`.
+        fetch: see `make_encoder`.
 
     Raises:
         ArgumentError: the spec, device, precision or backend is none there is.
         EncoderError: weights are missing, unreadable or do not fit.
     """
     backend = make_backend(options.backend, options.address)
-    return Embedder(make_encoder(options), backend=backend)
+    encoder = make_encoder(options, trust_remote_code=trust_remote_code, fetch=fetch)
+    return Embedder(encoder, backend=backend)
 
 
 def make_prompt_model(options: RunOptions) -> dspy.LM:

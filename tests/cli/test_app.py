@@ -92,3 +92,11 @@ def test_ctrl_c_on_a_terminal_ends_with_one_line_and_the_run_can_go_on(
     )
     assert "Traceback" not in text
     assert run(*command, 4).code == 0
+
+
+@pytest.mark.slow
+def test_the_package_runs_as_the_command_does() -> None:
+    told = subprocess.run(
+        [sys.executable, "-m", "ipo_dspy", "--version"], capture_output=True, text=True, check=True
+    )
+    assert told.stdout.strip() == ipo_dspy.__version__

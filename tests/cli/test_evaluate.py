@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 import torch
 
+import ipo_dspy.encoders
 from ipo_dspy import CLIPClassifier, CoOp, MaPLe, read_folder
 from ipo_dspy.prompts.template import Template
 from ipo_dspy.scoring.comparison import Evaluator
@@ -118,3 +119,37 @@ def test_checkpoints_that_hold_code_or_another_method_are_refused(run: Run, pict
         assert outcome.code == 1
         assert "Traceback" not in outcome.err
     assert run("evaluate", "other.pt", pictures, "--method", "ipo").code == 1
+
+
+def asked_for(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
+    """What encoders are loaded with from now on."""
+    seen: list[dict[str, Any]] = []
+    load = ipo_dspy.encoders.load_encoder
+
+    def watched(spec: str, **options: Any) -> Any:
+        seen.append(options)
+        return load(spec, **options)
+
+    monkeypatch.setattr("ipo_dspy.encoders.load_encoder", watched)
+    return seen
+
+
+@pytest.mark.parametrize("switch", [[], ["--trust-remote-code"]])
+def test_code_of_an_encoder_is_trusted_by_the_switch_alone(
+    switch: list[str], run: Run, pictures: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = asked_for(monkeypatch)
+    run("evaluate", "a <CLASS>", pictures, *switch)
+    run("describe", pictures, *switch)
+    assert [options["trust_remote_code"] for options in seen] == [bool(switch)] * 2
+
+
+def test_only_what_is_typed_may_have_an_encoder_fetched(
+    run: Run, pictures: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    CLIPClassifier(("x", "y"), "demo", "a chalk <CLASS>").save("saved.json")
+    seen = asked_for(monkeypatch)
+    run("evaluate", "saved.json", pictures)
+    run("evaluate", "saved.json", pictures, "--clip", "demo")
+    run("evaluate", "a <CLASS>", pictures)
+    assert [options["fetch"] for options in seen] == [False, True, True]

@@ -21,7 +21,7 @@ from safetensors.torch import load_file, save_file
 from torch.nn.functional import cosine_similarity, normalize
 
 from ipo_dspy.encoders import load_encoder
-from ipo_dspy.errors import EncoderError
+from ipo_dspy.errors import ArgumentError, EncoderError
 from ipo_dspy.testing import check_encoder
 
 TEXTS = [
@@ -409,6 +409,36 @@ def test_a_folder_that_is_rewritten_is_read_anew(saved_encoder: Save, tmp_path: 
     save_file(weights, folder / "model.safetensors", {"format": "pt"})
     after = load_encoder(f"hf:{folder}")
     assert not torch.equal(after.encode_texts(["a cat"]), before.encode_texts(["a cat"]))
+
+
+def test_a_revision_of_a_hub_model_is_the_one_that_loads(
+    saved_encoder: Save, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
+    monkeypatch.setattr("transformers.utils.hub.constants.HF_HUB_CACHE", str(tmp_path))
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    repository = tmp_path / "models--me--clip"
+    (repository / "refs").mkdir(parents=True)
+    for commit, name in (("a" * 40, "main"), ("b" * 40, "v2")):
+        (repository / "refs" / name).write_text(commit)
+        folder = copy(saved_encoder("clip"), tmp_path / name)
+        weights = load_file(folder / "model.safetensors")
+        if name == "v2":
+            turned = weights["text_projection.weight"].flip(0).contiguous()
+            weights["text_projection.weight"] = turned
+            save_file(weights, folder / "model.safetensors", {"format": "pt"})
+        (repository / "snapshots").mkdir(exist_ok=True)
+        folder.rename(repository / "snapshots" / commit)
+    newest = load_encoder("hf:me/clip")
+    pinned = load_encoder("hf:me/clip@v2")
+    assert pinned.spec == "hf:me/clip@v2"
+    assert not torch.equal(newest.encode_texts(["a cat"]), pinned.encode_texts(["a cat"]))
+    same = load_encoder(f"hf:me/clip@{'b' * 40}")
+    assert torch.equal(same.encode_texts(["a cat"]), pinned.encode_texts(["a cat"]))
+    with pytest.raises(EncoderError, match="v3"):
+        load_encoder("hf:me/clip@v3")
+    with pytest.raises(ArgumentError, match="no revision"):
+        load_encoder("hf:me/clip@")
 
 
 def test_what_is_not_on_this_machine_is_not_fetched_where_that_is_forbidden(

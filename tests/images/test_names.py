@@ -78,7 +78,6 @@ def test_classnames_file_of_another_form_is_refused(
         ["a_b", "a b"],
         ["caf\u00e9", "cafe\u0301"],
         ["salt &amp; pepper", "salt & pepper"],
-        ["cat", "cat\u200b"],
         ["cat_", "cat"],
     ],
 )
@@ -103,3 +102,20 @@ def test_names_of_a_saved_program_stay_as_they_were() -> None:
     for wrong in (["cat", "cat"], "cat", [1], None):
         with pytest.raises(ArgumentError):
             saved_classnames(wrong)
+
+
+@pytest.mark.parametrize(
+    "name", ["cat\u200b", "cat\u202e", "\x1b[31mcat", "c\u00adat", "\u2066cat"]
+)
+def test_a_name_with_a_hidden_character_is_refused_by_the_name_of_that(name: str) -> None:
+    with pytest.raises(ArgumentError, match=r"number 1.*U\+[0-9A-F]{4} [A-Z-]+"):
+        checked_classnames(["dog", name])
+    with pytest.raises(DataError, match=r"U\+[0-9A-F]{4} [A-Z-]+.*--class-names"):
+        display_names(["dog", name])
+    with pytest.raises(DataError, match=r"U\+[0-9A-F]{4}"):
+        display_names(["dog", "cat"], {"cat": name})
+
+
+@pytest.mark.parametrize("name", ["می\u200cخواهم", "\N{MAN}\u200d\N{PERSONAL COMPUTER}", "ക്\u200d"])
+def test_what_joins_letters_of_other_scripts_is_not_hidden(name: str) -> None:
+    assert checked_classnames(["dog", name])[1] == name

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import dspy
+import numpy as np
 import PIL.Image
 import pytest
 import torch
@@ -16,6 +17,7 @@ from dspy.utils.callback import BaseCallback
 from ipo_dspy import (
     Budget,
     CLIPClassifier,
+    CoOp,
     FileDescriber,
     IPOOptimizer,
     LMDescriber,
@@ -842,3 +844,35 @@ def test_no_key_is_written_logged_or_saved(
     assert len(written) >= 2
     assert any("refused" in text for text in written)
     assert not any(key in text for text in [*written, caplog.text, json.dumps(best.trial_logs)])
+
+
+@pytest.mark.parametrize("seed", [np.int64(3), np.uint8(3), 2**70, -(2**70), -5])
+def test_a_seed_may_be_a_whole_number_of_any_size_and_library(
+    student: CLIPClassifier, tmp_path: Path, seed: int
+) -> None:
+    def found() -> str:
+        search = optimizer(offline_lm(), seed=seed, run_dir=tmp_path)
+        best: str = search.compile(student, trainset=colour_examples()).template.text
+        return best
+
+    assert found() == found()
+
+
+@pytest.mark.parametrize("seed", [1.5, "x", None, np.float32(2)])
+def test_a_seed_that_is_no_whole_number_is_refused(seed: object) -> None:
+    with pytest.raises(ArgumentError, match="whole number"):
+        IPOOptimizer(seed=seed)  # type: ignore[arg-type]
+    with pytest.raises(ArgumentError, match="whole number"):
+        CoOp(seed=seed)  # type: ignore[arg-type]
+
+
+def test_a_measure_beyond_percent_is_not_told_as_percent(student: CLIPClassifier) -> None:
+    def beyond(example: dspy.Example, prediction: dspy.Prediction, trace: object = None) -> float:
+        return 10.0 + (example.label == prediction.label)
+
+    for metric, in_percent in ((clip_acc, True), (beyond, False)):
+        lm = scripted_lm([BEST])
+        IPOOptimizer(metric, prompt_model=lm, steps=1, prompts_per_step=1).compile(
+            student, trainset=colour_examples()
+        )
+        assert ("0 to 100" in lm.engine.requests[-1]) == in_percent

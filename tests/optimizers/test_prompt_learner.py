@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import dspy
+import numpy as np
 import pytest
 import torch
 from dspy.teleprompt import BetterTogether, Ensemble, LabeledFewShot
@@ -382,3 +383,10 @@ def test_misspelt_arguments_are_named() -> None:
 
 def test_the_encoder_named_demo_can_be_learned_with() -> None:
     assert CoOp().prompted(CLIPClassifier(["cat"], load_encoder("demo"))).classnames == ("cat",)
+
+
+@pytest.mark.parametrize("seed", [np.int64(3), 2**70, -5])
+def test_a_seed_may_be_a_whole_number_of_any_size_and_library(
+    program: CLIPClassifier, examples: list[dspy.Example], seed: int
+) -> None:
+    CoOp(epochs=1, seed=seed).compile(program, trainset=examples)

@@ -103,3 +103,23 @@ def test_filling_leaves_no_slot_of_the_template(text: str, name: str) -> None:
     template = Template.repair(text)
     for line, filled in zip(template.lines, template.fill(name), strict=True):
         assert filled == re.sub(SLOT, lambda _: name.replace("_", " "), line, count=1)
+
+
+@pytest.mark.parametrize(
+    ("hidden", "name"),
+    [
+        ("\u202e", "U+202E RIGHT-TO-LEFT OVERRIDE"),
+        ("\u200b", "U+200B ZERO WIDTH SPACE"),
+        ("\x1b", "U+001B CONTROL CHARACTER"),
+        ("\U000e0041", "U+E0041 TAG LATIN CAPITAL LETTER A"),
+    ],
+)
+def test_a_hidden_character_is_refused_by_its_name_and_left_out_by_repair(
+    hidden: str, name: str
+) -> None:
+    with pytest.raises(InvalidTemplateError) as refused:
+        Template(f"a {hidden}photo of a <CLASS>.")
+    assert name in str(refused.value)
+    assert hidden not in str(refused.value)
+    assert Template.repair(f"a {hidden}photo of a <CLASS>.").text == "a photo of a <CLASS>."
+    assert Template.repair(f"a {hidden}photo").text == "<CLASS>. a photo"

@@ -323,7 +323,9 @@ def _as_json(value: Any) -> Any:
     if value is None or isinstance(value, bool | str):
         return value
     if isinstance(value, Integral):
-        return int(value)
+        whole = int(value)
+        # JSON holds 64 bits.
+        return whole if -(2**63) <= whole < 2**64 else str(whole)
     if isinstance(value, Real):
         return float(value)
     if isinstance(value, Mapping):

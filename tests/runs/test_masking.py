@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ipo_dspy.masking import brief, mask, mask_own
+from ipo_dspy.runs.masking import brief, mask, mask_own
 
 keys = st.from_regex(r"[A-Za-z0-9_-]{20,40}", fullmatch=True)
 
