@@ -63,6 +63,12 @@ from .errors import (
 from .exports.labels import (
     write_labels as write_labels,
 )
+from .exports.reporting import (
+    LiveReport as LiveReport,
+)
+from .exports.reporting import (
+    write_report as write_report,
+)
 from .images import (
     LabeledImages as LabeledImages,
 )

@@ -9,8 +9,8 @@ class IPOError(Exception):
     """The root of all errors that this package raises; the message tells a person what to do."""
 
 
-class ArgumentError(IPOError, ValueError):
-    """An argument or an option is not what was expected."""
+class ArgumentError(IPOError, ValueError, TypeError):
+    """An argument or an option is not what was expected, in its value or in its type."""
 
 
 class UnknownNameError(ArgumentError):

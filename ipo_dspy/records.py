@@ -7,7 +7,10 @@ from enum import StrEnum
 from typing import Annotated, Any
 from unicodedata import category, name
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, NonNegativeInt
+from pydantic import BaseModel, BeforeValidator, ConfigDict, NonNegativeInt, ValidationError
+
+from ipo_dspy.arguments import shown
+from ipo_dspy.errors import ArgumentError
 
 
 def _encodable(value: Any) -> Any:
@@ -75,6 +78,19 @@ class Record(BaseModel):
     """An immutable record that goes to the journal as JSON."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", ser_json_inf_nan="strings")
+
+    def __init__(self, **values: Any) -> None:
+        try:
+            super().__init__(**values)
+        except ValidationError as error:
+            first = error.errors()[0]
+            where = ".".join(map(str, first["loc"]))
+            raise ArgumentError(
+                f"{type(self).__name__}: {where}: {first['msg']}, got {shown(first['input'])}."
+            ) from None
+
+    # What is read from JSON is not made by it, and stays as strict as it is asked to be.
+    __init__.__pydantic_base_init__ = True  # type: ignore[attr-defined]
 
 
 Call = tuple[int, int]

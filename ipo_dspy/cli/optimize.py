@@ -12,18 +12,32 @@ from ipo_dspy.cli.run_folder import default_run_folder, work_of
 from ipo_dspy.cli.summary import CLASS_TEXTS, ENSEMBLE, print_summary
 from ipo_dspy.errors import SearchStoppedError
 from ipo_dspy.exports.base import Exporter, Found
+from ipo_dspy.exports.photographs import Described, described
 from ipo_dspy.exports.report import Report
+from ipo_dspy.exports.reporting import LiveReport, now, reasons
+from ipo_dspy.exports.usage import ways
 from ipo_dspy.features.embedder import Embedder
 from ipo_dspy.images.image import ImageFile
 from ipo_dspy.images.task import Task, task_name
+from ipo_dspy.optimizers.ipo import IPOOptimizer
 from ipo_dspy.programs.classifier import CLIPClassifier
 from ipo_dspy.prompts.class_texts import ClassTexts
 from ipo_dspy.prompts.template import Template
+from ipo_dspy.records import Trial
+from ipo_dspy.runs.budget import Spent
 from ipo_dspy.runs.folder import hold, make_run_folder, mark_folder, write_together, write_whole
+from ipo_dspy.runs.journal import read_journal, records
 from ipo_dspy.scoring.comparison import Comparison, check_fit, compare
 from ipo_dspy.terminal.options import RunOptions
 from ipo_dspy.terminal.output import SearchProgress, remark, results, stage
-from ipo_dspy.terminal.parts import LOCAL_MODELS, make_embedder, make_optimizer, make_task
+from ipo_dspy.terminal.parts import (
+    LOCAL_MODELS,
+    PROGRAM_FILE,
+    REPORT_FILE,
+    make_embedder,
+    make_optimizer,
+    make_task,
+)
 
 if TYPE_CHECKING:
     from ipo_dspy.search.results import IPOResults
@@ -48,7 +62,18 @@ def optimize(
     """
     run_folder = out or default_run_folder(folder, run)
     progress = SearchProgress(run.steps, run.search.prompts_per_step)
-    optimizer = make_optimizer(run, run_folder, progress.show)
+    page = LiveReport(
+        run_folder / REPORT_FILE,
+        steps=run.steps,
+        title=f"A prompt for {task_name(folder)}",
+        settings=_settings(folder, run),
+    )
+
+    def show(trial: Trial, spent: Spent) -> None:
+        progress.show(trial, spent)
+        page(trial, spent)
+
+    optimizer = make_optimizer(run, run_folder, show)
     before = Template(run.search.initial[0])
     make_run_folder(run_folder, folder)
     mark_folder(run_folder, work_of(folder, run))
@@ -62,40 +87,66 @@ def optimize(
 
     optimizer.classes_described = task.unseen_classes
     student = CLIPClassifier(task.train.classnames, embedder, before)
-    with progress.shown():
-        program = optimizer.compile(student, trainset=task.train.examples)
-    found: IPOResults = program.detailed_results
-    if found.useless is not None:
-        raise SearchStoppedError(
-            "No prompt was found, for no answer of the prompt model could be used. Check "
-            "--prompt-model, and give another --out or more --steps to try again."
+    with page:
+        with progress.shown():
+            program = optimizer.compile(student, trainset=task.train.examples)
+        found: IPOResults = program.detailed_results
+        if found.useless is not None:
+            raise SearchStoppedError(
+                "No prompt was found, for no answer of the prompt model could be used. Check "
+                "--prompt-model, and give another --out or more --steps to try again."
+            )
+        with stage("Testing on unseen images"):
+            ensemble = found.ensemble and found.ensemble.template
+            texts = found.described.class_texts if found.described else None
+            after = Template(found.best.text)
+            comparisons = _test(task, embedder, before, after, ensemble, texts)
+        picture = _a_picture(task)
+        report = Report(
+            title=f"A prompt for {task.name}",
+            results=found,
+            comparisons=comparisons,
+            settings=_settings(folder, run),
+            remarks=task.remarks,
+            is_free=run.proposing.prompt_model.startswith(LOCAL_MODELS),
+            described=_described(run_folder, optimizer, task),
+            counts=_counts(task),
+            ways=ways(program, run_folder / PROGRAM_FILE, picture),
+            made=now(),
         )
-    with stage("Testing on unseen images"):
-        ensemble = found.ensemble and found.ensemble.template
-        described = found.described.class_texts if found.described else None
-        after = Template(found.best.text)
-        comparisons = _test(task, embedder, before, after, ensemble, described)
-
-    report = Report(
-        title=f"A prompt for {task.name}",
-        results=found,
-        comparisons=comparisons,
-        settings=_settings(folder, run),
-        remarks=task.remarks,
-        is_free=run.proposing.prompt_model.startswith(LOCAL_MODELS),
-    )
-    with hold(run_folder):
-        for name in ("program", "report"):
-            exporter: Exporter = registry.find("exports", name)()
-            write = partial(exporter.write, found=Found(program, report))
-            write_together(run_folder / f"{name}{exporter.suffix}", write)
-        if found.ensemble is not None:
-            write_whole(run_folder / ENSEMBLE, found.ensemble.save)
-        if found.described is not None:
-            write_whole(run_folder / CLASS_TEXTS, found.described.save)
+        with hold(run_folder):
+            for name in ("program", "report"):
+                exporter: Exporter = registry.find("exports", name)()
+                write = partial(exporter.write, found=Found(program, report))
+                write_together(run_folder / f"{name}{exporter.suffix}", write)
+            if found.ensemble is not None:
+                write_whole(run_folder / ENSEMBLE, found.ensemble.save)
+            if found.described is not None:
+                write_whole(run_folder / CLASS_TEXTS, found.described.save)
     for sentence in task.remarks:
         remark(sentence)
-    print_summary(results, report, run_folder=run_folder, picture=_a_picture(task))
+    print_summary(results, report, run_folder=run_folder, picture=picture)
+
+
+def _described(run_folder: Path, optimizer: IPOOptimizer, task: Task) -> list[Described]:
+    """Show the images that were described, with what was kept of them."""
+    _, events = read_journal(run_folder)
+    texts = {
+        body["index"]: body["text"] for body in records(events, "description") if body.get("text")
+    }
+    images = optimizer.images_to_describe(task.train.examples)
+    known = [(image, texts[number]) for number, image in enumerate(images) if number in texts]
+    return described([image for image, _ in known], [text for _, text in known])
+
+
+def _counts(task: Task) -> dict[str, str]:
+    """How many images there were, and what became of them."""
+    return {
+        "images to search on": f"{len(task.train):,} of {len(task.train.classnames)} classes",
+        **{f"images of {part}": f"{len(images):,}" for part, images in task.tests.items()},
+        "files left out": reasons(task.left_out),
+        "copies left out": f"{task.copies}",
+    }
 
 
 def _introduce(source: Path | None, run: RunOptions) -> None:

@@ -12,6 +12,8 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from ipo_dspy.errors import ArgumentError
+from ipo_dspy.exports.gains import gains
 from ipo_dspy.exports.report import Report
 from ipo_dspy.exports.usage import open_clip_form, usage
 from ipo_dspy.prompts.template import Template
@@ -37,6 +39,8 @@ def print_summary(
         picture: a picture to show the usage with.
     """
     results, comparisons = report.results, report.comparisons
+    if results is None:
+        raise ArgumentError("A summary tells of a search, and this report knows of none.")
     found = Template(results.best.text)
     console.print(Group("\nThe best prompt:", Padding(Text(found.text, style="bold"), (1, 2))))
     if comparisons:
@@ -44,8 +48,8 @@ def print_summary(
     else:
         console.print("Accuracy in % on the images of the search itself, which flatter:")
         console.print(_training_figures(results))
-    for comparison in comparisons:
-        console.print(_paired(comparison))
+    for sentence in gains(comparisons):
+        console.print(sentence)
     console.print(report.verdict.value, style="bold")
     console.print()
     console.print(_counts(results))
@@ -98,15 +102,6 @@ def _training_figures(results: IPOResults) -> RenderableType:
             accuracy, loss = f"{trial.score.accuracy:.2f}", f"{trial.score.loss:.3f}"
             table.add_row(Text(trial.text), accuracy, loss)
     return table
-
-
-def _paired(comparison: Comparison) -> str:
-    n = comparison.after.score.n
-    return (
-        f"{comparison.part}: of {n} images, {comparison.gained} are right with the found prompt "
-        f"alone and {comparison.lost} with the first one alone "
-        f"(McNemar p = {comparison.p_value:.2g})."
-    )
 
 
 def _counts(results: IPOResults) -> str:

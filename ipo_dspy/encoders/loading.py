@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from weakref import WeakValueDictionary
 
 from ipo_dspy import registry
+from ipo_dspy.arguments import checked
 from ipo_dspy.encoders.offline import offline
 from ipo_dspy.errors import UnknownNameError
 
@@ -28,6 +29,7 @@ _loaded: WeakValueDictionary[tuple[Hashable, ...], Encoder] = WeakValueDictionar
 _lock = threading.RLock()
 
 
+@checked
 def load_encoder(
     spec: str,
     *,

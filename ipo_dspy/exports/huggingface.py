@@ -13,6 +13,7 @@ from ipo_dspy.exports.texts import (
     OTHERWISE,
     Texts,
     check_names_differ,
+    format_string,
     only_line,
     quoted,
     spec_parts,
@@ -51,12 +52,12 @@ class HuggingFaceExporter:
         texts = texts_of(found, "The pipeline").as_read()
         line = only_line(texts, "one template")
         check_names_differ(texts, "The pipeline")
-        template = line.replace("{", "{{").replace("}", "}}").replace(SLOT, "{}")
-        write_json(path, _arguments(texts, template, _hub_name(texts.encoder)))
+        template = format_string(line, "{}")
+        write_json(path, _arguments(texts, template, hub_name(texts.encoder)))
 
     def usage(self, path: Path, found: Found) -> tuple[str, ...]:
         """Lines of Python; see `Explained.usage`."""
-        name = 'found["model"]' if _hub_name(found.program.embedder.encoder) else "MODEL"
+        name = 'found["model"]' if hub_name(found.program.embedder.encoder) else "MODEL"
         return (
             "import json",
             "from transformers import pipeline",
@@ -97,7 +98,7 @@ class TransformersJSExporter:
                 "transformers.js pads the texts of SigLIP 2 for images of any shape in another way "
                 f"than the model was trained; {OTHERWISE}."
             )
-        model = _hub_name(texts.encoder)
+        model = hub_name(texts.encoder)
         if model is not None and model.startswith("openai/"):
             model = model.replace("openai/", "Xenova/")
         write_json(path, _arguments(texts, line.replace(SLOT, "{}"), model))
@@ -124,7 +125,7 @@ def _arguments(texts: Texts, template: str, model: str | None) -> dict[str, Any]
     }
 
 
-def _hub_name(encoder: Encoder) -> str | None:
+def hub_name(encoder: Encoder) -> str | None:
     """What Hugging Face calls the weights of an encoder; None where they are not there."""
     scheme, rest = spec_parts(encoder)
     if scheme == "hf":

@@ -14,6 +14,7 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias
 
+from ipo_dspy.arguments import checked
 from ipo_dspy.errors import ArgumentError
 from ipo_dspy.images.image import ImageFile, ImageSource
 from ipo_dspy.programs.labelling import LabelledImage
@@ -41,6 +42,7 @@ class LabelCounts:
     per_class: Counter[str]
 
 
+@checked
 def write_labels(labels: Iterable[LabelledImage], path: str | Path) -> LabelCounts:
     """Write labels as they come; the file is there when all are, and replaces what was there.
 

@@ -1,28 +1,52 @@
-"""One HTML file about a search: what was found, how good it is, and how it came about."""
+"""One HTML file about a program: what was found, how good it is, and how it came about."""
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import platform
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from difflib import SequenceMatcher
 from importlib.metadata import version
+from importlib.resources import files
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
 
 from ipo_dspy.exports.base import Found, needs_report
+from ipo_dspy.exports.course import curve, lineage, ranked
+from ipo_dspy.exports.gains import gains
+from ipo_dspy.exports.photographs import MOST_SHOWN, Described, changes, confusions
+from ipo_dspy.exports.usage import Way
 from ipo_dspy.programs.classifier import CLIPClassifier
 from ipo_dspy.prompts.wording import NOTHING_KNOWN
-from ipo_dspy.records import Trial, visible
+from ipo_dspy.records import visible
 from ipo_dspy.scoring.comparison import Comparison, Verdict, h_of, sides, verdict
 from ipo_dspy.search.results import IPOResults
 
 PACKAGES = ("ipo-dspy", "dspy", "torch", "open_clip_torch", "transformers")
 """Packages whose versions are stated."""
-_WIDTH, _HEIGHT = 640.0, 180.0
+MOST_RANKED = 50
+"""Most prompts that stand best first; a table below has all."""
+MOST_CLASSES = 400
+"""Most classes in the tables of them, which share them."""
+MOST_TRIALS = 600
+"""Most prompts in the table of all, the last ones."""
+MOST_CHANGED = 40
+"""Most images that changed in one direction, of all sets together."""
+MOST_PARTS = 10
+"""Most sets of images that are shown in detail."""
+MOST_ROWS = 200
+"""Most remarks, settings and counts."""
+LONGEST = 20_000
+"""Characters of any text."""
+LONGEST_IN_TABLE = 300
+"""Characters of a text of which a table has many."""
+SECONDS_BETWEEN = 10
+"""An open page of a search that goes on is loaded anew after so long."""
 
 
 @dataclass(frozen=True)
@@ -31,43 +55,70 @@ class Report:
 
     Attributes:
         title: of the page.
-        results: of the search.
+        results: of the search; None where none is known.
         comparisons: of the first prompt and the found one on unseen images; may be empty.
         settings: names and values that the run was made with; no secrets.
         remarks: sentences that a reader of the figures should know.
         is_free: whether the prompt model runs on this machine, where no call costs anything.
+        prompt: what was found; empty takes the best trial of the search.
+        described: images with what the prompt model was told of them.
+        counts: how many images were read, left out, searched on, by name.
+        ways: lines to copy that use the prompt.
+        made: when, as text.
+        running: how far a search is that still goes on; empty where it is over.
+        stopped: why a search ended before its time; empty where it did not.
     """
 
     title: str
-    results: IPOResults
-    comparisons: Sequence[Comparison]
+    results: IPOResults | None = None
+    comparisons: Sequence[Comparison] = ()
     settings: Mapping[str, str] = field(default_factory=dict)
     remarks: Sequence[str] = ()
     is_free: bool = False
+    prompt: str = ""
+    described: Sequence[Described] = ()
+    counts: Mapping[str, str] = field(default_factory=dict)
+    ways: Sequence[Way] = ()
+    made: str = ""
+    running: str = ""
+    stopped: str = ""
+
+    @property
+    def found(self) -> str:
+        """The prompt that the page is about."""
+        if self.prompt or self.results is None:
+            return self.prompt
+        return self.results.best.text
 
     @property
     def cost(self) -> str:
         """What the calls of the prompt model cost; unknown is not zero."""
         if self.is_free:
             return "none, the model runs on this machine"
-        dollars = self.results.spent.dollars
+        dollars = None if self.results is None else self.results.spent.dollars
         return "unknown" if dollars is None else f"{dollars:.4f} dollars"
 
     @property
     def verdict(self) -> Verdict:
         """Whether the found prompt is better than the first one."""
-        results = self.results
-        return verdict(self.comparisons, kept=results.best.text == results.trials[0].text)
+        if self.results is not None:
+            kept = self.results.best.text == self.results.trials[0].text
+        else:
+            kept = all(c.before.text == c.after.text for c in self.comparisons)
+        return verdict(self.comparisons, kept=kept)
 
     @property
     def tokens(self) -> str:
         """How many tokens the prompt model read and wrote."""
-        tokens = self.results.spent.tokens
+        tokens = None if self.results is None else self.results.spent.tokens
         return "unknown" if tokens is None else f"{tokens:,}"
 
 
 class ReportExporter:
-    """Writes a report as one HTML file without scripts and without links to other files."""
+    """Writes a report as one HTML file of bounded size, which loads nothing and nobody can add to.
+
+    Pictures are in it, small; the one script copies texts.
+    """
 
     suffix = ".html"
 
@@ -99,18 +150,33 @@ def render(report: Report, learned: str = "") -> str:
         lstrip_blocks=True,
         finalize=_shown,
     )
+    environment.filters["short"] = _short
     results = report.results
+    trials = () if results is None else results.trials
+    in_detail = report.comparisons[:MOST_PARTS]
+    share = max(1, len(in_detail))
+    style, script = _part("report.css"), _part("report.js")
     return environment.get_template("report.html.jinja").render(
         report=report,
+        style=Markup(style),
+        script=Markup(script),
+        policy=Markup(_policy(style, script)),
+        seconds=SECONDS_BETWEEN,
         learned=learned,
         results=results,
-        found=results.best,
+        settings={**(results.settings if results else {}), **report.settings},
+        gains=gains(report.comparisons),
         figures=_figures(report.comparisons),
-        counts=Counter(trial.state.value for trial in results.trials),
-        curves=[curve(results, "accuracy"), curve(results, "loss")],
-        lineage=lineage(results),
-        class_texts=_class_texts(results),
-        classes=[(comparison, per_class(comparison)) for comparison in report.comparisons],
+        counts=Counter(trial.state.value for trial in trials),
+        curves=[curve(results, "accuracy"), curve(results, "loss")] if results else [],
+        lineage=lineage(results) if results else [],
+        ranked=ranked(results, MOST_RANKED) if results else [],
+        trials=trials[-MOST_TRIALS:],
+        classes=[(c, per_class(c, MOST_CLASSES // share)) for c in in_detail],
+        changes=[(c, changes(c, min(MOST_SHOWN, MOST_CHANGED // share))) for c in in_detail],
+        confusions=[(c, confusions(c)) for c in in_detail],
+        most_rows=MOST_ROWS,
+        class_texts=_class_texts(results) if results else {},
         versions={"Python": platform.python_version()} | {name: version(name) for name in PACKAGES},
     )
 
@@ -124,7 +190,31 @@ def _class_texts(results: IPOResults) -> dict[str, str]:
 
 
 def _shown(value: object) -> object:
-    return visible(value) if isinstance(value, str) else value
+    if isinstance(value, str) and not isinstance(value, Markup):
+        return _short(value, LONGEST)
+    return value
+
+
+def _short(text: object, most: int = LONGEST_IN_TABLE) -> str:
+    """Cut a text, after hidden characters became escapes."""
+    shown = visible(str(text)[:most])[:most]
+    return shown if len(str(text)) <= most else f"{shown} ..."
+
+
+def _part(name: str) -> str:
+    return (files("ipo_dspy.exports") / name).read_text("utf-8")
+
+
+def _policy(style: str, script: str) -> str:
+    """A content security policy that lets in this style and this script, and no others."""
+    allowed = [
+        base64.b64encode(hashlib.sha256(text.encode()).digest()).decode("ascii")
+        for text in (style, script)
+    ]
+    return (
+        f"default-src 'none'; img-src data:; style-src 'sha256-{allowed[0]}'; "
+        f"script-src 'sha256-{allowed[1]}'; base-uri 'none'; form-action 'none'"
+    )
 
 
 class Figures(NamedTuple):
@@ -148,97 +238,6 @@ def _figures(comparisons: Sequence[Comparison]) -> list[Figures]:
     ]
 
 
-class Curve(NamedTuple):
-    """A training score over the steps, in the units of an SVG view box.
-
-    `dots` are the scored prompts, `line` the points of the best prompt so far; `lowest` and
-    `highest` are the values at the lower and the upper edge.
-    """
-
-    name: str
-    dots: list[tuple[float, float]]
-    line: str
-    lowest: float
-    highest: float
-    last_step: int
-    width: float = _WIDTH
-    height: float = _HEIGHT
-
-
-def curve(results: IPOResults, name: Literal["accuracy", "loss"]) -> Curve:
-    """Lay out a training score over the steps; the loss is the one that ranks."""
-
-    def points(trials: Sequence[Trial]) -> list[tuple[float, float]]:
-        return [
-            (trial.step, score.accuracy if name == "accuracy" else results.ranking.loss(score))
-            for trial in trials
-            if (score := trial.score) is not None
-        ]
-
-    values, best = points(results.trials), points(bests(results))
-    last = max(trial.step for trial in results.trials)
-    lowest, highest = min(value for _, value in values), max(value for _, value in values)
-    span = (highest - lowest) or 1.0
-
-    def place(step: float, value: float) -> tuple[float, float]:
-        x = _WIDTH * step / max(last, 1)
-        return round(x, 1), round(_HEIGHT * (1 - (value - lowest) / span), 1)
-
-    corners: list[tuple[float, float]] = []
-    for number, (step, value) in enumerate(best):
-        if number:
-            corners.append(place(step, best[number - 1][1]))
-        corners.append(place(step, value))
-    corners.append(place(last, best[-1][1]))
-    return Curve(
-        name,
-        [place(*point) for point in values],
-        " ".join(f"{x},{y}" for x, y in corners),
-        lowest,
-        highest,
-        last,
-    )
-
-
-def bests(results: IPOResults) -> list[Trial]:
-    """Pick the trials that were better than all before them, in the order they were made."""
-    found: list[Trial] = []
-    key = results.ranking.key
-    for trial in results.trials:
-        if trial.score is not None and (not found or key(trial) > key(found[-1])):
-            found.append(trial)
-    return found
-
-
-Change = Literal["same", "new", "gone"]
-
-
-def lineage(results: IPOResults) -> list[tuple[Trial, list[tuple[Change, str]]]]:
-    """Pair each successive best with its words, compared with those of the best before it."""
-    line = bests(results)
-    texts = [trial.text for trial in line]
-    return [
-        (trial, word_changes(before, trial.text))
-        for trial, before in zip(line, [texts[0], *texts], strict=False)
-    ]
-
-
-def word_changes(before: str, after: str) -> list[tuple[Change, str]]:
-    """Compare two texts word by word: runs of words that stayed, came or went."""
-    old, new = before.split(), after.split()
-    changes: list[tuple[Change, str]] = []
-    matcher = SequenceMatcher(a=old, b=new, autojunk=False)
-    for kind, old_from, old_to, new_from, new_to in matcher.get_opcodes():
-        if kind == "equal":
-            changes.append(("same", " ".join(new[new_from:new_to])))
-            continue
-        if old_to > old_from:
-            changes.append(("gone", " ".join(old[old_from:old_to])))
-        if new_to > new_from:
-            changes.append(("new", " ".join(new[new_from:new_to])))
-    return changes
-
-
 class ClassGain(NamedTuple):
     """The accuracy of one class in percent, with the first prompt and with the found one."""
 
@@ -252,8 +251,9 @@ class ClassGain(NamedTuple):
         return self.after - self.before
 
 
-def per_class(comparison: Comparison) -> list[ClassGain]:
-    """Compare the classes of one part, the largest gain first."""
+def per_class(comparison: Comparison, most: int) -> list[ClassGain]:
+    """Compare the classes of one part, the largest gain first; of too many, both ends."""
     before, after = comparison.before.score.per_class, comparison.after.score.per_class
     classes = [ClassGain(name, before[name], after[name]) for name in after]
-    return sorted(classes, key=lambda row: (-row.gain, row.name))
+    classes.sort(key=lambda row: (-row.gain, row.name))
+    return classes if len(classes) <= most else classes[: most // 2] + classes[-(most // 2) :]

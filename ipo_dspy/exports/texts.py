@@ -36,9 +36,7 @@ class Texts:
 
     def formatted(self, slot: str) -> list[str]:
         """The lines for `str.format`: the slot as given, other braces doubled."""
-        return [
-            line.replace("{", "{{").replace("}", "}}").replace(SLOT, slot) for line in self.lines
-        ]
+        return [format_string(line, slot) for line in self.lines]
 
     def filled(self) -> list[str]:
         """The one template with each name in it.
@@ -138,6 +136,11 @@ def check_names_differ(texts: Texts, tool: str) -> None:
                 f"{tool} tells classes apart by name, and two are called {name!r}; {OTHERWISE}, "
                 "or give them different names."
             )
+
+
+def format_string(line: str, slot: str) -> str:
+    """Write a line of a template for `str.format`: its slot as given, other braces doubled."""
+    return line.replace("{", "{{").replace("}", "}}").replace(SLOT, slot)
 
 
 def spec_parts(encoder: Encoder) -> tuple[str, str]:

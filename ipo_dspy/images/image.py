@@ -16,7 +16,7 @@ import dspy
 import pydantic
 from PIL import Image
 
-from ipo_dspy.errors import DataError, UnreadableImage
+from ipo_dspy.errors import ArgumentError, DataError, UnreadableImage
 from ipo_dspy.images.decoding import check, decode, format_of, one_error, open_file, to_rgb
 from ipo_dspy.images.remote import RemoteImage
 
@@ -133,7 +133,7 @@ def open_image(source: ImageSource) -> Image.Image:
 
     Raises:
         UnreadableImage: missing, truncated, or in a format Pillow cannot decode.
-        TypeError: `source` is none of the above.
+        ArgumentError: `source` is none of the above.
     """
     found = _resolve(source)
     if isinstance(found, Image.Image):
@@ -233,7 +233,7 @@ def _resolve(source: ImageSource) -> Path | Image.Image | RemoteImage | str:
         return source
     if isinstance(source, str | os.PathLike):
         return Path(source)
-    raise TypeError(
+    raise ArgumentError(
         "an image may be a path, a PIL image, a RemoteImage or a dspy.Image, not "
         f"{type(source).__name__}"
     )

@@ -15,6 +15,7 @@ from typing import SupportsIndex, TypeVar
 
 import dspy
 
+from ipo_dspy.arguments import checked
 from ipo_dspy.errors import ArgumentError, DataError
 from ipo_dspy.images.copies import byte_equal
 from ipo_dspy.images.image import content_hash
@@ -30,6 +31,7 @@ class LeftOut:
     reason: str
 
 
+@checked
 @dataclass(frozen=True)
 class LabeledImages:
     """Labelled images and the class names among which they are told apart.

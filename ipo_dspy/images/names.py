@@ -247,3 +247,16 @@ def _check_distinct(display: Sequence[tuple[str, str]]) -> None:
                 "rename one, or merge them"
             )
         seen[text] = stored
+
+
+def check_several(names: Sequence[str]) -> None:
+    """Check that there is something to tell apart.
+
+    Raises:
+        ArgumentError: there is one class.
+    """
+    if len(names) < 2:
+        raise ArgumentError(
+            f"There is one class name, {names[0]!r}; give at least two, for every image would be "
+            "found to show the one."
+        )

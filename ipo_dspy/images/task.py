@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 from ipo_dspy.errors import ArgumentError, DataError
-from ipo_dspy.images.labeled import LabeledImages
+from ipo_dspy.images.labeled import LabeledImages, LeftOut
 from ipo_dspy.images.names import Names
 from ipo_dspy.images.readers import TABLE_SUFFIXES, read_images
 
@@ -33,6 +33,8 @@ class Task:
         template: the text of the template that the search begins with.
         seed: of the draw of the images.
         remarks: sentences that a reader of the figures should know.
+        left_out: files that were found beside the images and not taken.
+        copies: how many images were left out for equalling another one.
     """
 
     name: str
@@ -41,6 +43,8 @@ class Task:
     template: str
     seed: int = 0
     remarks: tuple[str, ...] = ()
+    left_out: tuple[LeftOut, ...] = ()
+    copies: int = 0
 
     @property
     def unseen_classes(self) -> tuple[str, ...]:
@@ -122,6 +126,8 @@ def folder_task(
         template,
         sampling.seed,
         (*_copies(len(found) - len(images)), *_remarks(kept, held_out, sampling)),
+        found.left_out,
+        len(found) - len(images),
     )
 
 

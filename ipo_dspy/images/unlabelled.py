@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import overload
 
+from ipo_dspy.arguments import checked
 from ipo_dspy.errors import DataError
 from ipo_dspy.images.decoding import HEIF_SUFFIXES, image_suffixes
 from ipo_dspy.images.labeled import LeftOut
@@ -33,6 +34,7 @@ class FoundImages(Sequence[Path]):
         return self.files[index]
 
 
+@checked
 def find_images(*sources: str | os.PathLike[str]) -> FoundImages:
     """Find images that need no labels; none of them is opened.
 

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from ipo_dspy.arguments import checked
 from ipo_dspy.encoders.prompted_towers import Towers
 from ipo_dspy.optimizers.context import Context
 from ipo_dspy.optimizers.prompt_learner import PromptLearner
@@ -74,6 +75,7 @@ class CoCoOpModel(PromptedModel):
         }
 
 
+@checked
 class CoCoOp(PromptLearner):
     """Conditional context optimization: vectors that a small network shifts for each image.
 

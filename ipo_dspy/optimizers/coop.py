@@ -8,6 +8,7 @@ from typing import Any, ClassVar, Unpack
 import torch
 from torch import nn
 
+from ipo_dspy.arguments import Count, checked
 from ipo_dspy.encoders.prompted_towers import Towers
 from ipo_dspy.errors import ArgumentError
 from ipo_dspy.optimizers.context import INITIAL_WORDS, Context, Position
@@ -56,6 +57,7 @@ class CoOpModel(PromptedModel):
         return {"vectors": "prompt_learner.ctx"}
 
 
+@checked
 class CoOp(PromptLearner):
     """Context optimization: learns the vectors before the class name, and nothing else.
 
@@ -81,7 +83,7 @@ class CoOp(PromptLearner):
         self,
         metric: Metric = clip_acc,
         *,
-        n_ctx: int | None = None,
+        n_ctx: Count | None = None,
         init: str | None = INITIAL_WORDS,
         class_specific: bool = False,
         position: Position = "end",

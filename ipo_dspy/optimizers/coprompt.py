@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from ipo_dspy.arguments import Count, checked
 from ipo_dspy.encoders.prompted_towers import Towers
 from ipo_dspy.errors import ArgumentError
 from ipo_dspy.images.examples import image_of, label_of
@@ -162,6 +163,7 @@ def sentences_of(
     return [sentences[name] for name in names]
 
 
+@checked
 class CoPrompt(PromptLearner):
     """Consistency-guided prompts: MaPLe's, with adapters, held consistent with the frozen encoder.
 
@@ -204,8 +206,8 @@ class CoPrompt(PromptLearner):
         self,
         metric: Metric = clip_acc,
         *,
-        n_ctx: int | None = 2,
-        depth: int | None = None,
+        n_ctx: Count | None = 2,
+        depth: Count | None = None,
         init: str | None = INITIAL_WORDS,
         sentences: Mapping[str, Sequence[str]] | None = None,
         describer: Describer | str | None = None,

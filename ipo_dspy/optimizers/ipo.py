@@ -13,8 +13,10 @@ from typing import Any, Literal
 import dspy
 from dspy.teleprompt import Teleprompter
 
+from ipo_dspy.arguments import Count, Natural, NotNegative, checked
 from ipo_dspy.errors import ArgumentError
 from ipo_dspy.features.backends import Backend, make_backend
+from ipo_dspy.images.names import check_several
 from ipo_dspy.optimizers.base import (
     copy_to_optimize,
     find_describer,
@@ -59,9 +61,35 @@ from ipo_dspy.search.target import Target, about_step, first_texts, keeps_case, 
 
 logger = logging.getLogger(__name__)
 
-_MAY_BE_0 = ("history_size", "images_described", "ensemble", "class_texts")
+
+_ELSEWHERE = {
+    "auto": "steps= and budget=Budget(...) bound a search, and plan(program) says what it takes",
+    "breadth": "prompts_per_step= is how many prompts a step proposes",
+    "depth": "steps= is how many rounds of proposals there are",
+    "num_candidates": "prompts_per_step= times steps= prompts are proposed",
+    "num_trials": "steps= is how many rounds of proposals there are",
+    "max_full_evals": "steps= times prompts_per_step= prompts are scored, each on all examples",
+    "max_metric_calls": "budget=Budget(calls=...) bounds the calls of language models",
+    "init_temperature": "temperature= is that of the proposals",
+    "reflection_lm": "prompt_model= is the language model that proposes",
+    "task_model": "the program's own model is dspy.configure(lm=...), or program.set_lm(...)",
+    "teacher_settings": "nothing is learned from a teacher",
+    "max_bootstrapped_demos": "prompts are sought and no demos; TipAdapter makes demos count",
+    "max_labeled_demos": "prompts are sought and no demos; TipAdapter makes demos count",
+    "minibatch": "every prompt is scored on all examples",
+    "minibatch_size": "every prompt is scored on all examples",
+    "eval_kwargs": "num_threads= and max_errors= of the optimizer are what an evaluation takes",
+    "requires_permission_to_run": "nothing asks for permission; plan(program) says what it takes",
+    "log_dir": "run_dir= is the folder of a search",
+    "track_best_outputs": "track_stats= attaches what was found",
+    "verbose": "on_trial= is called with every prompt, and logging tells the same",
+    "task": "the initial prompt is initial=, and what the model is asked is meta_prompt=",
+}
+"""Arguments of COPRO, MIPROv2 and GEPA, and what does the same here."""
+_HINTS = {"budget": "such as Budget(calls=100), while steps=100 bounds the steps"}
 
 
+@checked(elsewhere=_ELSEWHERE, hints=_HINTS)
 class IPOOptimizer(Teleprompter):
     """Interpretable prompt optimization (Du et al., NeurIPS 2024) for DSPy programs.
 
@@ -132,24 +160,24 @@ class IPOOptimizer(Teleprompter):
         describer: Describer | str | None = None,
         proposer: dspy.Module | None = None,
         meta_prompt: MetaPrompt | None = None,
-        steps: int | None = None,
-        prompts_per_step: int = 5,
-        history_size: int = 20,
-        images_described: int = 64,
+        steps: Count | None = None,
+        prompts_per_step: Count = 5,
+        history_size: Natural = 20,
+        images_described: Natural = 64,
         initial: str | Sequence[str] | None = None,
-        ensemble: int = 5,
-        class_texts: int = 0,
+        ensemble: Natural = 5,
+        class_texts: Natural = 0,
         classes_described: Sequence[str] = (),
         predictors: Sequence[str] | None = None,
-        temperature: float | None = 1.0,
+        temperature: NotNegative | None = 1.0,
         send_seed: bool = True,
         strategy: str | Strategy | None = None,
         steady: bool = False,
         budget: Budget | None = None,
-        most_failures: int = 10,
+        most_failures: Count = 10,
         backend: Backend | str | None = None,
-        num_threads: int | None = None,
-        max_errors: int | None = None,
+        num_threads: Count | None = None,
+        max_errors: Natural | None = None,
         seed: int = 0,
         run_dir: str | Path | None = None,
         identity: str | None = None,
@@ -158,23 +186,6 @@ class IPOOptimizer(Teleprompter):
         callbacks: Sequence[Any] | None = None,
     ) -> None:
         super().__init__()
-        for name, value in {
-            "prompts_per_step": prompts_per_step,
-            "history_size": history_size,
-            "images_described": images_described,
-            "ensemble": ensemble,
-            "class_texts": class_texts,
-            "most_failures": most_failures,
-        }.items():
-            at_least = (
-                0 if name in {"history_size", "images_described", "ensemble", "class_texts"} else 1
-            )
-            if value < at_least:
-                raise ArgumentError(f"{name} must be at least {at_least}, got {value}.")
-        if not callable(metric):
-            raise ArgumentError(
-                f"metric must be a function of (example, prediction), got {metric!r}."
-            )
         if proposer is not None and any(p.lm is not None for p in proposer.predictors()):
             raise ArgumentError(
                 "The proposer has a language model of its own, whose calls could not be told apart "
@@ -259,6 +270,8 @@ class IPOOptimizer(Teleprompter):
             self._open_journal(program, examples, valset, lm, describer) as journal,
             within(self.budget.seconds, since=spent.started),
         ):
+            for each in zero_shot_predictors(program).values():
+                check_several(each.classnames)
             own = getattr(program, "describe", None)
             if isinstance(own, DescribePredict):
                 own.keep_in(journal)
@@ -297,6 +310,7 @@ class IPOOptimizer(Teleprompter):
             targets[0].history.ranking,
             join_best(program, search.trials, targets[0].history.ranking, self.ensemble),
             described,
+            settings=self._told(lm, describer, examples),
         )
         if found.useless is not None:
             logger.warning(
@@ -357,6 +371,24 @@ class IPOOptimizer(Teleprompter):
     def images_to_describe(self, trainset: Sequence[dspy.Example]) -> list[object]:
         """Pick the images that are described: at most `images_described`, at even distances."""
         return spread_images(trainset, self.images_described)
+
+    def _told(
+        self, lm: dspy.BaseLM, describer: Describer, trainset: Sequence[dspy.Example]
+    ) -> dict[str, str]:
+        """The settings of a search, for people to read."""
+        return {
+            "prompt model": str(getattr(lm, "model", type(lm).__name__)),
+            "describer": type(describer).__name__,
+            "examples searched on": f"{len(trainset):,}",
+            "steps": str(self.budget.steps),
+            "prompts per step": str(self.prompts_per_step),
+            "history size": str(self.history_size),
+            "temperature": "of the model" if self.temperature is None else str(self.temperature),
+            "strategy": self.strategy
+            if isinstance(self.strategy, str)
+            else type(self.strategy).__name__,
+            "seed": str(self.seed),
+        }
 
     def searched(self, program: dspy.Module) -> dict[str, dspy.Predict]:
         """The predictors whose texts are searched for, by name.

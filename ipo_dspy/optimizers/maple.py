@@ -9,6 +9,7 @@ from typing import Any, ClassVar, Unpack
 import torch
 from torch import Tensor, nn
 
+from ipo_dspy.arguments import Count, checked
 from ipo_dspy.encoders.prompted_towers import Towers
 from ipo_dspy.optimizers.context import INITIAL_WORDS, Context
 from ipo_dspy.optimizers.prompt_learner import PromptLearner, TrainingOptions
@@ -87,6 +88,7 @@ def depth_of_official(tensors: Mapping[str, Tensor]) -> int:
     return 1 + sum(name.startswith("compound_prompts_text.") for name in tensors)
 
 
+@checked
 class MaPLe(PromptLearner):
     """Multi-modal prompt learning: prompts in the first layers of both towers.
 
@@ -110,8 +112,8 @@ class MaPLe(PromptLearner):
         self,
         metric: Metric = clip_acc,
         *,
-        n_ctx: int | None = 2,
-        depth: int | None = None,
+        n_ctx: Count | None = 2,
+        depth: Count | None = None,
         init: str | None = INITIAL_WORDS,
         **options: Unpack[TrainingOptions],
     ) -> None:

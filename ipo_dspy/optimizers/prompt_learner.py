@@ -7,7 +7,6 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, replace
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, ClassVar, Self, TypedDict, Unpack
 
@@ -15,6 +14,7 @@ import dspy
 import torch
 from dspy.teleprompt import Teleprompter
 
+from ipo_dspy.arguments import Count, Positive, checked
 from ipo_dspy.encoders.device import PRECISIONS
 from ipo_dspy.encoders.prompted_towers import Towers, towers_of
 from ipo_dspy.errors import ArgumentError
@@ -67,9 +67,9 @@ class TrainingOptions(TypedDict, total=False):
         callbacks: DSPy callbacks for `on_compile_start` and `on_compile_end`.
     """
 
-    epochs: int
-    batch_size: int
-    lr: float
+    epochs: Count
+    batch_size: Count
+    lr: Positive
     augmentation: Augmentation
     precision: str
     seed: int
@@ -96,6 +96,7 @@ class TrainingResults:
     parameters: int
 
 
+@checked
 class PromptLearner(Teleprompter, ABC):
     """Learns vectors by gradient descent on labelled images, the encoder staying as it is.
 
@@ -126,19 +127,12 @@ class PromptLearner(Teleprompter, ABC):
         self,
         metric: Metric = clip_acc,
         *,
-        n_ctx: int | None = None,
+        n_ctx: Count | None = None,
         init: str | None = INITIAL_WORDS,
         position: Position = "end",
         **options: Unpack[TrainingOptions],
     ) -> None:
         super().__init__()
-        for name in options:
-            if name not in TrainingOptions.__annotations__:
-                near = get_close_matches(name, TrainingOptions.__annotations__)
-                hint = (
-                    f"did you mean {near[0]}?" if near else "see TrainingOptions for those it has."
-                )
-                raise ArgumentError(f"{type(self).__name__} has no argument {name!r}; {hint}")
         self.metric = metric
         self.n_ctx = n_ctx
         self.init = init

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from ipo_dspy.arguments import Count, checked
 from ipo_dspy.encoders.prompted_towers import Towers
 from ipo_dspy.errors import ArgumentError
 from ipo_dspy.optimizers.context import INITIAL_WORDS, SPREAD, Context
@@ -120,6 +121,7 @@ class PromptSRCModel(PromptedModel):
         return names
 
 
+@checked
 class PromptSRC(PromptLearner):
     """Self-regulating prompts: in both towers, held near the frozen ones, averaged over epochs.
 
@@ -150,8 +152,8 @@ class PromptSRC(PromptLearner):
         self,
         metric: Metric = clip_acc,
         *,
-        n_ctx: int | None = 4,
-        depth: int | None = None,
+        n_ctx: Count | None = 4,
+        depth: Count | None = None,
         init: str | None = INITIAL_WORDS,
         teacher_templates: Sequence[str] | None = None,
         average: GaussianAverage = GaussianAverage(mean=15, deviation=1),  # noqa: B008 - frozen

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Self
 import dspy
 import orjson
 
+from ipo_dspy.arguments import Count, checked
 from ipo_dspy.errors import ArgumentError
 from ipo_dspy.features.embedder import Embedder
 from ipo_dspy.images.names import saved_classnames
@@ -38,6 +39,7 @@ class CLIPPredict(ZeroShotPredict):
     """
 
 
+@checked
 class _ClassifierBase(dspy.Module):
     """What `CLIPClassifier` offers beside classification."""
 
@@ -47,7 +49,7 @@ class _ClassifierBase(dspy.Module):
         clip: str | Encoder | Embedder = "demo",
         template: str | Template | None = None,
         *,
-        top_k: int = 5,
+        top_k: Count = 5,
         demo_cache: TipAdapter | None = None,
         class_texts: Mapping[str, Sequence[str]] | None = None,
         describe: int | DescribePredict | None = None,
@@ -72,10 +74,10 @@ class _ClassifierBase(dspy.Module):
         clip: str | Encoder | Embedder = "demo",
         template: str | Template | None = None,
         *,
-        shots: int | None = None,
+        shots: Count | None = None,
         seed: int = 0,
         skip_bad_images: bool = False,
-        top_k: int = 5,
+        top_k: Count = 5,
         demo_cache: TipAdapter | None = None,
         describe: int | DescribePredict | None = None,
     ) -> Self:
@@ -114,7 +116,7 @@ class _ClassifierBase(dspy.Module):
         clip: str | Encoder | Embedder = "demo",
         template: str | Template | None = None,
         *,
-        top_k: int = 5,
+        top_k: Count = 5,
         demo_cache: TipAdapter | None = None,
         describe: int | DescribePredict | None = None,
     ) -> Self:
@@ -311,6 +313,7 @@ class CLIPClassifier(_ClassifierBase):
     how to describe a class.
     """
 
+    @checked
     def forward(self, image: object) -> dspy.Prediction:
         """Classify one image: a path, a PIL image or a `dspy.Image`."""
         self.describe_classes()

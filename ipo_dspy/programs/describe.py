@@ -13,6 +13,7 @@ import orjson
 from dspy.signatures.signature import ensure_signature
 from dspy.utils.exceptions import AdapterParseError
 
+from ipo_dspy.arguments import checked
 from ipo_dspy.errors import ArgumentError
 from ipo_dspy.programs.state import read_describe
 from ipo_dspy.prompts.class_texts import ClassTexts, read_descriptions
@@ -28,6 +29,7 @@ EVENT = "class_text"
 """What a journal calls a `ClassText`."""
 
 
+@checked
 class DescribePredict(dspy.Predict):
     """Describes classes in words that follow a template, by a language model.
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from numbers import Real
-from typing import TYPE_CHECKING, Any, NamedTuple, SupportsIndex
+from typing import TYPE_CHECKING, Any, NamedTuple
 
+from ipo_dspy.arguments import Count, Share, checked
 from ipo_dspy.errors import ArgumentError, UnreadableImage
 from ipo_dspy.images.image import ImageSource, open_image
 from ipo_dspy.programs.probabilities import probabilities_of
@@ -16,7 +16,6 @@ from ipo_dspy.runs.progress import progress_bar
 if TYPE_CHECKING:
     import dspy
 
-    from ipo_dspy.programs.classifier import CLIPClassifier
 
 IMAGES_AT_ONCE = 256
 """Images that are classified together; a run that is stopped loses at most so many."""
@@ -42,7 +41,7 @@ class LabelledImage:
 
     image: ImageSource
     guesses: tuple[Guess, ...]
-    threshold: float = 0.0
+    threshold: Share = 0.0
     error: str = ""
 
     @property
@@ -58,12 +57,13 @@ class LabelledImage:
         return self.guesses[0].probability if self.guesses else None
 
 
+@checked
 def label_images(
-    program: CLIPClassifier,
+    program: dspy.Module,
     images: Sequence[ImageSource],
     *,
-    top_k: int = 5,
-    threshold: float = 0.0,
+    top_k: Count = 5,
+    threshold: Share = 0.0,
     progress: bool | None = None,
 ) -> Iterator[LabelledImage]:
     """Label images one after the other; those that cannot be read come with the reason.
@@ -81,15 +81,6 @@ def label_images(
     Raises:
         ArgumentError: an argument is out of its range, or the program is none that classifies.
     """
-    if isinstance(images, str | bytes) or not isinstance(images, Sequence):
-        raise ArgumentError(
-            f"images must be a list of images, or what find_images(...) gives, got {images!r:.80}."
-        )
-    if isinstance(top_k, bool) or not isinstance(top_k, SupportsIndex) or top_k.__index__() < 1:
-        raise ArgumentError(f"top_k must be a whole number of at least 1, got {top_k!r}.")
-    is_number = isinstance(threshold, Real) and not isinstance(threshold, bool)
-    if not is_number or not 0 <= threshold <= 1:
-        raise ArgumentError(f"threshold must be a probability, 0 to 1, got {threshold!r}.")
     if not hasattr(program, "predict_batch"):
         raise ArgumentError(
             f"A {type(program).__name__} does not classify images in one go; expected a "
@@ -99,7 +90,7 @@ def label_images(
 
 
 def _labelled(
-    program: CLIPClassifier,
+    program: dspy.Module,
     images: Sequence[ImageSource],
     top_k: int,
     threshold: float,
@@ -117,7 +108,7 @@ def _labelled(
 
 
 def _predictions(
-    program: CLIPClassifier, images: Sequence[ImageSource]
+    program: dspy.Module, images: Sequence[ImageSource]
 ) -> list[dspy.Prediction | UnreadableImage]:
     try:
         return list(program.predict_batch(images))

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import dspy
 
+from ipo_dspy.arguments import checked
 from ipo_dspy.errors import ArgumentError
 from ipo_dspy.images.examples import label_of
 from ipo_dspy.programs.predict import ZeroShotPredict
@@ -40,6 +41,7 @@ class _ClassificationMetric(ABC):
     def __init__(self, name: str) -> None:
         self.__name__ = name
 
+    @checked
     def __call__(
         self,
         example: dspy.Example,

@@ -8,6 +8,7 @@ from typing import Any
 
 import dspy
 
+from ipo_dspy.arguments import checked
 from ipo_dspy.programs.predict import zero_shot_predictors
 from ipo_dspy.prompts.rules import TemplateRules
 from ipo_dspy.prompts.wording import PROPOSE_TEMPLATE
@@ -31,6 +32,7 @@ summary of data whose images it cannot see, and demos, which only a `TipAdapter`
 """
 
 
+@checked
 class TemplateProposer(InstructionProposer):
     """GEPA's `instruction_proposer` for programs with a `CLIPPredict`.
 

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any, Self
 import dspy
 from dspy.signatures.signature import ensure_signature
 
+from ipo_dspy.arguments import Count, checked
 from ipo_dspy.errors import ArgumentError, EncoderError
 from ipo_dspy.features.embedder import Embedder
-from ipo_dspy.images.names import checked_classnames, saved_classnames
+from ipo_dspy.images.names import check_several, checked_classnames, saved_classnames
 from ipo_dspy.programs.probabilities import Probabilities
 from ipo_dspy.programs.prompt import LearnedPrompt, Prompt, TextPrompt, load_learned
 from ipo_dspy.programs.state import read_predictor
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from ipo_dspy.encoders.base import Encoder
 
 
+@checked
 class ZeroShotPredict(dspy.Predict):
     """The machinery of `CLIPPredict`.
 
@@ -60,7 +62,7 @@ class ZeroShotPredict(dspy.Predict):
         template: str | Template | None = None,
         *,
         signature: str | type[dspy.Signature] = ClassifyImage,
-        top_k: int = 5,
+        top_k: Count = 5,
         demo_cache: TipAdapter | None = None,
         class_texts: Mapping[str, Sequence[str]] | None = None,
     ) -> None:
@@ -136,7 +138,7 @@ class ZeroShotPredict(dspy.Predict):
         self,
         images: Sequence[object],
         signature: type[dspy.Signature] | None = None,
-        demos: Sequence[Mapping[str, Any]] | None = None,
+        demos: Sequence[Mapping[str, Any] | dspy.Example] | None = None,
     ) -> list[dspy.Prediction]:
         """Classify many images in one go; leaves no trace.
 
@@ -149,6 +151,7 @@ class ZeroShotPredict(dspy.Predict):
 
         if not images:
             return []
+        check_several(self.classnames)
         signature = signature or self.signature
         template = self.template_of(signature)
         # Whoever wants a graph asks the prompt.

@@ -6,10 +6,12 @@ from collections.abc import Sequence
 
 import dspy
 
+from ipo_dspy.arguments import checked
 from ipo_dspy.errors import ArgumentError
 from ipo_dspy.programs.predict import zero_shot_predictors
 
 
+@checked
 def prompt_ensemble(programs: Sequence[dspy.Module]) -> dspy.Module:
     """Join the templates of programs of one kind into a program that uses them all.
 

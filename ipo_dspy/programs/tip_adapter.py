@@ -16,6 +16,7 @@ import dspy
 import orjson
 import PIL.Image
 
+from ipo_dspy.arguments import checked
 from ipo_dspy.errors import ArgumentError
 from ipo_dspy.images.image import DatasetImage, ImageFile, ImageSource, open_image
 
@@ -35,6 +36,7 @@ _IN_TEXT = re.compile(
 )
 
 
+@checked
 @dataclass(frozen=True)
 class TipAdapter:
     """Adds to each class's logit how much an image resembles the class's demos.
@@ -184,6 +186,7 @@ def _address(image: ImageSource) -> str:
     return str(image.url)
 
 
+@checked
 @dataclass(frozen=True)
 class ImageVectorizer:
     """The vectorizer that lets `dspy.KNNFewShot` find the images that look most alike.

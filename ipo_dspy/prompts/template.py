@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+from ipo_dspy.arguments import checked
 from ipo_dspy.errors import InvalidTemplateError
 from ipo_dspy.records import hidden_name, without_hidden
 
@@ -16,6 +17,7 @@ def _with_slots(text: str) -> str:
     return _SPELLINGS.sub(SLOT, text)
 
 
+@checked
 @dataclass(frozen=True)
 class Template:
     """One or several lines, each with exactly one `<CLASS>`; several lines are an ensemble.

@@ -8,6 +8,7 @@ from typing import Any
 
 import dspy
 
+from ipo_dspy.arguments import checked
 from ipo_dspy.errors import ArgumentError
 from ipo_dspy.prompts.template import SLOT
 from ipo_dspy.records import ScoredPrompt
@@ -87,6 +88,7 @@ _CHARACTERS_PER_WORD = 5.5
 SECTIONS = ("meta_prompt", "image_descriptions", "scored_history")
 
 
+@checked
 @dataclass(frozen=True)
 class MetaPrompt:
     """The three instructions to the prompt model and the order of its sections.

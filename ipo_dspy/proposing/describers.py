@@ -12,6 +12,7 @@ from typing import Any, ClassVar, Protocol
 
 import dspy
 
+from ipo_dspy.arguments import Count, NotNegative, checked
 from ipo_dspy.errors import ArgumentError
 from ipo_dspy.features.embedder import Embedder
 from ipo_dspy.prompts.vocabulary import VOCABULARY
@@ -43,6 +44,7 @@ class Describer(Protocol):
         """Describe images, each under its number, in the order in which the texts arrive."""
 
 
+@checked
 @dataclass(frozen=True)
 class LMDescriber:
     """Asks a vision model the question of `DescribeImage`, several images at the same time.
@@ -55,8 +57,8 @@ class LMDescriber:
     """
 
     lm: dspy.BaseLM
-    num_threads: int = 8
-    temperature: float | None = 0.7
+    num_threads: Count = 8
+    temperature: NotNegative | None = 0.7
     calls_per_image: ClassVar[int] = 1
 
     @property
@@ -97,6 +99,7 @@ class LMDescriber:
         return Description(index=index, text=text, error=error, retries=tuple(retries))
 
 
+@checked
 @dataclass(frozen=True)
 class VocabularyDescriber:
     """Lets the encoder rank a vocabulary of visual words for each image; needs no vision model.
@@ -107,7 +110,7 @@ class VocabularyDescriber:
     """
 
     embedder: Embedder
-    words: int = 8
+    words: Count = 8
     calls_per_image: ClassVar[int] = 0
     lists_words: ClassVar[bool] = True
 
@@ -131,6 +134,7 @@ class VocabularyDescriber:
             yield Description(index=index, text=", ".join(words[word] for word in row))
 
 
+@checked
 @dataclass(frozen=True)
 class FileDescriber:
     """Reads descriptions from a text file: line i belongs to the i-th image that is described.
@@ -169,6 +173,7 @@ class FileDescriber:
             yield Description(index=index, text=texts[index])
 
 
+@checked
 @dataclass(frozen=True)
 class NoDescriber:
     """Describes nothing: the prompt model sees no descriptions."""

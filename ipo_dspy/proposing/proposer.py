@@ -8,10 +8,12 @@ from typing import Any
 
 import dspy
 
+from ipo_dspy.arguments import checked
 from ipo_dspy.prompts.wording import ProposePrompt
 from ipo_dspy.records import ScoredPrompt
 
 
+@checked
 class Proposer(dspy.Module):
     """(meta-prompt, image descriptions, scored history) -> one new prompt.
 

@@ -6,10 +6,11 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
-from ipo_dspy.errors import ArgumentError
+from ipo_dspy.arguments import Count, Natural, NotNegative, checked
 from ipo_dspy.records import ClassText, Reply, Trial
 
 
+@checked
 @dataclass(frozen=True)
 class Budget:
     """When a search ends; None means no bound.
@@ -33,20 +34,12 @@ class Budget:
         ArgumentError: a bound is negative, or `steps` is below 1.
     """
 
-    steps: int = 100
-    calls: int | None = None
-    tokens: int | None = None
-    dollars: float | None = None
-    seconds: float | None = None
-    patience: int | None = None
-
-    def __post_init__(self) -> None:
-        if self.steps < 1:
-            raise ArgumentError(f"Budget.steps must be at least 1, got {self.steps}.")
-        for name in ("calls", "tokens", "dollars", "seconds", "patience"):
-            value = getattr(self, name)
-            if value is not None and value < 0:
-                raise ArgumentError(f"Budget.{name} must not be negative, got {value}.")
+    steps: Count = 100
+    calls: Natural | None = None
+    tokens: Natural | None = None
+    dollars: NotNegative | None = None
+    seconds: NotNegative | None = None
+    patience: Natural | None = None
 
 
 @dataclass

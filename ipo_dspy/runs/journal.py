@@ -7,7 +7,7 @@ import os
 import threading
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Protocol, Self
@@ -269,6 +269,28 @@ def _parse(line: bytes, needs_checksum: bool) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise ValueError(f"expected a JSON object, found {line[:40]!r}")
     return value
+
+
+def read_journal(folder: Path) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """Read the header and the events of a run, held by another process or not.
+
+    Lines that are damaged, or just being written, are left out.
+
+    Raises:
+        JournalError: there is no journal, or its first line is damaged.
+    """
+    path = folder / "journal.jsonl"
+    try:
+        first, *lines = path.read_bytes().split(b"\n")
+        header = _parse(first, needs_checksum=False)
+    except (OSError, ValueError) as error:
+        raise JournalError(f"{path} cannot be read: {error}.") from error
+    needs_checksum = header.get("format") != _FORMAT_WITHOUT_CHECKSUMS
+    events = []
+    for line in lines:
+        with suppress(ValueError):
+            events.append(_parse(line, needs_checksum))
+    return header, events
 
 
 def records(events: Sequence[Mapping[str, Any]], kind: str) -> list[Mapping[str, Any]]:

@@ -6,44 +6,77 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from functools import cached_property
+from math import sqrt
+from typing import TYPE_CHECKING
+
+import dspy
 
 from ipo_dspy.errors import ArgumentError
 from ipo_dspy.features.embedder import Embedder, image_chunks
 from ipo_dspy.images import LabeledImages
 from ipo_dspy.programs.classifier import CLIPClassifier
-from ipo_dspy.programs.metrics import clip_acc
+from ipo_dspy.programs.metrics import Metric, clip_acc
 from ipo_dspy.programs.probabilities import class_indices
 from ipo_dspy.programs.prompt import LearnedPrompt, Prompt, TextPrompt
 from ipo_dspy.prompts.class_texts import ClassTexts
 from ipo_dspy.prompts.template import Template
 from ipo_dspy.records import Score
-from ipo_dspy.scoring.scorers import TensorScorer, score_logits
+from ipo_dspy.scoring.evaluate import BatchEvaluate, number_of
+from ipo_dspy.scoring.scorers import TensorScorer, score_logits, score_results
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+_RIGHT = 0.5
+_Z = 1.959964
+"""Of a 95 % interval, two-sided."""
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What a template does on one set of images; `hits` says of each image whether it was right.
+    """What a template, or instructions of another program, do on one set of images or examples.
 
-    `beside` says what stands beside the template, if anything does.
+    Attributes:
+        template: what was evaluated.
+        score: over all of them.
+        hits: whether each was right.
+        beside: what stands beside the template, if anything does.
+        guesses: what was found for each, as text; empty where it is not known.
     """
 
-    template: Template
+    template: Template | str
     score: Score
     hits: tuple[bool, ...]
     beside: str = ""
+    guesses: tuple[str, ...] = ()
+
+    @property
+    def text(self) -> str:
+        """What was evaluated, as text."""
+        return str(self.template)
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """The 95 % interval of the accuracy in percent; see `wilson`."""
+        return wilson(sum(self.hits), len(self.hits))
 
     @property
     def label(self) -> str:
         """What was evaluated, in words."""
-        return f"{self.template.text} ({self.beside})" if self.beside else self.template.text
+        return f"{self.text} ({self.beside})" if self.beside else self.text
 
 
 @dataclass(frozen=True)
 class Comparison:
     """The prompt a search began with and the one it found, on the same unseen images.
 
-    `ensemble` is what several of the best prompts do together, where there are several, and
-    `described` what the found prompt does with texts for each class, where there are some.
+    Attributes:
+        part: what the images are called, such as `base`.
+        before: the first prompt.
+        after: the found one.
+        ensemble: what several of the best prompts do together, where there are several.
+        described: what the found prompt does with texts for each class, where there are some.
+        examples: the images with their labels, in the order of the hits; may be missing.
     """
 
     part: str
@@ -51,6 +84,7 @@ class Comparison:
     after: Evaluation
     ensemble: Evaluation | None = None
     described: Evaluation | None = None
+    examples: tuple[dspy.Example, ...] = ()
 
     @property
     def gained(self) -> int:
@@ -68,6 +102,16 @@ class Comparison:
     def p_value(self) -> float:
         """McNemar's exact test; see `mcnemar`."""
         return mcnemar(self.gained, self.lost)
+
+    @property
+    def gain(self) -> float:
+        """What the found prompt adds to the accuracy, in points."""
+        return 100 * (self.gained - self.lost) / len(self.after.hits)
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """The 95 % interval of the gain, in points; see `paired_interval`."""
+        return paired_interval(self.gained, self.lost, len(self.after.hits))
 
 
 class Evaluator:
@@ -102,9 +146,18 @@ class Evaluator:
         """
         scores = self._scorer.score([template.text for template in templates])
         return [
-            Evaluation(template, score, tuple(self._scorer.hits(template).tolist()))
+            self._evaluation(template, score, self._scorer.guesses(template), self._scorer.labels)
             for template, score in zip(templates, scores, strict=True)
         ]
+
+    def _evaluation(
+        self, template: Template, score: Score, guesses: Tensor, labels: Tensor
+    ) -> Evaluation:
+        names = self._images.classnames
+        hits = tuple((guesses == labels).tolist())
+        return Evaluation(
+            template, score, hits, guesses=tuple(names[index] for index in guesses.tolist())
+        )
 
     def evaluate_learned(self, learned: LearnedPrompt) -> Evaluation:
         """Evaluate what an optimizer learned; its text stands as the template.
@@ -139,8 +192,8 @@ class Evaluator:
             ]
             logits = torch.cat(parts)
             score = score_logits(template.text, logits, labels, names, clip_acc)
-            hits = (logits.argmax(dim=-1) == labels).tolist()
-        return Evaluation(template, score, tuple(hits), beside)
+            found = self._evaluation(template, score, logits.argmax(dim=-1), labels)
+        return replace(found, beside=beside)
 
 
 def sides(comparisons: Sequence[Comparison]) -> list[list[Evaluation]]:
@@ -179,11 +232,67 @@ def compare(
     """
     evaluator = Evaluator(embedder, images)
     templates = [before, after] if ensemble is None else [before, after, ensemble]
-    compared = Comparison(part, *evaluator.evaluate(templates))
-    if not class_texts:
-        return compared
-    with_texts = evaluator.evaluate_prompt(TextPrompt(after, class_texts), after, WITH_TEXTS)
-    return replace(compared, described=with_texts)
+    first, found, *joined = evaluator.evaluate(templates)
+    with_texts = None
+    if class_texts:
+        with_texts = evaluator.evaluate_prompt(TextPrompt(after, class_texts), after, WITH_TEXTS)
+    return Comparison(
+        part, first, found, joined[0] if joined else None, with_texts, images.examples
+    )
+
+
+def compare_programs(
+    part: str,
+    before: dspy.Module,
+    after: dspy.Module,
+    examples: Sequence[dspy.Example],
+    metric: Metric = clip_acc,
+) -> Comparison:
+    """Run two programs of any kind on the same examples.
+
+    An example counts as right where the metric gives at least one half; what a program answered is
+    the last field of its prediction.
+
+    Args:
+        part: what the examples are called.
+        before: the program that an optimizer was given.
+        after: the program that it gave back.
+        examples: unseen ones.
+        metric: a DSPy metric, from 0 to 1.
+
+    Raises:
+        ArgumentError: there are no examples.
+        EvaluationError: a program or the metric fails on too many.
+    """
+    first, found = (_evaluation_of(program, examples, metric) for program in (before, after))
+    return Comparison(part, first, found, examples=tuple(examples))
+
+
+def _evaluation_of(
+    program: dspy.Module, examples: Sequence[dspy.Example], metric: Metric
+) -> Evaluation:
+    result = BatchEvaluate(devset=list(examples), metric=metric, display_progress=False)(program)
+    return Evaluation(
+        prompts_text(program),
+        score_results(result.results),
+        tuple(number_of(value) >= _RIGHT for *_, value in result.results),
+        guesses=tuple(_answer(prediction) for _, prediction, _ in result.results),
+    )
+
+
+def prompts_text(program: dspy.Module) -> str:
+    """The instructions of a program's predictors; with several, each after its predictor's name."""
+    texts = {
+        name: predictor.signature.instructions for name, predictor in program.named_predictors()
+    }
+    if len(texts) == 1:
+        return str(next(iter(texts.values())))
+    return "\n".join(f"{name}: {text}" for name, text in texts.items())
+
+
+def _answer(prediction: dspy.Prediction) -> str:
+    keys = list(prediction.keys())
+    return str(prediction[keys[-1]]) if keys else "no answer"
 
 
 WITH_TEXTS = "with texts for each class"
@@ -266,3 +375,23 @@ def mcnemar(gained: int, lost: int) -> float:
         tail += ways
         ways = ways * (n - fewer) // (fewer + 1)
     return min(1.0, 2 * tail / 2**n)
+
+
+def wilson(right: int, n: int) -> tuple[float, float]:
+    """The 95 % interval of an accuracy in percent (Wilson, 1927)."""
+    share, weight = right / n, _Z**2 / n
+    middle = share + weight / 2
+    reach = _Z * sqrt(share * (1 - share) / n + weight / (4 * n))
+    low, high = ((middle - reach) / (1 + weight), (middle + reach) / (1 + weight))
+    return 100 * max(low, 0.0), 100 * min(high, 1.0)
+
+
+def paired_interval(gained: int, lost: int, n: int) -> tuple[float, float]:
+    """The 95 % interval of the difference of two accuracies on the same n images, in points.
+
+    Half an image is added to each cell of the two-by-two table (Agresti and Min, 2005).
+    """
+    more, fewer, total = gained + 0.5, lost + 0.5, n + 2
+    difference = (more - fewer) / total
+    reach = _Z * sqrt(more + fewer - (more - fewer) ** 2 / total) / total
+    return 100 * (difference - reach), 100 * (difference + reach)

@@ -17,6 +17,7 @@ from typing import Any
 import dspy
 import tqdm
 
+from ipo_dspy.arguments import checked
 from ipo_dspy.errors import ArgumentError, EvaluationError, LabelError, MetricError
 from ipo_dspy.images.examples import image_of
 from ipo_dspy.programs.metrics import TensorMetric
@@ -37,6 +38,7 @@ CANDIDATE = "eval_full"
 """What DSPy's own optimizers call the score of a candidate, for MLflow to log."""
 
 
+@checked
 class BatchEvaluate(dspy.Evaluate):
     """`dspy.Evaluate` that predicts in one batch where `has_batched_forward` allows it.
 

@@ -101,8 +101,13 @@ class TensorScorer:
                 for score in self._score(templates[start : start + together])
             ]
 
-    def hits(self, template: Template) -> Tensor:
-        """Tell of each image whether a template classifies it rightly: [N] bool."""
+    @property
+    def labels(self) -> Tensor:
+        """The class index of each image: [N]."""
+        return self._labels
+
+    def guesses(self, template: Template) -> Tensor:
+        """The index of the class that a template finds for each image: [N]."""
         import torch
 
         with torch.inference_mode():
@@ -111,7 +116,7 @@ class TensorScorer:
                 self._embedder.logits(self._features[chunk], texts).argmax(dim=-1)
                 for chunk in image_chunks(len(self._labels), len(self._classnames))
             ]
-            return torch.cat(found) == self._labels
+            return torch.cat(found)
 
     def _score(self, templates: Sequence[Template]) -> list[Score]:
         import torch
@@ -268,11 +273,16 @@ class ProgramScorer:
         # Modules such as `dspy.BestOfN` write to the trace, so there has to be one.
         with _instructions(self._predictor, text), dspy.context(trace=[]):
             results = self._evaluate(self._program, callback_metadata=self._metadata).results
-        values = [number_of(value) for _, _, value in results]
-        losses = _losses(results, values)
-        names = [_name(example, prediction) for example, prediction, _ in results]
-        of_scales = _losses_at_scales([(example, prediction) for example, prediction, _ in results])
-        return _summary(names, values, losses, of_scales)
+        return score_results(results)
+
+
+def score_results(results: Sequence[tuple[dspy.Example, Any, Any]]) -> Score:
+    """Sum up the rows of a `dspy.Evaluate`: example, prediction, value of the metric."""
+    values = [number_of(value) for _, _, value in results]
+    losses = _losses(results, values)
+    names = [_name(example, prediction) for example, prediction, _ in results]
+    of_scales = _losses_at_scales([(example, prediction) for example, prediction, _ in results])
+    return _summary(names, values, losses, of_scales)
 
 
 class AnnouncingScorer:

@@ -48,6 +48,7 @@ class IPOResults:
             `join_best`. None where there are not two, or nobody asked.
         described: the found prompt with texts for each class, as a program for use in place of the
             one that was found; None where nobody asked, or nothing was said of any class.
+        settings: what the search was made with, by name, for people to read.
     """
 
     trials: tuple[Trial, ...]
@@ -57,6 +58,7 @@ class IPOResults:
     ranking: Ranking = field(default_factory=Ranking)
     ensemble: dspy.Module | None = None
     described: dspy.Module | None = None
+    settings: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def ranked(self) -> list[Trial]:

@@ -90,7 +90,7 @@ def test_the_search_sees_no_held_out_image(run: Run, pictures: Path) -> None:
     trial = next(event["trial"] for event in journal(Path("run")) if "trial" in event)
     held_out = 6 * 2
     assert trial["score"]["n"] == 6 * 5 - held_out
-    assert f"of {held_out} images" in outcome.out
+    assert f"{held_out} images" in outcome.out
 
 
 def test_a_class_with_one_image_is_named_as_having_none_held_out(

@@ -745,7 +745,7 @@ def test_an_initial_prompt_that_breaks_a_rule_is_refused(
     ],
 )
 def test_a_setting_out_of_range_is_refused_by_name(name: str, value: int) -> None:
-    with pytest.raises(ValueError, match=f"{name} must be at least"):
+    with pytest.raises(ValueError, match=f"{name} must be"):
         IPOOptimizer(**{name: value})
 
 

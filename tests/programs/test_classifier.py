@@ -160,7 +160,7 @@ def test_labelled_images_bring_class_names_and_training_set(folder: Path) -> Non
         ([], "at least one class name"),
         (["a", " "], "number 1 is empty"),
         (["a", "b", "a"], "'a' comes twice"),
-        ("cat", "single text 'cat'"),
+        ("cat", "'cat'"),
     ],
 )
 def test_class_names_that_make_no_sense_are_refused(

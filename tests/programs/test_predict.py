@@ -133,5 +133,5 @@ def test_an_overridden_forward_is_what_acall_awaits(image: dspy.Image) -> None:
 
 
 def test_what_is_no_encoder_is_refused_by_name_of_what_it_lacks() -> None:
-    with pytest.raises(ValueError, match="a object without spec, context_length"):
+    with pytest.raises(ValueError, match="clip must be"):
         CLIPPredict(["a", "b"], clip=object())  # type: ignore[arg-type]

@@ -16,7 +16,7 @@ def spent(calls: int = 0, tokens: int | None = None, dollars: float | None = Non
 )
 def test_a_bound_that_makes_no_sense_is_refused_by_name(bound: dict[str, int]) -> None:
     [name] = bound
-    with pytest.raises(ValueError, match=f"Budget.{name} must"):
+    with pytest.raises(ValueError, match=f"Budget: {name} must"):
         Budget(**bound)
 
 

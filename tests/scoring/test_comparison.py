@@ -200,4 +200,4 @@ def test_class_texts_score_alike_on_both_paths(embedder: Embedder, images: Label
     [score] = scorer.score(["a <CLASS>"])
     assert score.accuracy == evaluation.score.accuracy
     assert score.loss == pytest.approx(evaluation.score.loss, abs=1e-5)
-    assert tuple(scorer.hits(prompt.template).tolist()) == evaluation.hits
+    assert tuple((scorer.guesses(prompt.template) == scorer.labels).tolist()) == evaluation.hits

@@ -10,6 +10,7 @@ from typing import Any, Self
 import dspy
 from dspy.lm15 import Request, Response
 
+from ipo_dspy.arguments import checked
 from ipo_dspy.demo.proposer.drafts import MOST_WORDS
 from ipo_dspy.demo.proposer.evidence import Evidence, earlier_prompts
 from ipo_dspy.demo.proposer.glossary import FACETS, describe, knows_how
@@ -88,6 +89,7 @@ class OfflineProposer(LocalEngine):
         return cls()
 
 
+@checked
 def offline_lm() -> dspy.LM:
     """Make a `dspy.LM` of the offline proposer; DSPy's cache is off, as answers cost nothing."""
     return dspy.LM("offline/proposer", engine=OfflineProposer(), cache=False, temperature=1.0)

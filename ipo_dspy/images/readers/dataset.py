@@ -12,6 +12,7 @@ from uuid import uuid4
 import dspy
 from PIL import Image
 
+from ipo_dspy.arguments import checked
 from ipo_dspy.errors import DataError, UnreadableImage
 from ipo_dspy.images.decoding import one_error
 from ipo_dspy.images.image import DatasetImage, ImageFile, open_image
@@ -24,6 +25,7 @@ logger = logging.getLogger(__name__)
 _CLASSNAME_ATTRIBUTES = ("classes", "categories")
 
 
+@checked
 def read_dataset(
     dataset: Any,
     *,

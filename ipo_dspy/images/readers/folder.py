@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
+from ipo_dspy.arguments import checked
 from ipo_dspy.errors import DataError
 from ipo_dspy.images.decoding import image_suffixes
 from ipo_dspy.images.labeled import LabeledImages, LeftOut
@@ -21,6 +22,7 @@ _LITTER = frozenset({"__macosx", "thumbs.db", "desktop.ini"})
 """What systems leave behind, beside names that begin with a dot."""
 
 
+@checked
 def read_folder(
     path: str | os.PathLike[str],
     *,

@@ -11,6 +11,7 @@ from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
+from ipo_dspy.arguments import checked
 from ipo_dspy.errors import DataError
 from ipo_dspy.images.labeled import LabeledImages
 from ipo_dspy.images.names import Names
@@ -24,6 +25,7 @@ TABLE_SUFFIXES = (*_SEPARATORS, *_JSON_LINES)
 """The endings of tables."""
 
 
+@checked
 def read_table(
     path: str | os.PathLike[str],
     *,

@@ -1,0 +1,412 @@
+"""Arguments of public calls, checked by their annotations: a sentence for what does not fit."""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import inspect
+import math
+import os
+import types
+import typing
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
+from functools import wraps
+from operator import index
+from pathlib import Path
+from typing import (
+    Annotated,
+    Any,
+    Literal,
+    ParamSpec,
+    TypeVar,
+    Union,
+    get_args,
+    get_origin,
+    overload,
+)
+
+from annotated_types import Ge, Gt, Le, Lt
+from pydantic import AfterValidator, ConfigDict, Strict, TypeAdapter, ValidationError
+
+from ipo_dspy.errors import ArgumentError
+
+_P = ParamSpec("_P")
+_R = TypeVar("_R")
+_C = TypeVar("_C", bound=type)
+
+Count = Annotated[int, Ge(1)]
+"""A whole number from 1 on."""
+Natural = Annotated[int, Ge(0)]
+"""A whole number from 0 on."""
+Share = Annotated[float, Ge(0), Le(1)]
+"""A number from 0 to 1."""
+Positive = Annotated[float, Gt(0)]
+"""A number above 0."""
+NotNegative = Annotated[float, Ge(0)]
+"""A number from 0 on."""
+
+_LATE = {
+    "CLIPClassifier": "ipo_dspy.programs.classifier",
+    "Embedder": "ipo_dspy.features.embedder",
+    "Encoder": "ipo_dspy.encoders.base",
+    "LabeledImages": "ipo_dspy.images.labeled",
+    "Tensor": "torch",
+}
+"""Where types are that modules name without loading them."""
+_LONGEST = 80
+_NOT_LISTS = (str, bytes, Mapping, Set)
+
+
+def checked_call(
+    function: Callable[_P, _R],
+    *,
+    elsewhere: Mapping[str, str] = types.MappingProxyType({}),
+    hints: Mapping[str, str] = types.MappingProxyType({}),
+) -> Callable[_P, _R]:
+    """Make a function that checks its arguments before it does anything.
+
+    Args:
+        function: has annotations, or parameters without one that take anything.
+        elsewhere: arguments of other libraries, and what they are called here.
+        hints: what to give, for arguments whose annotation does not say it.
+    """
+    signature = inspect.signature(function)
+    is_method = next(iter(signature.parameters), "") in _OWNERS
+    adapters: dict[str, tuple[TypeAdapter[Any], str]] = {}
+
+    @wraps(function)
+    def check(*args: _P.args, **kwargs: _P.kwargs) -> _R:
+        name = function.__name__
+        if is_method and args:
+            owner = args[0] if isinstance(args[0], type) else type(args[0])
+            name = owner.__name__ if name in _CALLS else f"{owner.__name__}.{name}"
+        try:
+            given = signature.bind(*args, **kwargs).arguments
+        except TypeError as error:
+            raise ArgumentError(_unbound(name, signature, kwargs, elsewhere, error)) from None
+        if not adapters:
+            adapters.update(_adapters(function, signature))
+        for argument, value in _flat(signature, given):
+            if argument in adapters:
+                adapter, expected = adapters[argument]
+                _check(name, argument, value, adapter, expected, hints)
+            elif argument not in signature.parameters and _takes(function) is not None:
+                raise ArgumentError(_unknown(name, argument, [*adapters], elsewhere))
+        return function(*args, **kwargs)
+
+    check.__ipo_checked__ = True  # type: ignore[attr-defined]
+    return check
+
+
+@overload
+def checked(target: _C) -> _C: ...
+@overload
+def checked(target: Callable[_P, _R]) -> Callable[_P, _R]: ...
+@overload
+def checked(
+    *, elsewhere: Mapping[str, str] = ..., hints: Mapping[str, str] = ...
+) -> Callable[[_C], _C]: ...
+
+
+def checked(target: Any = None, **told: Any) -> Any:
+    """Check the arguments of a function, or of the constructor and the public methods of a class.
+
+    What does not fit its annotation, is not known or is missing ends in an `ArgumentError` that
+    names the argument, what came and what to give. Values are handed on as they came.
+    """
+    if target is None:
+        return lambda decorated: checked(decorated, **told)
+    if not isinstance(target, type):
+        return checked_call(target, **told)
+    target.__init__ = checked_call(target.__init__, **told)  # type: ignore[misc]
+    for name, member in list(vars(target).items()):
+        is_class_method = isinstance(member, classmethod)
+        function = member.__func__ if is_class_method else member
+        if name.startswith("_") or name in _FREE or not inspect.isfunction(function):
+            continue
+        if inspect.iscoroutinefunction(function):
+            continue
+        check = checked_call(function, **told)
+        setattr(target, name, classmethod(check) if is_class_method else check)
+    return target
+
+
+_OWNERS = ("self", "cls")
+_CALLS = ("__init__", "__call__", "forward")
+"""Methods that people call by the name of their class."""
+_FREE = ("forward", "dump_state", "load_state")
+"""Methods that DSPy calls with arguments of its own choice."""
+
+
+def _flat(signature: inspect.Signature, given: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    """The arguments one by one, those that are taken together too; never `self` and `cls`."""
+    for argument, value in given.items():
+        kind = signature.parameters[argument].kind
+        if kind is inspect.Parameter.VAR_KEYWORD:
+            yield from value.items()
+        elif kind is inspect.Parameter.VAR_POSITIONAL:
+            yield from ((argument, one) for one in value)
+        else:
+            yield argument, value
+
+
+def _check(
+    name: str,
+    argument: str,
+    value: Any,
+    adapter: TypeAdapter[Any],
+    expected: str,
+    hints: Mapping[str, str],
+) -> None:
+    try:
+        adapter.validate_python(value)
+    except ValidationError:
+        hint = f"; {hints[argument]}" if argument in hints else ""
+        came = f"got {shown(value)}"
+        if isinstance(value, Set) and "a list" in expected:
+            hint = f"; a {type(value).__name__} has no order, so give a list{hint}"
+        raise ArgumentError(f"{name}: {argument} must be {expected}, {came}{hint}.") from None
+
+
+def shown(value: Any) -> str:
+    """Write what came, shortly."""
+    try:
+        text = " ".join(repr(value).split())
+    except Exception as error:  # noqa: BLE001 - a repr is anybody's code.
+        text = f"<{type(error).__name__} in repr>"
+    if len(text) > _LONGEST:
+        text = f"{text[:_LONGEST]}..."
+    return "None" if value is None else f"{text} of type {type(value).__name__}"
+
+
+def _unbound(
+    name: str,
+    signature: inspect.Signature,
+    kwargs: Mapping[str, Any],
+    elsewhere: Mapping[str, str],
+    error: TypeError,
+) -> str:
+    known = _named(signature)
+    for argument in kwargs:
+        if argument not in known:
+            return _unknown(name, argument, known, elsewhere)
+    if str(error).startswith("missing"):
+        missing = str(error).rpartition(": ")[2].strip("'")
+        return f"{name} needs {missing}."
+    positional = [
+        each.name
+        for each in signature.parameters.values()
+        if each.kind in (each.POSITIONAL_ONLY, each.POSITIONAL_OR_KEYWORD)
+        and each.name not in _OWNERS
+    ]
+    if str(error).startswith("too many"):
+        takes = ", ".join(positional) or "none"
+        return f"{name} takes these arguments without a name: {takes}; name the others."
+    return f"{name}: {error}."
+
+
+def _named(signature: inspect.Signature) -> list[str]:
+    return [
+        each.name
+        for each in signature.parameters.values()
+        if each.kind in (each.POSITIONAL_OR_KEYWORD, each.KEYWORD_ONLY) and each.name not in _OWNERS
+    ]
+
+
+def _unknown(name: str, argument: str, known: Sequence[str], elsewhere: Mapping[str, str]) -> str:
+    if argument in elsewhere:
+        return f"{name} has no argument {argument!r}: {elsewhere[argument]}."
+    near = difflib.get_close_matches(argument, known, n=2)
+    meant = f"did you mean {' or '.join(near)}?" if near else f"it takes {', '.join(known)}."
+    return f"{name} has no argument {argument!r}; {meant}"
+
+
+def _adapters(
+    function: Callable[..., Any], signature: inspect.Signature
+) -> dict[str, tuple[TypeAdapter[Any], str]]:
+    """What checks each argument, and what it expects in words."""
+    space = inspect.unwrap(function).__globals__
+    found = {}
+    for parameter in signature.parameters.values():
+        if parameter.annotation is parameter.empty or parameter.name in _OWNERS:
+            continue
+        annotation = _evaluated(parameter.annotation, space)
+        if parameter.kind is parameter.VAR_KEYWORD:
+            if (options := _takes(function)) is not None:
+                where = vars(inspect.getmodule(options))
+                for name, each in options.__annotations__.items():
+                    text = each.__forward_arg__ if isinstance(each, typing.ForwardRef) else each
+                    found[name] = _adapter(_evaluated(text, where))
+            continue
+        found[parameter.name] = _adapter(annotation)
+    return found
+
+
+def _takes(function: Callable[..., Any]) -> Any:
+    """The typed dictionary that names the further arguments of a function; else None."""
+    for parameter in inspect.signature(function).parameters.values():
+        if parameter.kind is parameter.VAR_KEYWORD:
+            space = inspect.unwrap(function).__globals__
+            annotation = _evaluated(parameter.annotation, space)
+            if get_origin(annotation) is typing.Unpack:
+                return get_args(annotation)[0]
+    return None
+
+
+def _adapter(annotation: Any) -> tuple[TypeAdapter[Any], str]:
+    config = ConfigDict(arbitrary_types_allowed=True)
+    return TypeAdapter(_schema(annotation), config=config), described(annotation)
+
+
+class _Late(dict[str, Any]):
+    """Types by name, loaded when a name is asked for."""
+
+    def __missing__(self, name: str) -> Any:
+        if name == "dspy":
+            return importlib.import_module(name)
+        return getattr(importlib.import_module(_LATE[name]), name)
+
+
+def _evaluated(annotation: Any, space: dict[str, Any]) -> Any:
+    if get_origin(annotation) is list:
+        return list[_evaluated(get_args(annotation)[0], space)]  # type: ignore[misc]
+    if not isinstance(annotation, str):
+        return annotation
+    return eval(annotation, {**space, "type": type}, _Late())  # nosec - our own text
+
+
+def _schema(annotation: Any) -> Any:
+    """An annotation as pydantic is to check it: nothing is converted, and lists are any lists."""
+    origin, arguments = get_origin(annotation), get_args(annotation)
+    if origin is Annotated:
+        return Annotated[_schema(arguments[0]), *annotation.__metadata__]
+    if origin in (Union, types.UnionType):
+        return Union[tuple(map(_schema, arguments))]  # noqa: UP007 - made at run time
+    if isinstance(annotation, str | TypeVar | typing.ForwardRef):
+        return Any
+    if annotation in _SCHEMAS:
+        return _SCHEMAS[annotation]
+    if origin is Literal or annotation in (Any, object, None, type(None)):
+        return annotation
+    if origin in (Sequence, Iterable, list, tuple):
+        needs = "__iter__" if origin is Iterable else "__len__"
+        return Annotated[Any, AfterValidator(_listed(arguments[0] if arguments else Any, needs))]
+    if origin is Mapping or annotation is Mapping:
+        return _instance(Mapping)
+    if origin is Callable or annotation is Callable:
+        return Annotated[Any, AfterValidator(_must(callable))]
+    kind = origin or annotation
+    if getattr(kind, "_is_protocol", False):
+        members = typing._get_protocol_attrs(kind)  # type: ignore[attr-defined]
+        return Annotated[Any, AfterValidator(_must(lambda v: all(hasattr(v, m) for m in members)))]
+    return _instance(kind) if isinstance(kind, type) else Any
+
+
+def _instance(kind: Any) -> Any:
+    return Annotated[Any, AfterValidator(_must(lambda value: isinstance(value, kind)))]
+
+
+def _must(holds: Callable[[Any], bool]) -> Callable[[Any], Any]:
+    def check(value: Any) -> Any:
+        if not holds(value):
+            raise ValueError
+        return value
+
+    return check
+
+
+def _whole(value: Any) -> Any:
+    if isinstance(value, bool):
+        raise ValueError
+    try:
+        return index(value)
+    except TypeError as error:
+        raise ValueError from error
+
+
+def _number(value: Any) -> float:
+    is_number = hasattr(value, "__float__") or hasattr(value, "__index__")
+    if isinstance(value, bool | str) or not is_number or math.isnan(number := float(value)):
+        raise ValueError
+    return number
+
+
+def _listed(of: Any, needs: str) -> Callable[[Any], Any]:
+    """Check that a value is a list of something; the items only where looking uses nothing up."""
+    items = TypeAdapter(_schema(of), config=ConfigDict(arbitrary_types_allowed=True))
+
+    def check(value: Any) -> Any:
+        if isinstance(value, _NOT_LISTS) or not hasattr(value, needs):
+            raise ValueError
+        if isinstance(value, list | tuple):
+            for item in value:
+                items.validate_python(item)
+        return value
+
+    return check
+
+
+_SCHEMAS: dict[Any, Any] = {
+    int: Annotated[Any, AfterValidator(_whole)],
+    float: Annotated[Any, AfterValidator(_number)],
+    str: Annotated[str, Strict()],
+    bool: Annotated[bool, Strict()],
+}
+_WORDS: dict[Any, str] = {
+    int: "a whole number",
+    float: "a number",
+    str: "a text",
+    bool: "True or False",
+    Path: "a path",
+    None: "None",
+    type(None): "None",
+    Any: "anything",
+    object: "anything",
+}
+_BOUNDS = {
+    Ge: ("ge", "from {} on"),
+    Gt: ("gt", "above {}"),
+    Le: ("le", "up to {}"),
+    Lt: ("lt", "below {}"),
+}
+
+
+def described(annotation: Any) -> str:
+    """Say in words what an annotation takes."""
+    origin, arguments = get_origin(annotation), get_args(annotation)
+    if origin is Annotated:
+        bounds = [
+            words.format(f"{getattr(bound, field):g}")
+            for bound in annotation.__metadata__
+            for kind, (field, words) in _BOUNDS.items()
+            if isinstance(bound, kind)
+        ]
+        return " ".join([described(arguments[0]), *bounds])
+    if origin in (Union, types.UnionType):
+        return " or ".join(dict.fromkeys(map(described, arguments)))
+    if annotation in _WORDS:
+        return _WORDS[annotation]
+    if origin is Literal:
+        return " or ".join(map(repr, arguments))
+    if origin in (Sequence, Iterable, list, tuple):
+        of = _several(described(arguments[0])) if arguments else "anything"
+        return f"a list of {of}"
+    if origin is Mapping:
+        return "a dictionary"
+    if origin is Callable or annotation is Callable:
+        return "a function"
+    if origin is type:
+        return "a class"
+    if (origin or annotation) is os.PathLike:
+        return "a path"
+    name = getattr(origin or annotation, "__name__", str(annotation))
+    return f"{'an' if name[0] in 'AEIOU' else 'a'} {name}"
+
+
+def _several(one: str) -> str:
+    if one == "anything" or " or " in one:
+        return one
+    words = one.removeprefix("a ").removeprefix("an ")
+    if words.startswith("list of"):
+        return words.replace("list", "lists", 1)
+    return "dictionaries" if words == "dictionary" else f"{words}s"
