@@ -136,7 +136,7 @@ def test_many_images_are_several_files_and_read_in_slices(
     monkeypatch.setattr(store, "IMAGES_PER_FILE", 16)
     stored = FeatureStore(tmp_path, encoder, LARGE).fetch(pictures, encoder)
 
-    assert len(list(tmp_path.rglob("*.safetensors"))) == 3
+    assert len(list(tmp_path.glob("features/*/*.safetensors"))) == 3
     assert len(stored) == 40
     assert grays(stored[14:34]) == list(range(14, 34))
     assert grays(stored[3:5]) == [3, 4]
@@ -235,7 +235,7 @@ def test_a_damaged_file_is_noticed_and_made_anew(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     fetch(tmp_path, encoder, pictures)
-    [file] = tmp_path.rglob("*.safetensors")
+    [file] = tmp_path.glob("features/*/*.safetensors")
     damage(file)
 
     with caplog.at_level(logging.WARNING):
@@ -250,9 +250,9 @@ def test_files_used_longest_ago_go_first(
     tmp_path: Path, encoder: Grayness, pictures: list[ImageFile]
 ) -> None:
     fetch(tmp_path, encoder, pictures[:10])
-    [first] = tmp_path.rglob("*.safetensors")
+    [first] = tmp_path.glob("features/*/*.safetensors")
     fetch(tmp_path, encoder, pictures[10:20])
-    [second] = set(tmp_path.rglob("*.safetensors")) - {first}
+    [second] = set(tmp_path.glob("features/*/*.safetensors")) - {first}
     for age, file in enumerate((second, first)):
         os.utime(file, (1000 + age, 1000 + age))
     fetch(tmp_path, encoder, pictures[10:20])  # Uses the second, so the first is older now.
