@@ -16,16 +16,19 @@ from benchmarks.provenance import RESULTS
 from benchmarks.scoring.evaluations import measure_evaluation
 from benchmarks.scoring.imports import measure_import
 from benchmarks.scoring.memory import measure_memory
+from benchmarks.scoring.photographs import measure_photographs
 from benchmarks.scoring.report import growth_table, markdown, result, row_table
 from benchmarks.scoring.rows import Row
 from benchmarks.scoring.scaling import measure_growth
-from benchmarks.scoring.texts import measure_classifier, measure_features
+from benchmarks.scoring.texts import measure_classifier, measure_features, measure_passes
 from benchmarks.scoring.waiting import measure_waiting
 from benchmarks.scoring.workload import Workload
 
 MEASUREMENTS: dict[str, Callable[[Workload], list[Row]]] = {
     "features": measure_features,
     "classifier": measure_classifier,
+    "passes": measure_passes,
+    "photographs": measure_photographs,
     "import": measure_import,
     "evaluation": measure_evaluation,
     "memory": measure_memory,

@@ -18,7 +18,9 @@ from benchmarks.scoring.workload import MODEL, PROMPTS, Workload, filled, random
 
 CLASSES = 100
 CLASSIFIER_CLASSES = 1000
+FEW_CLASSES = 10
 IMAGES = 10_000
+_TOGETHER, _APART, _AS_ONE = "together", "apart", "as one"
 _OURS, _HALF, _OPEN_CLIP, _OPEN_CLIP_HALF = (
     "float32",
     "bfloat16",
@@ -109,6 +111,38 @@ def measure_classifier(workload: Workload) -> list[Row]:
             figures={
                 "times as fast": Figure(seconds[_OPEN_CLIP] / seconds[_OURS], at_least=6),
                 "largest difference": Figure(difference, at_most=1e-5),
+            },
+            seconds=seconds,
+        )
+    ]
+
+
+def measure_passes(workload: Workload) -> list[Row]:
+    """Encode small templates of one step together, apart, and as if they were one template."""
+    encoder = workload.encoder()
+    groups = [
+        filled(f"{start} <CLASS>{end}", FEW_CLASSES)
+        for start in ("a", "a photo of a", "a bright sketch showing one", "some")
+        for end in (".", " outside.", " in the snow, seen from above.", " of old times")
+    ]
+    works = {
+        _TOGETHER: Work(lambda: encoder.encode_templates(groups)),
+        _APART: Work(lambda: encoder.encode_templates(groups, exact=True)),
+        _AS_ONE: Work(lambda: encoder.encode_texts([text for group in groups for text in group])),
+    }
+    encoder.encode_texts(groups[0][:2])
+    seconds = alternate(works, 2 * workload.rounds)
+    difference = (works[_TOGETHER].result - works[_APART].result).abs().max().item()
+    return [
+        Row(
+            what=f"{len(groups)} templates of {FEW_CLASSES} classes sharing passes",
+            against="each by itself, exact=True",
+            figures={
+                "times as fast": Figure(seconds[_APART] / seconds[_TOGETHER], at_least=1),
+                "times as long as one template of all texts": Figure(
+                    seconds[_TOGETHER] / seconds[_AS_ONE], at_most=1.1
+                ),
+                "largest difference": Figure(difference, at_most=1e-6),
             },
             seconds=seconds,
         )

@@ -47,6 +47,11 @@ class Workload:
         """The model as open_clip makes it."""
         return self._parts[0]
 
+    @property
+    def preprocess(self) -> Any:
+        """What open_clip prepares an image with."""
+        return self._parts[1]
+
     def encoder(self, precision: str = "float32") -> OpenCLIPEncoder:
         """Put the same weights into an encoder."""
         model, preprocess = self._parts

@@ -84,7 +84,7 @@ class BatchSize:
             done += len(parts[-1])
         return torch.cat(parts)
 
-    def attempt(self, encode: Callable[[int], Tensor]) -> Tensor:
+    def attempt(self, encode: Callable[[int], _Item]) -> _Item:
         """Encode with that many items at once, or with as many as memory allows.
 
         Raises:

@@ -168,14 +168,15 @@ class DualEncoder(ABC):
             raise ArgumentError("encode_texts needs at least one text; got none")
         return self.encode_templates([texts])[0]
 
-    def encode_templates(self, groups: Sequence[Sequence[str]]) -> Tensor:
+    def encode_templates(self, groups: Sequence[Sequence[str]], *, exact: bool = False) -> Tensor:
         """Encode several templates, each filled with every class name: [G, C, D] unit length.
 
-        A group's features are the same bits whatever other groups come with it. They are float32
-        and on the CPU.
+        They are float32 and on the CPU. Small groups share passes, which on some machines moves the
+        last bits of a group's features with the other groups.
 
         Args:
             groups: for every template its C texts, in the order of the class names.
+            exact: give a group the same bits whatever other groups come with it, on all machines.
 
         Raises:
             ArgumentError: no groups, no class names, groups of different sizes, or a text that is
@@ -193,7 +194,12 @@ class DualEncoder(ABC):
             )
         tower = self._fast_tower()
         with torch.no_grad():
-            encoded = [self._encode_group(group, tower) for group in groups]
+            if exact or tower is None or len(groups) == 1:
+                encoded = [self._encode_group(group, tower) for group in groups]
+            else:
+                tokens = [self._fitting_tokens(group, tower) for group in groups]
+                together = partial(tower.encode_together, tokens)
+                encoded = [_unit_length(each) for each in self._tokens_at_once.attempt(together)]
             return torch.stack(encoded).cpu()
 
     def logits(self, image_features: Tensor, text_features: Tensor) -> Tensor:
@@ -220,11 +226,14 @@ class DualEncoder(ABC):
         if tower is None:
             self._refuse_long(texts)
             return self._texts_at_once.run(texts, self._encode_text_batch)
+        return self._run_tower(tower, self._fitting_tokens(texts, tower))
+
+    def _fitting_tokens(self, texts: Sequence[str], tower: CausalTextTower) -> Tensor:
         tokens = self._tokenize(texts)
         # A text that fills its row may have been cut; the others are all there.
         full = (tower.ends(tokens) == tokens.shape[1] - 1).nonzero().flatten().tolist()
         self._refuse_long([texts[index] for index in full])
-        return self._run_tower(tower, tokens)
+        return tokens
 
     def _run_tower(self, tower: CausalTextTower, tokens: Tensor) -> Tensor:
         return _unit_length(self._tokens_at_once.attempt(partial(tower.encode, tokens)))

@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cached_property, partial
-from typing import TYPE_CHECKING, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from cachetools import LRUCache
 
@@ -47,14 +47,22 @@ class Embedder:
         cache: the folder to keep them in, or `off`; None takes what the environment says.
         backend: who embeds images, or the name of that; None embeds in this process. Fewer than 16
             new images are always embedded here.
+        exact: give a template the same bits whatever others it is encoded with, on all machines;
+            templates then share no passes, which takes up to twice as long where classes are few.
     """
 
     def __init__(
-        self, encoder: Encoder, cache: CacheChoice = None, backend: Backend | str | None = None
+        self,
+        encoder: Encoder,
+        cache: CacheChoice = None,
+        backend: Backend | str | None = None,
+        *,
+        exact: bool = False,
     ) -> None:
         self.encoder = encoder
         self._cache = cache
         self._backend = None if backend is None else make_backend(backend)
+        self._exact = exact
         # Texts are encoded under their lock, images not: decoding them takes long.
         self._lock = threading.RLock()
         self._text_lock = threading.RLock()
@@ -67,8 +75,9 @@ class Embedder:
     def __copy__(self) -> Embedder:
         return self
 
-    def __reduce__(self) -> tuple[type[Embedder], tuple[Encoder, CacheChoice, Backend | None]]:
-        return (Embedder, (self.encoder, self._cache, self._backend))
+    def __reduce__(self) -> tuple[Callable[..., Embedder], tuple[Any, ...]]:
+        make = partial(Embedder, exact=self._exact)
+        return (make, (self.encoder, self._cache, self._backend))
 
     @property
     def encoder_identity(self) -> str:
@@ -174,7 +183,10 @@ class Embedder:
     def text_features_of(
         self, templates: Sequence[Template], classnames: Sequence[str]
     ) -> list[Tensor]:
-        """Encode several templates; each one's [C, D] features do not depend on the others.
+        """Encode several templates: [C, D] each.
+
+        Those of the built-in encoders do not depend on the others but, on some machines, for the
+        last bits; see `exact`.
 
         Raises:
             ArgumentError: no class names, or a text that is too long.
@@ -238,8 +250,9 @@ class Embedder:
             for line in range(len(template.lines))
         ]
         encoder = self.encoder
+        options = {"exact": True} if self._exact else {}
         encoded = list(
-            encoder.encode_templates(groups)
+            encoder.encode_templates(groups, **options)
             if isinstance(encoder, EncodesTemplates)
             else map(encoder.encode_texts, groups)
         )
@@ -314,8 +327,14 @@ class ImageFeatures(Protocol):
 class EncodesTemplates(Protocol):
     """What an encoder may offer beside the protocol: many templates in one go."""
 
-    def encode_templates(self, groups: Sequence[Sequence[str]]) -> Tensor:
-        """Encode groups of texts, one group per template: [G, C, D] unit length."""
+    def encode_templates(self, groups: Sequence[Sequence[str]], **options: bool) -> Tensor:
+        """Encode groups of texts, one group per template: [G, C, D] unit length.
+
+        Args:
+            groups: of one size.
+            options: `exact=True` where the last bits may not depend on the other groups; an encoder
+                that is never asked for that need not take it.
+        """
 
 
 def image_chunks(images: int, classes: int) -> Iterator[slice]:

@@ -8,6 +8,8 @@ from ipo_dspy.errors import ArgumentError
 from ipo_dspy.records import SCALES, Score, Trial
 
 RAW = SCALES.index(1.0)
+LOSS_DIGITS = 6
+"""Decimals of a loss that count in a ranking: what follows may be the last bits of float32."""
 
 
 class Ranking:
@@ -49,8 +51,9 @@ class Ranking:
         return SCALES[self._best]
 
     def loss(self, score: Score) -> float:
-        """The loss that ranks: at the run's scale where the score knows it, in nats."""
-        return score.losses[self._best] if score.losses and self._best != RAW else score.loss
+        """The loss that ranks: at the run's scale where the score knows it, in nats, rounded."""
+        fitted = score.losses and self._best != RAW
+        return round(score.losses[self._best] if fitted else score.loss, LOSS_DIGITS)
 
     def order(self, score: Score) -> tuple[float, float]:
         """Sort key of one score, best highest."""

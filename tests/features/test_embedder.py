@@ -1,3 +1,4 @@
+import pickle
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from copy import copy, deepcopy
@@ -244,3 +245,20 @@ def test_features_may_be_constants_of_a_graph(mode: Any) -> None:
     found.logits(found.image_features([picture]), texts + context).sum().backward()
     assert context.grad is not None
     assert bool(context.grad.abs().sum() > 0)
+
+
+@pytest.mark.parametrize("exact", [False, True])
+def test_exact_features_are_asked_for_where_they_are_wanted(exact: bool) -> None:
+    asked: list[dict[str, bool]] = []
+
+    class Together(ColourEncoder):
+        def encode_templates(self, groups: list[list[str]], **options: bool) -> torch.Tensor:
+            asked.append(options)
+            return torch.stack([self.encode_texts(group) for group in groups])
+
+    embedder = Embedder(Together(), exact=exact)
+    templates = [Template("a <CLASS>"), Template("the <CLASS>")]
+    embedder.text_features_of(templates, ["red", "blue"])
+    again = pickle.loads(pickle.dumps(Embedder(ColourEncoder(), exact=exact)))
+    assert asked == [{"exact": True}] if exact else asked == [{}]
+    assert again._exact is exact

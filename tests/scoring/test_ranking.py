@@ -100,3 +100,11 @@ def test_the_better_trial_ranks_higher(better: Trial, worse: Trial) -> None:
 def test_a_trial_without_a_score_has_no_rank() -> None:
     with pytest.raises(ValueError, match="invalid has no rank"):
         Ranking().key(Trial(step=1, slot=0, text="x", state=State.INVALID, reason="bad"))
+
+
+def test_no_order_hangs_on_the_last_bit() -> None:
+    loss = 1.2345674
+    moved = math.nextafter(loss, 2.0)
+    ranking = Ranking()
+    assert ranking.key(plain(50, loss)) == ranking.key(plain(50, moved))
+    assert ranking.key(plain(50, loss)) > ranking.key(plain(50, loss + 1e-5))

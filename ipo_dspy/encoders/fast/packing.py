@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import NamedTuple, Self
@@ -108,6 +109,35 @@ class Pack:
         mask = None if asking == 1 else _causal_mask(asking, answering, queries.device)
         attended = scaled_dot_product_attention(queries, *seen, attn_mask=mask)
         return attended.transpose(1, 2).flatten(2).flatten(0, 1)
+
+
+class JoinedPacks:
+    """Several packs in one matrix: linear layers see all of their rows, attention each by itself.
+
+    Args:
+        packs: at least one.
+    """
+
+    def __init__(self, packs: Sequence[Pack]) -> None:
+        self._packs = packs
+        self.ids = torch.cat([pack.ids for pack in packs])
+        self.places = torch.cat([pack.places for pack in packs])
+        rows = torch.tensor([0, *(len(pack.ids) for pack in packs)]).cumsum(0).tolist()
+        self.ends = torch.cat([pack.ends + row for pack, row in zip(packs, rows, strict=False)])
+
+    def attend(
+        self, queries: Tensor, keys: Tensor, values: Tensor, *, at_ends: bool = False
+    ) -> Tensor:
+        """Let every token look at itself and at the earlier ones of its text; see `Pack.attend`."""
+        rows = [len(pack.ids) for pack in self._packs]
+        asked = [len(pack.ends) for pack in self._packs] if at_ends else rows
+        parts = zip(queries.split(asked), keys.split(rows), values.split(rows), strict=True)
+        return torch.cat(
+            [
+                pack.attend(*part, at_ends=at_ends)
+                for pack, part in zip(self._packs, parts, strict=True)
+            ]
+        )
 
 
 def _after(shared: KeysValues, own: KeysValues) -> KeysValues:

@@ -7,16 +7,17 @@ last block is needed at the end of each text alone. Texts of different lengths c
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import groupby
 
 import torch
 from torch import Tensor
 from torch.nn.functional import embedding
 
 from ipo_dspy.encoders.fast.layers import Block, Linear, Norm
-from ipo_dspy.encoders.fast.packing import Pack
+from ipo_dspy.encoders.fast.packing import JoinedPacks, Pack
 from ipo_dspy.encoders.parallel import WORTH_A_THREAD, parallel_map
 
 
@@ -60,18 +61,54 @@ class CausalTextTower:
         """
         ends = self.ends(tokens)
         shared = _count_shared(tokens, ends)
-        device = self.positions.device
         parts = self._split(ends, ends - shared + 1, tokens_at_once)
-        packs = [
-            Pack.of(tokens[texts], ends[texts], shared, heads=self.heads, device=device)
-            for texts in parts
+        packs = [self._pack(tokens[texts], ends[texts], shared) for texts in parts]
+        done = self._run_all(packs)
+        return torch.cat(done)[torch.cat(parts).argsort().to(self.positions.device)]
+
+    @torch.no_grad()
+    def encode_together(self, groups: Sequence[Tensor], tokens_at_once: int) -> list[Tensor]:
+        """Encode the texts of several templates in as few passes as fit: [T, D] for each.
+
+        The last bits of a text's features may depend on all groups, for a matrix library may add up
+        in another order where a matrix has more rows; `encode` keeps groups apart.
+
+        Args:
+            groups: token ids [T, L] of each template's texts.
+            tokens_at_once: see `encode`; a group of more tokens runs by itself.
+        """
+        packs, orders = [], []
+        for tokens in groups:
+            ends = self.ends(tokens)
+            order = torch.argsort(ends, stable=True)
+            orders.append(order)
+            packs.append(self._pack(tokens[order], ends[order], _count_shared(tokens, ends)))
+        rows = torch.tensor([len(pack.ids) for pack in packs])
+        threads = self._threads(int(rows.sum()))
+        if len(packs) < 2 * threads or int(rows.max()) > tokens_at_once // 2:
+            return [self.encode(tokens, tokens_at_once) for tokens in groups]
+        parts = threads * -(-int(rows.sum()) // (threads * tokens_at_once))
+        part_of = ((rows.cumsum(0) - 1) * parts // rows.sum()).tolist()
+        joined = [
+            JoinedPacks([packs[n] for n in same])
+            for _, same in groupby(range(len(packs)), key=part_of.__getitem__)
         ]
+        features = torch.cat(self._run_all(joined)).split([len(order) for order in orders])
+        return [
+            each[order.argsort().to(each.device)]
+            for each, order in zip(features, orders, strict=True)
+        ]
+
+    def _pack(self, tokens: Tensor, ends: Tensor, shared: int) -> Pack:
+        return Pack.of(tokens, ends, shared, heads=self.heads, device=self.positions.device)
+
+    def _run_all(self, packs: Sequence[Pack | JoinedPacks]) -> list[Tensor]:
         tasks = [partial(self._run, pack) for pack in packs]
         # A GPU runs side by side what it can.
-        done = parallel_map(tasks) if device.type == "cpu" else [task() for task in tasks]
-        return torch.cat(done)[torch.cat(parts).argsort().to(device)]
+        on_cpu = self.positions.device.type == "cpu"
+        return parallel_map(tasks) if on_cpu else [task() for task in tasks]
 
-    def _run(self, pack: Pack) -> Tensor:
+    def _run(self, pack: Pack | JoinedPacks) -> Tensor:
         """Run packed tokens through all blocks, and the ends of the texts to the end: [T, D]."""
         x = embedding(pack.ids, self.token_embedding) + self.positions[pack.places]
         for block in self.blocks:

@@ -58,3 +58,28 @@ def test_half_precision_leaves_sums_and_norms_alone(tower: CausalTextTower) -> N
     assert {block.narrow.weight.dtype for block in half.blocks} == {torch.bfloat16}
     assert half.blocks[0].attention_norm.weight.dtype == torch.float32
     assert half.encode(open_clip.tokenize(["a cat"]), 100).dtype == torch.float32
+
+
+@pytest.mark.parametrize(("tokens_at_once", "passes"), [(1000, 1), (40, 2)])
+def test_small_groups_share_passes(
+    tokens_at_once: int, passes: int, tower: CausalTextTower
+) -> None:
+    groups = [
+        open_clip.tokenize([f"{start} {name}{end}" for name in ("cat", "guinea pig", "hen")])
+        for start, end in [("a", ""), ("a photo of a", "."), ("two", " asleep"), ("a", " in snow")]
+    ]
+    apart = [tower.encode(tokens, tokens_at_once) for tokens in groups]
+    rows: list[list[int]] = [[] for _ in tower.blocks]
+    blocks = tuple(counting(*pair) for pair in zip(tower.blocks, rows, strict=True))
+    together = replace(tower, blocks=blocks).encode_together(groups, tokens_at_once)
+    assert [len(counted) for counted in rows] == [passes] * len(blocks)
+    assert sum(rows[-1]) == 12
+    for expected, found in zip(apart, together, strict=True):
+        torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-5)
+
+
+def test_large_groups_run_by_themselves(tower: CausalTextTower) -> None:
+    groups = [open_clip.tokenize([f"{start} {n}" for n in range(9)]) for start in ("a", "b", "c")]
+    apart = [tower.encode(tokens, 16) for tokens in groups]
+    together = tower.encode_together(groups, 16)
+    assert all(torch.equal(*pair) for pair in zip(apart, together, strict=True))
