@@ -74,12 +74,18 @@ class Sweep(Generic[K]):
                 self.problems[key] = problem
 
     def attempt(self, key: K, make: Callable[[], _R]) -> _R | None:
-        """Do a task, or find it done; None where it failed when it was spread.
+        """Do a task, or find it done; None where it fails among spread ones.
 
         In sequence an error ends the benchmark, which goes on there: a model that cannot be used
         is found out before hours are spent on the rest.
         """
-        return None if key in self.problems else make()
+        if self._backend == LOCAL:
+            return make()
+        try:
+            return None if key in self.problems else make()
+        except IPOError as error:
+            self.problems[key] = str(error)
+            return None
 
 
 def _done(

@@ -4,9 +4,11 @@ python -m benchmarks.base_to_novel --root DATA --clip open_clip:ViT-B-16-quickge
 --prompt-model openai/gpt-4o-mini --image-model hf:openbmb/MiniCPM-V-4.6 --shots 1 --seeds 1 2 3
 
 --methods CLIP CoOp CoCoOp MaPLe PromptSRC CoPrompt IPO adds the poster's other rows, trained with
-their authors' settings. Runs over the datasets that are complete in DATA, or with --demo over the
-demo world. Every search and training has a folder of its own: a stopped command goes on where it
-was, and nothing is asked twice. Writes base_to_novel.json and .md, anew after each seed.
+their authors' settings; CuPL, DCLIP and WaffleCLIP those with texts for each class, and
+--class-texts 5 IPO's best prompt with such. Runs over the datasets that are complete in DATA, or
+with --demo over the demo world. Every search and training has a folder of its own: a stopped
+command goes on where it was, and nothing is asked twice. Writes base_to_novel.json and .md, anew
+after each seed.
 
 --backend ray [--address ...] does one task for each method, data set and seed, side by side; its
 machines need the data and the folder --runs at the same path. The figures are the same. A task that
@@ -26,6 +28,7 @@ from cyclopts import App
 from rich.console import Console
 
 from benchmarks.base_to_novel.datasets import find_datasets
+from benchmarks.base_to_novel.described import DESCRIBED
 from benchmarks.base_to_novel.learning import CLIP, IPO, LEARNERS, check_methods
 from benchmarks.base_to_novel.options import BenchmarkOptions
 from benchmarks.base_to_novel.outcomes import write_json, write_text
@@ -67,9 +70,10 @@ def base_to_novel(
     methods = check_methods(run.compared.methods)
     datasets = find_datasets(run.data, run.files.runs)
     # The search comes first: a model that cannot be used is found out within seconds.
-    rows = [name for name in (IPO, CLIP, *LEARNERS) if name in methods or name == CLIP]
+    order = (IPO, CLIP, *DESCRIBED, *LEARNERS)
+    rows = [name for name in order if name in methods or name == CLIP]
     tasks = Tasks(run)
-    tasks.load(searching=IPO in methods)
+    tasks.load(methods)
     sweep: Sweep[Key] = Sweep(run.encoder)
     sweep.spread(
         Tasks(run.elsewhere),
@@ -78,6 +82,8 @@ def base_to_novel(
             for dataset in datasets
             for seed in run.data.seeds
             for row in rows
+            # Texts are asked for once, for all seeds of a data set.
+            if row not in DESCRIBED
         ],
     )
     done: list[DatasetOutcome] = []

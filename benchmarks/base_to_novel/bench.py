@@ -12,6 +12,7 @@ from typing import Any
 
 import dspy
 
+from benchmarks.base_to_novel.described import Texts, class_names, make_texts, prompts_of
 from benchmarks.base_to_novel.learning import (
     Learned,
     count_right,
@@ -30,11 +31,13 @@ from ipo_dspy.features.embedder import Embedder
 from ipo_dspy.features.store import CacheableEncoder
 from ipo_dspy.images import LabeledImages
 from ipo_dspy.images.task import Task
+from ipo_dspy.programs.prompt import Prompt, TextPrompt
 from ipo_dspy.prompts.template import Template
 from ipo_dspy.proposing.describers import Describer
 from ipo_dspy.records import Score, Trial
 from ipo_dspy.runs.budget import Spent
 from ipo_dspy.runs.identity.earlier import digest
+from ipo_dspy.scoring.comparison import Evaluator
 from ipo_dspy.scoring.ranking import Ranking
 from ipo_dspy.search.results import IPOResults
 from ipo_dspy.terminal.options import EncoderOptions, RunOptions
@@ -53,6 +56,7 @@ class Method:
         prompts_per_step: proposals of a step.
         history_size: how many scored prompts the language model sees.
         num_threads: most calls at the same time.
+        class_texts: most texts that describe each class; 0 asks for none.
     """
 
     lm: dspy.LM
@@ -61,6 +65,7 @@ class Method:
     prompts_per_step: int
     history_size: int
     num_threads: int = 8
+    class_texts: int = 0
 
     @property
     def facts(self) -> dict[str, Any]:
@@ -71,6 +76,8 @@ class Method:
             "steps": self.steps,
             "prompts_per_step": self.prompts_per_step,
             "history_size": self.history_size,
+            # What was found without goes on.
+            **({"class_texts": self.class_texts} if self.class_texts else {}),
         }
 
     def optimizer(
@@ -84,11 +91,21 @@ class Method:
             steps=self.steps,
             prompts_per_step=self.prompts_per_step,
             history_size=self.history_size,
+            class_texts=self.class_texts,
             num_threads=self.num_threads,
             seed=seed,
             run_dir=folder,
             on_trial=on_trial,
         )
+
+
+def make_lm(options: BenchmarkOptions) -> dspy.LM:
+    """Make the language model that the options name.
+
+    Raises:
+        ArgumentError: the name is none of a model.
+    """
+    return make_prompt_model(RunOptions(proposing=options.proposing, describing=options.describing))
 
 
 def make_method(options: BenchmarkOptions) -> Method:
@@ -104,12 +121,13 @@ def make_method(options: BenchmarkOptions) -> Method:
             "'vocabulary' or 'none' as --image-model."
         )
     return Method(
-        lm=make_prompt_model(RunOptions(proposing=options.proposing, describing=describing)),
+        lm=make_lm(options),
         describer=make_describer(describing),
         steps=search.steps,
         prompts_per_step=search.prompts_per_step,
         history_size=search.history_size,
         num_threads=describing.num_threads,
+        class_texts=search.class_texts,
     )
 
 
@@ -198,6 +216,31 @@ class Bench:
 
         return self._remembered(method.lower(), task, facts, Learned, make)
 
+    def describe(self, task: Task, method: str, lm: dspy.LM | None, num_threads: int) -> Counted:
+        """Test whole texts for each class, which no image and no seed decides.
+
+        Where a recipe draws several times, images count as often.
+
+        Args:
+            task: names the classes.
+            method: one of `DESCRIBED`.
+            lm: is asked, once for each data set.
+            num_threads: most calls at the same time.
+        """
+        names = class_names(task)
+        asked = {"version": __version__, "method": method, "names": names, "model": lm and lm.model}
+        name = f"{task.name}-texts-{method.lower()}"
+        texts: Texts = remembered(
+            self._runs, name, asked, Texts, lambda _: make_texts(method, names, lm, num_threads)
+        )
+
+        def make(_: Path) -> Fixed:
+            counted = self._count(task, prompts_of(method, texts), Template(task.template))
+            return Fixed(tested={method: counted})
+
+        facts = self._facts(task) | {"texts": digest([texts.model_dump_json()])}
+        return self._remembered(method.lower(), task, facts, Fixed, make).tested[method]
+
     def _remembered(self, what: str, task: Task, *rest: Any) -> Any:
         return remembered(self._runs, f"{task.name}-seed{task.seed}-{what}", *rest)
 
@@ -225,6 +268,7 @@ class Bench:
     def _search(self, task: Task, method: Method, folder: Path) -> Found:
         progress = SearchProgress(method.steps, method.prompts_per_step)
         optimizer = method.optimizer(task.seed, folder, progress.show)
+        optimizer.classes_described = task.unseen_classes
         student = CLIPClassifier(task.train.classnames, self._embedder, task.template)
         with progress.shown():
             program = optimizer.compile(student, trainset=task.train.examples)
@@ -244,6 +288,30 @@ class Bench:
             dollars=results.spent.dollars,
             curve=_curve(results.trials),
             commit=provenance(__name__)["commit"],
+            described=self._with_texts(results.described, task),
+        )
+
+    def _with_texts(self, program: dspy.Module | None, task: Task) -> Counted | None:
+        """Test the best prompt with texts for each class."""
+        if not isinstance(program, CLIPClassifier):
+            return None
+        prompt = TextPrompt(program.template, program.class_texts)
+        return self._count(task, [prompt], program.template)
+
+    def _count(self, task: Task, prompts: Sequence[Prompt], template: Template) -> Counted:
+        """Test prompts on unseen images and add up their counts."""
+        right = {
+            part: sum(
+                sum(Evaluator(self._embedder, images).evaluate_prompt(each, template).hits)
+                for each in prompts
+            )
+            for part, images in task.tests.items()
+        }
+        return Counted(
+            base_images=len(prompts) * len(task.tests["base"]),
+            base_right=right["base"],
+            novel_images=len(prompts) * len(task.tests["novel"]),
+            novel_right=right["novel"],
         )
 
     def _best_that_fits(self, ranked: Sequence[Trial], task: Task) -> tuple[int, Trial]:

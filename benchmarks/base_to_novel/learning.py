@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from time import perf_counter
 from typing import Any
 
+from benchmarks.base_to_novel.described import DESCRIBED
 from benchmarks.base_to_novel.outcomes import Counted
 from benchmarks.memory import peak_memory
 from benchmarks.provenance import provenance
@@ -20,8 +21,8 @@ from ipo_dspy.scoring.comparison import Evaluator
 
 CLIP, IPO = "CLIP", "IPO"
 LEARNERS = ("CoOp", "CoCoOp", "MaPLe", "PromptSRC", "CoPrompt")
-METHODS = (CLIP, *LEARNERS, IPO)
-"""The rows of the poster's table, in its order."""
+METHODS = (CLIP, *DESCRIBED, *LEARNERS, IPO)
+"""The rows of the poster's table, in its order, and those with texts for each class."""
 
 
 class Trained(Record):

@@ -54,11 +54,13 @@ class StepOptions:
         steps: steps of the search.
         prompts_per_step: proposals of a step, each a call of its own.
         history_size: how many scored prompts the prompt model is shown.
+        class_texts: most texts that describe each class, behind IPO's best prompt; 0 asks for none.
     """
 
     steps: int = 100
     prompts_per_step: int = 5
     history_size: int = 20
+    class_texts: int = 0
 
 
 @Parameter(name="*", group=SEARCH)
@@ -67,7 +69,8 @@ class MethodOptions:
     """What is compared.
 
     Attributes:
-        methods: rows of the poster's table: CLIP, CoOp, CoCoOp, MaPLe, PromptSRC, CoPrompt, IPO.
+        methods: rows of the poster's table: CLIP, CoOp, CoCoOp, MaPLe, PromptSRC, CoPrompt, IPO;
+            with texts for each class CuPL, DCLIP, WaffleCLIP.
         epochs: of the gradient learners; by default those of their authors.
     """
 

@@ -78,6 +78,8 @@ class Found(Record):
         dollars: of the prompt model; None where unknown.
         curve: the steps.
         commit: of the code that searched.
+        described: of the best prompt with texts for each class, on unseen images; None where nobody
+            asked for such.
     """
 
     text: str
@@ -91,6 +93,7 @@ class Found(Record):
     dollars: float | None
     curve: tuple[Step, ...]
     commit: str
+    described: Counted | None = None
 
 
 class Fixed(Record):

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Any, Self
+from typing import Any, Self, TypeAlias
 
 from benchmarks.base_to_novel.datasets import Dataset
+from benchmarks.base_to_novel.described import DESCRIBED
 from benchmarks.base_to_novel.learning import CLIP, IPO, LEARNERS, Learned
 from benchmarks.base_to_novel.outcomes import Counted, Found
 from benchmarks.base_to_novel.published_counts import CountCheck
@@ -17,11 +18,25 @@ HAND_WRITTEN = "CLIP, hand-written template"
 GENERIC = "CLIP, generic template"
 ENSEMBLE = "CLIP, 80-template ensemble"
 POSTER_PROMPT = "CLIP, the poster's prompt"
-ROWS = (HAND_WRITTEN, GENERIC, ENSEMBLE, POSTER_PROMPT, *LEARNERS, IPO)
+WITH_TEXTS = "IPO, with class texts"
+ROWS = (
+    HAND_WRITTEN,
+    GENERIC,
+    ENSEMBLE,
+    POSTER_PROMPT,
+    *DESCRIBED,
+    *LEARNERS,
+    IPO,
+    WITH_TEXTS,
+)
 """The rows of the table, in order."""
 
 OUTLIER = "FGVCAircraft"
 """The data set that averages are also given without."""
+
+
+Outcome: TypeAlias = Found | Learned | Counted | dict[str, Counted]
+"""What comes of a method on a seed of a data set; of prompts that nothing searched, their tests."""
 
 
 @dataclass(frozen=True)
@@ -34,14 +49,13 @@ class SeedOutcome:
     learned: Mapping[str, Learned] = field(default_factory=dict)
 
     @classmethod
-    def of(
-        cls, seed: int, found: Mapping[str, Found | Learned | dict[str, Counted] | None]
-    ) -> Self:
+    def of(cls, seed: int, found: Mapping[str, Outcome | None]) -> Self:
         """Put together what came of the methods, by their names; None stands for what failed."""
         fixed, searched = found.get(CLIP), found.get(IPO)
+        described = {name: each for name, each in found.items() if isinstance(each, Counted)}
         return cls(
             seed,
-            fixed if isinstance(fixed, dict) else {},
+            {**(fixed if isinstance(fixed, dict) else {}), **described},
             searched if isinstance(searched, Found) else None,
             {name: each for name, each in found.items() if isinstance(each, Learned)},
         )
@@ -51,6 +65,8 @@ class SeedOutcome:
         """What was tested, by row."""
         rows = {name: of_method.tested for name, of_method in self.learned.items()}
         searched = {} if self.ipo is None else {IPO: self.ipo.tested}
+        if self.ipo is not None and self.ipo.described is not None:
+            searched[WITH_TEXTS] = self.ipo.described
         return {**self.fixed, **rows, **searched}
 
 

@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import TypeAlias
 
+import dspy
 import open_clip
 
-from benchmarks.base_to_novel.bench import Bench, Method, load_embedder, make_method
+from benchmarks.base_to_novel.bench import Bench, Method, load_embedder, make_lm, make_method
 from benchmarks.base_to_novel.datasets import Dataset, find_datasets
-from benchmarks.base_to_novel.learning import CLIP, IPO, Learned
+from benchmarks.base_to_novel.described import DESCRIBED, WAFFLE
+from benchmarks.base_to_novel.learning import CLIP, IPO
 from benchmarks.base_to_novel.options import BenchmarkOptions
-from benchmarks.base_to_novel.outcomes import Counted, Found
-from benchmarks.base_to_novel.results import ENSEMBLE, GENERIC, HAND_WRITTEN, POSTER_PROMPT
+from benchmarks.base_to_novel.results import (
+    ENSEMBLE,
+    GENERIC,
+    HAND_WRITTEN,
+    POSTER_PROMPT,
+    Outcome,
+)
 from benchmarks.poster import POSTER
 from ipo_dspy.images.task import MakeTask, Task
 from ipo_dspy.prompts.template import DEFAULT_TEMPLATE, SLOT
@@ -39,21 +46,20 @@ class Tasks:
     def __reduce__(self) -> tuple[object, tuple[BenchmarkOptions]]:
         return tasks_of, (self._run,)
 
-    def load(self, *, searching: bool) -> None:
-        """Load what all tasks need, so that a mistake in the options is told at once.
-
-        Args:
-            searching: whether models are needed that describe and propose.
+    def load(self, methods: Collection[str]) -> None:
+        """Load what tasks of these methods need, so that mistakes in the options are told at once.
 
         Raises:
             ArgumentError: the encoder, or a model, is none there is.
             EncoderError: weights are missing, unreadable or do not fit.
         """
-        if searching:
+        if IPO in methods:
             self._method.facts  # noqa: B018 - made once
+        if any(name in DESCRIBED and name != WAFFLE for name in methods):
+            self._lm.model  # noqa: B018 - made once
         self._bench.test  # noqa: B018 - loaded once
 
-    def __call__(self, key: Key) -> Found | Learned | dict[str, Counted]:
+    def __call__(self, key: Key) -> Outcome:
         """Do a task, or find it done.
 
         Raises:
@@ -65,6 +71,9 @@ class Tasks:
             return self._bench.test(task, fixed_texts(self._datasets[name]))
         if method == IPO:
             return self._bench.search(task, self._method)
+        if method in DESCRIBED:
+            lm = None if method == WAFFLE else self._lm
+            return self._bench.describe(task, method, lm, self._run.describing.num_threads)
         epochs = self._run.compared.epochs
         return self._bench.learn(task, method, **({} if epochs is None else {"epochs": epochs}))
 
@@ -75,6 +84,10 @@ class Tasks:
     @cached_property
     def _method(self) -> Method:
         return make_method(self._run)
+
+    @cached_property
+    def _lm(self) -> dspy.LM:
+        return make_lm(self._run)
 
     @property
     def _bench(self) -> Bench:

@@ -191,7 +191,7 @@ def _outcomes(
         learner = make_learner(name, None, seed=seed, **epochs)
         make = partial(_learn, learner, embedder, found, images)
         return [(name, keep({**facts, **facts_of(learner)}, Transferred, make))]
-    if searching is None:
+    if searching is None or name != IPO:
         raise ArgumentError(f"{name} is no method that can be transferred.")
     make = partial(_search, searching, embedder, found, images, seed)
     return [(name, keep({**facts, **searching.facts}, Transferred, make))]

@@ -12,9 +12,9 @@ from ipo_dspy.prompts.wording import NOTHING_KNOWN
 from ipo_dspy.proposing.reading import Asked
 
 FACETS: Mapping[str, re.Pattern[str]] = {
-    "outline": re.compile(r"\b(?:outlines?|shapes?|forms?|look)\b", re.IGNORECASE),
-    "parts": re.compile(r"\b(?:parts?|features?|details?|identify|look)\b", re.IGNORECASE),
-    "colours": re.compile(r"\b(?:colou?rs?|materials?|look)\b", re.IGNORECASE),
+    "outline": re.compile(r"\b(?:outlines?|shapes?|forms?|looks?)\b", re.IGNORECASE),
+    "parts": re.compile(r"\b(?:parts?|features?|details?|identify|looks?)\b", re.IGNORECASE),
+    "colours": re.compile(r"\b(?:colou?rs?|materials?|looks?)\b", re.IGNORECASE),
     "use": re.compile(r"\b(?:uses?|used|places?|found|purpose|caption)\b", re.IGNORECASE),
 }
 """The facets of the glossary, and the words of an instruction that ask for each."""
@@ -32,7 +32,8 @@ def describe(asked: Asked) -> str:
     """Describe a class in the facets that the instruction names, one phrase a line.
 
     What would be said of a class that it is confused with comes last. An instruction that names no
-    facet gets all of them, and a class that is not in the glossary `none`.
+    facet gets all of them, and a class that is not in the glossary `none`. Questions are answered
+    by a sentence, unless they ask for features.
     """
     name = asked.inputs[CLASS].strip().lower()
     entry = glossary().get(name)
@@ -48,7 +49,9 @@ def describe(asked: Asked) -> str:
         for listed in of_other.values()
         for phrase in listed
     }
-    return "\n".join(sorted(phrases, key=shared.__contains__))
+    ordered = sorted(phrases, key=shared.__contains__)
+    question = asked.inputs.get("question", "features")
+    return "\n".join(ordered) if "features" in question else f"A {name}, {', '.join(ordered)}."
 
 
 @cache
@@ -58,6 +61,8 @@ def glossary() -> Mapping[str, Mapping[str, list[str]]]:
 
 
 def _instruction(asked: Asked) -> str:
-    """What is asked for, without the field descriptions and the inputs but a question."""
+    """What is asked for: a question, or the objective without inputs and field descriptions."""
+    if "question" in asked.inputs:
+        return asked.inputs["question"]
     _, _, objective = asked.text.partition(_OBJECTIVE)
-    return f"{_INPUTS.sub('', objective)} {asked.inputs.get('question', '')}"
+    return _INPUTS.sub("", objective)

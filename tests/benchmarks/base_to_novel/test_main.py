@@ -177,3 +177,12 @@ def test_a_model_that_is_not_there_is_one_sentence(
     assert "nobody/no-such-model" in outcome.err.splitlines()[-1]
     # Found out before test images are encoded, which may take hours.
     assert "Encoding" not in outcome.err
+
+
+def test_rows_with_texts_for_each_class_stand_among_the_others(run: Command) -> None:
+    methods = ("--methods", "CLIP", "DCLIP", "WaffleCLIP", "IPO")
+    outcome = run("--demo", *methods, "--class-texts", 2, *FEW[:-1])
+
+    assert outcome.code == 0
+    rows = written("base_to_novel_demo")["datasets"]["demo"]["rows"]
+    assert list(rows)[-4:] == ["DCLIP", "WaffleCLIP", "IPO", "IPO, with class texts"]

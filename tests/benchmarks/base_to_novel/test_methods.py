@@ -72,6 +72,7 @@ def test_one_training_is_tested_on_others(run: Command) -> None:
     "arguments",
     [
         ("--demo", "--source", "chalk"),
+        ("--demo", "--source", "chalk", "--targets", "neon", "--methods", "DCLIP", "IPO"),
         ("--source", "chalk", "--targets", "neon"),
         ("--demo", "--methods", "TPT"),
     ],
