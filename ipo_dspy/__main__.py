@@ -1,5 +1,5 @@
 """Run the command line: `python -m ipo_dspy`."""
 
-from ipo_dspy.cli.app import main
+import runpy
 
-main()
+runpy.run_module("ipo_dspy.cli", run_name="__main__")

@@ -9,8 +9,8 @@ from unicodedata import category, name
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, NonNegativeInt, ValidationError
 
-from ipo_dspy.arguments import shown
 from ipo_dspy.errors import ArgumentError
+from ipo_dspy.errors.arguments import shown
 
 
 def _encodable(value: Any) -> Any:
@@ -204,7 +204,8 @@ class Trial(Record):
     `step` 0 is the initial prompt. `score` is on the training set, `validation` on the validation
     set where there is one; both are None unless the state is `ok`, and then `reason` is empty.
     `counts_as_failure` marks what says that the prompt model does not work: ten such in a row stop
-    the search. `cost` is that of the program's own language models while it was scored.
+    the search. `edited` marks what the strategy wrote itself, without the prompt model. `cost` is
+    that of the program's own language models while it was scored.
     """
 
     step: NonNegativeInt
@@ -214,6 +215,7 @@ class Trial(Record):
     state: State
     reason: str = ""
     counts_as_failure: bool = False
+    edited: bool = False
     score: Score | None = None
     validation: Score | None = None
     cost: Cost | None = None

@@ -22,6 +22,8 @@ from ipo_dspy.errors import UnknownNameError
 _OURS: Mapping[str, Mapping[str, str]] = {
     "strategies": {
         "steps": "ipo_dspy.search.strategies.steps:Steps",
+        "random": "ipo_dspy.search.strategies.random_texts:RandomTexts",
+        "evolve": "ipo_dspy.search.strategies.evolve:Evolve",
         "steady": "ipo_dspy.search.strategies.steady:Steady",
     },
     "encoders": {

@@ -1,8 +1,10 @@
 """Compare IPO with DSPy's teleprompters and with controls, at the same number of LM calls.
 
-Every optimizer gets the same program, training images, language model, calls and seeds. Of what it
-tried, the template with the best training accuracy is judged on unseen images of base and novel
-classes. Writes teleprompters_BUDGET.json, .md and .svg.
+Every optimizer gets the same program, training images, calls and seeds, and a language model of its
+own, with --told told about the images as IPO's is. Of what it tried, the template with the best
+training accuracy is judged on unseen images of base and novel classes, and so are the best five
+together. Writes teleprompters_BUDGET.json, .md and .svg; the names of the files say what differs
+from the demo with one shot.
 """
 
 from __future__ import annotations
@@ -21,6 +23,7 @@ from textwrap import shorten
 
 from rich.console import Console
 
+from benchmarks import second_world
 from benchmarks.judging import Judge
 from benchmarks.provenance import RESULTS
 from benchmarks.teleprompters.contest import Arena, Outcome
@@ -45,12 +48,10 @@ def main() -> None:
     names = options.only or [*FIXED_TEXTS, *CONTROLS, *TELEPROMPTERS]
     console = Console(file=sys.stderr)
     with TemporaryDirectory() as folder:
-        make_task: MakeTask = (
-            partial(demo_task, Path(folder), shots=options.shots)
-            if options.data == DEMO
-            else benchmark_tasks(options.data, options.root, options.shots)
-        )
-        embedder = Embedder(load_encoder(options.clip))
+        make_task = _tasks(options, Path(folder))
+        is_second = options.data == second_world.NAME
+        encoder = second_world.load_second_encoder() if is_second else load_encoder(options.clip)
+        embedder = Embedder(encoder)
         outcomes: Outcomes = defaultdict(list)
         for seed in options.seeds:
             arena = _arena(make_task(seed), embedder, options)
@@ -59,17 +60,34 @@ def main() -> None:
                 outcomes[name].append(outcome)
                 _say(
                     console,
-                    f"seed {seed}  {name:24}  H {outcome.verdict.accuracies[2]:5.1f}  "
+                    f"seed {seed}  {name:24}  H {outcome.verdict.accuracies[2]:5.1f}, "
+                    f"five {outcome.ensemble.accuracies[2]:5.1f}  "
                     f"{outcome.calls} calls  {outcome.seconds:.1f} s  "
                     f"{shorten(outcome.text, _SHOWN_CHARACTERS)}",
                 )
     options.out.mkdir(parents=True, exist_ok=True)
-    stem = options.out / f"teleprompters_{options.budget}"
+    stem = options.out / _stem(options)
     written = write_json(stem.with_suffix(".json"), outcomes, options)
     text = markdown(outcomes, written)
     stem.with_suffix(".md").write_text(text, encoding="utf-8")
     plot(outcomes, stem.with_suffix(".svg"))
     _say(Console(), text)
+
+
+def _tasks(options: argparse.Namespace, folder: Path) -> MakeTask:
+    if options.data == DEMO:
+        return partial(demo_task, folder, shots=options.shots)
+    if options.data == second_world.NAME:
+        return partial(second_world.second_task, folder, shots=options.shots)
+    return benchmark_tasks(options.data, options.root, options.shots)
+
+
+def _stem(options: argparse.Namespace) -> str:
+    """The name of the files, which says what differs from the demo with one shot."""
+    parts = [f"teleprompters_{options.budget}"]
+    parts += [options.data] if options.data != DEMO else []
+    parts += [f"{options.shots}_shots"] if options.shots != 1 else []
+    return "_".join([*parts, *(["told"] if options.told else [])])
 
 
 def _say(console: Console, text: str) -> None:
@@ -85,12 +103,15 @@ def _options() -> argparse.ArgumentParser:
     parser.add_argument("--lm", default="offline", help="what proposes, such as openai/...")
     parser.add_argument("--budget", type=int, default=20, help="calls of the LM for each optimizer")
     parser.add_argument("--seeds", type=int, nargs="+", default=list(range(10)))
-    parser.add_argument("--data", default=DEMO, help="'demo' or a benchmark dataset")
+    parser.add_argument("--data", default=DEMO, help="'demo', 'second' or a benchmark dataset")
     parser.add_argument("--root", type=Path, default=Path("data"), help="of the datasets")
     parser.add_argument("--shots", type=int, default=1, help="training images per base class")
     parser.add_argument("--clip", default="demo", help="the encoder")
     parser.add_argument(
         "--image-model", help="describes images for IPO; its calls come on top of the budget"
+    )
+    parser.add_argument(
+        "--told", action="store_true", help="tell every optimizer's LM about the images"
     )
     parser.add_argument("--only", nargs="+", metavar="NAME", help="rows of the table")
     parser.add_argument("--out", type=Path, default=RESULTS, help="folder of the results")
@@ -103,9 +124,10 @@ def _arena(task: Task, embedder: Embedder, options: argparse.Namespace) -> Arena
         embedder=embedder,
         judge=Judge(task, embedder),
         budget=options.budget,
-        # A model of its own for every seed: what DSPy keeps of one does not reach the next.
-        lm=language_model(options.lm),
+        # A model of its own for every run: what one keeps of a run does not reach the next.
+        make_lm=partial(language_model, options.lm),
         describer=LMDescriber(vision_model(options.image_model)) if options.image_model else None,
+        told=options.told,
     )
 
 

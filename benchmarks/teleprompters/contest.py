@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import dspy
@@ -14,10 +15,20 @@ from benchmarks.teleprompters.meter import BudgetSpentError, Meter
 from ipo_dspy import clip_acc
 from ipo_dspy.features.embedder import Embedder
 from ipo_dspy.images.task import Task
+from ipo_dspy.optimizers.base import find_describer
 from ipo_dspy.programs.classifier import CLIPClassifier
 from ipo_dspy.proposing.describers import Describer
+from ipo_dspy.proposing.describing import MOST_FAILURES, describe_images, spread_images
+from ipo_dspy.runs.journal import NoJournal
 from ipo_dspy.scoring.ranking import Ranking
 from ipo_dspy.scoring.scorers import TensorScorer
+from ipo_dspy.search.ensemble import best_together
+
+_TOGETHER = 5
+"""So many texts are an ensemble."""
+
+_DESCRIBED = 64
+"""As many images at most as IPO describes."""
 
 
 @dataclass(frozen=True)
@@ -26,9 +37,11 @@ class Outcome:
 
     Attributes:
         text: of all templates it tried, the one with the highest training accuracy, ties going to
-            the lower loss and then to the earlier one: the same rule for every optimizer.
+            the lower loss at the run's scale and then to the earlier one: the same rule for every
+            optimizer.
         train: its training accuracy in percent.
         verdict: its test results.
+        ensemble: those of the best five together, by one rule for every optimizer.
         best_so_far: test H in percent after each call: of what was best in training until then.
         returned: test H in percent of the program that the optimizer gave at last; None where the
             budget ended it before.
@@ -41,6 +54,7 @@ class Outcome:
     text: str
     train: float
     verdict: Verdict
+    ensemble: Verdict
     best_so_far: tuple[float, ...]
     returned: float | None
     calls: int
@@ -51,23 +65,32 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Arena:
-    """One task with its encoder, shared by all who compete on it."""
+    """One task with its encoder, shared by all who compete on it.
+
+    Attributes:
+        make_lm: makes the language model anew for each run, so that no run depends on others.
+        describer: describes the images to IPO; None takes its default.
+        told: whether every optimizer's language model is told what IPO's is about the images.
+    """
 
     task: Task
     embedder: Embedder
     judge: Judge
     budget: int
-    lm: dspy.LM
+    make_lm: Callable[[], dspy.LM]
     describer: Describer | None = None
+    told: bool = False
 
     def run(self, run: Run) -> Outcome:
         """Let an optimizer use its budget, beginning anew with other seeds while calls are left."""
         meter = Meter(self.budget)
         program = self._program()
         meter.note(program.template.text)
-        contest = Contest(program, self.lm, meter, self.describer, self.task.seed)
+        lm = self.make_lm()
+        about = self._descriptions() if self.told else ""
+        contest = Contest(program, lm, meter, self.describer, self.task.seed, about)
         returned: dspy.Module | None = None
-        with dspy.track_usage() as usage, dspy.context(lm=self.lm, callbacks=[meter], trace=None):
+        with dspy.track_usage() as usage, dspy.context(lm=lm, callbacks=[meter], trace=None):
             for attempt in range(self.budget):
                 calls = meter.calls
                 try:
@@ -84,6 +107,16 @@ class Arena:
         meter = Meter(self.budget)
         meter.note(text)
         return self._outcome(meter, self._program())
+
+    def _descriptions(self) -> str:
+        """What IPO's language model is told about the images, as one text."""
+        program = self._program()
+        images = spread_images(program.trainset or [], _DESCRIBED)
+        describer = find_describer(self.describer, self.embedder)
+        lines = describe_images(
+            describer, images, program.classnames, NoJournal(), MOST_FAILURES, sum_up=True
+        )
+        return "\n".join(lines)
 
     def _program(self) -> CLIPClassifier:
         program = CLIPClassifier(self.task.train.classnames, self.embedder, self.task.template)
@@ -106,6 +139,10 @@ class Arena:
             if order(score) > order(scores[best]):
                 best = index
             bests.append(best)
+        texts = [tried.text for tried in meter.tried]
+        together = best_together(
+            program.predict, list(zip(texts, scores, strict=True)), Ranking.of(scores), _TOGETHER
+        )
         verdicts = {index: self.judge.judge(meter.tried[index].text) for index in set(bests)}
         curve = [
             next(
@@ -119,6 +156,7 @@ class Arena:
             text=meter.tried[best].text,
             train=scores[best].accuracy,
             verdict=verdicts[best],
+            ensemble=self.judge.judge(*together),
             best_so_far=tuple(curve),
             returned=None,
             calls=meter.calls,

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import dspy
 
 from benchmarks.teleprompters.meter import Meter
+from benchmarks.teleprompters.told import telling
 from ipo_dspy import (
     MIPROV2_SETTINGS,
     Budget,
@@ -19,6 +20,7 @@ from ipo_dspy import (
     clip_acc,
     clip_prob,
 )
+from ipo_dspy.demo.proposer.offline import OfflineProposer
 from ipo_dspy.programs.classifier import CLIPClassifier
 from ipo_dspy.proposing.describers import Describer
 
@@ -28,13 +30,23 @@ Run = Callable[["Contest"], dspy.Module | None]
 
 @dataclass(frozen=True)
 class Contest:
-    """What an optimizer gets: a program with its training set, a metered LM, and a seed."""
+    """What an optimizer gets: a program with its training set, a metered LM, and a seed.
+
+    `about` is what language models are told about the images, where every optimizer's is told;
+    IPO's is anyway.
+    """
 
     program: CLIPClassifier
     lm: dspy.LM
     meter: Meter
     describer: Describer | None
     seed: int
+    about: str = ""
+
+    @property
+    def informed_lm(self) -> dspy.LM:
+        """The model, which is told about the images where every optimizer's is."""
+        return telling(self.lm, self.about) if self.about else self.lm
 
     @property
     def trainset(self) -> list[dspy.Example]:
@@ -45,6 +57,11 @@ class Contest:
 def ipo(contest: Contest) -> dspy.Module:
     """IPO with its defaults."""
     return _ipo(contest)
+
+
+def ipo_evolve(contest: Contest) -> dspy.Module:
+    """IPO that also tries edits of the best templates, which take no calls."""
+    return _ipo(contest, strategy="evolve")
 
 
 def ipo_without_history(contest: Contest) -> dspy.Module:
@@ -74,7 +91,9 @@ def copro(contest: Contest) -> dspy.Module:
     """COPRO with its defaults, less deep where the budget does not allow them."""
     # Much deeper, DSPy 3.4.1's signatures nest beyond Python's recursion limit.
     depth = min(3, math.ceil(contest.meter.budget / 10))
-    optimizer = dspy.COPRO(prompt_model=contest.lm, metric=clip_acc, breadth=10, depth=depth)
+    optimizer = dspy.COPRO(
+        prompt_model=contest.informed_lm, metric=clip_acc, breadth=10, depth=depth
+    )
     return optimizer.compile(
         contest.program,
         trainset=contest.trainset,
@@ -83,30 +102,39 @@ def copro(contest: Contest) -> dspy.Module:
 
 
 def mipro(contest: Contest) -> dspy.Module:
-    """MIPROv2 that searches instructions alone, `auto="light"`, with `MIPROV2_SETTINGS`."""
+    """MIPROv2 that searches instructions alone, with `MIPROV2_SETTINGS`.
+
+    As its authors have it, `auto` is as heavy as the budget allows. Where the offline proposer
+    answers, the two calls for each program that describe it are left out: it says nothing there.
+    """
     optimizer = dspy.MIPROv2(
         metric=clip_acc,
-        prompt_model=contest.lm,
+        prompt_model=contest.informed_lm,
         task_model=contest.lm,
-        auto="light",
+        auto=next(auto for auto, calls in _AUTO.items() if contest.meter.budget >= calls),
         max_bootstrapped_demos=0,
         max_labeled_demos=0,
         num_threads=1,
         seed=contest.seed,
     )
+    reads_programs = not isinstance(contest.lm.engine, OfflineProposer)
     return optimizer.compile(
         contest.program,
         trainset=contest.trainset,
         valset=contest.trainset,
-        **MIPROV2_SETTINGS,
+        **{**MIPROV2_SETTINGS, "program_aware_proposer": reads_programs},
     )
+
+
+_AUTO: Mapping[str, int] = {"heavy": 100, "medium": 50, "light": 0}
+"""Settings of MIPROv2 and from how many calls on."""
 
 
 def gepa(contest: Contest) -> dspy.Module:
     """GEPA with `TemplateProposer` and the metric's feedback, until the budget is spent."""
     optimizer = dspy.GEPA(
         metric=clip_acc,
-        reflection_lm=contest.lm,
+        reflection_lm=contest.informed_lm,
         instruction_proposer=TemplateProposer(contest.program),
         max_metric_calls=60 * contest.meter.budget,
         num_threads=1,
@@ -116,12 +144,11 @@ def gepa(contest: Contest) -> dspy.Module:
 
 
 def simba(contest: Contest) -> dspy.Module:
-    """SIMBA; with the probability as metric, since it learns nothing from 0 and 1 alone."""
+    """SIMBA with its defaults; the probability is its metric, as 0 and 1 alone teach it nothing."""
     optimizer = dspy.SIMBA(
         metric=clip_prob,
         bsize=min(32, len(contest.trainset)),
-        max_steps=contest.meter.budget,
-        prompt_model=contest.lm,
+        prompt_model=contest.informed_lm,
         num_threads=1,
     )
     return optimizer.compile(contest.program, trainset=contest.trainset, seed=contest.seed)
@@ -130,7 +157,10 @@ def simba(contest: Contest) -> dspy.Module:
 def infer_rules(contest: Contest) -> dspy.Module:
     """InferRules; one call of the language model for each candidate."""
     optimizer = dspy.InferRules(metric=clip_acc, num_candidates=contest.meter.budget, num_threads=1)
-    return optimizer.compile(contest.program, trainset=contest.trainset, valset=contest.trainset)
+    with dspy.context(lm=contest.informed_lm):
+        return optimizer.compile(
+            contest.program, trainset=contest.trainset, valset=contest.trainset
+        )
 
 
 TELEPROMPTERS: dict[str, Run] = {
@@ -140,6 +170,7 @@ TELEPROMPTERS: dict[str, Run] = {
     "GEPA": gepa,
     "SIMBA": simba,
     "InferRules": infer_rules,
+    "IPO, evolve": ipo_evolve,
     "IPO without history": ipo_without_history,
     "IPO without descriptions": ipo_without_descriptions,
 }

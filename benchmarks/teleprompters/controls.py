@@ -7,9 +7,9 @@ import random
 import open_clip
 
 from benchmarks.teleprompters.contestants import Contest, Run
-from ipo_dspy.demo.proposer.evidence import Evidence
-from ipo_dspy.demo.proposer.writing import TemplateWriter
+from ipo_dspy.prompts.evidence import NOTHING_KNOWN
 from ipo_dspy.prompts.template import DEFAULT_TEMPLATE, SLOT
+from ipo_dspy.prompts.writing import TemplateWriter
 
 _WAFFLE_WORDS = 2
 _SYLLABLES = ("ba", "ke", "li", "mo", "nu", "pra", "ste", "tri", "vo", "wex", "yal", "zin")
@@ -20,8 +20,7 @@ def random_search(contest: Contest) -> None:
 
     It sees neither scores nor images, and every word is equally likely.
     """
-    nothing_known = Evidence(seen={}, success={}, phrases=())
-    writer = TemplateWriter([], nothing_known, random.Random(contest.seed))
+    writer = TemplateWriter([], NOTHING_KNOWN, random.Random(contest.seed))
     tried: set[str] = set()
     while not contest.meter.is_spent:
         text = writer.write(tried.__contains__)

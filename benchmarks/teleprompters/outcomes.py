@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from statistics import fmean
 from typing import Any, TypeAlias
 
+from benchmarks import second_world
+from benchmarks.judging import Verdict
 from benchmarks.provenance import provenance
 from benchmarks.statistics import paired_bootstrap
 from benchmarks.teleprompters.contest import Outcome
@@ -25,8 +27,8 @@ REFERENCE = "IPO"
 
 def write_json(file: Path, outcomes: Outcomes, options: argparse.Namespace) -> dict[str, Any]:
     """Write everything to a file, and give what was written."""
-    # The demo draws new test pictures for every seed; datasets have one test set.
-    same_images = options.data != DEMO
+    # The drawn worlds have new test pictures for every seed; datasets have one test set.
+    same_images = options.data not in (DEMO, second_world.NAME)
     settings = {name: value for name, value in vars(options).items() if name not in {"out", "root"}}
     content = {
         "provenance": provenance("benchmarks.teleprompters"),
@@ -46,6 +48,7 @@ def _summary(name: str, outcomes: Outcomes, same_images: bool) -> dict[str, Any]
         "base": round(base, 2),
         "novel": round(novel, 2),
         "h": round(h, 2),
+        "ensemble_h": round(fmean(o.ensemble.accuracies[2] for o in ours), 2),
         "calls": round(fmean(o.calls for o in ours), 1),
         "tokens": round(fmean(o.tokens for o in ours)),
         "tried": round(fmean(o.tried for o in ours), 1),
@@ -53,17 +56,20 @@ def _summary(name: str, outcomes: Outcomes, same_images: bool) -> dict[str, Any]
         "seeds": [_one(outcome) for outcome in ours],
     }
     if REFERENCE in outcomes and name != REFERENCE:
-        difference = paired_bootstrap(
-            [o.verdict for o in outcomes[REFERENCE]],
-            [o.verdict for o in ours],
-            same_images=same_images,
-        )
-        summary["reference_minus_this"] = {
-            "mean": round(difference.mean, 2),
-            "low": round(difference.low, 2),
-            "high": round(difference.high, 2),
-        }
+        theirs = outcomes[REFERENCE]
+        for key, reference, this in (
+            ("reference_minus_this", [o.verdict for o in theirs], [o.verdict for o in ours]),
+            ("ensembles_differ", [o.ensemble for o in theirs], [o.ensemble for o in ours]),
+        ):
+            summary[key] = _difference(reference, this, same_images)
     return summary
+
+
+def _difference(
+    reference: Sequence[Verdict], this: Sequence[Verdict], same_images: bool
+) -> dict[str, float]:
+    found = paired_bootstrap(reference, this, same_images=same_images)
+    return {name: round(getattr(found, name), 2) for name in ("mean", "low", "high")}
 
 
 def _one(outcome: Outcome) -> Mapping[str, Any]:
@@ -74,6 +80,7 @@ def _one(outcome: Outcome) -> Mapping[str, Any]:
         "base": round(base, 2),
         "novel": round(novel, 2),
         "h": round(h, 2),
+        "ensemble_h": round(outcome.ensemble.accuracies[2], 2),
         "returned_h": None if outcome.returned is None else round(outcome.returned, 2),
         "calls": outcome.calls,
         "tried": outcome.tried,

@@ -12,12 +12,13 @@ from ipo_dspy.cli.cache import cache
 from ipo_dspy.cli.check_data import check_data
 from ipo_dspy.cli.describe import describe
 from ipo_dspy.cli.embed import embed
-from ipo_dspy.cli.evaluate import evaluate
+from ipo_dspy.cli.evaluate import compare, evaluate
 from ipo_dspy.cli.export import export
 from ipo_dspy.cli.optimize import optimize
 from ipo_dspy.cli.plan import plan
 from ipo_dspy.cli.predict import predict
 from ipo_dspy.cli.presets import presets
+from ipo_dspy.cli.runs import runs
 from ipo_dspy.errors import EncoderError, JournalError, SearchStoppedError
 from ipo_dspy.terminal.command import as_command
 
@@ -35,7 +36,10 @@ app = App(
     help="Search better, readable CLIP prompts for your images.",
     version=__version__,
 )
-for command in (optimize, predict, plan, evaluate, describe, embed, export, check_data, presets):
+for command in (
+    *(optimize, predict, plan, runs, compare, evaluate),
+    *(describe, embed, export, check_data, presets),
+):
     app.command(command)
 app.command(cache)
 

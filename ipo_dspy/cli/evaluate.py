@@ -1,7 +1,8 @@
-"""`ipo-dspy evaluate`: how good prompts are on labelled images."""
+"""`ipo-dspy evaluate` and `ipo-dspy compare`: how good prompts are on labelled images."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
@@ -12,28 +13,32 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
+from ipo_dspy.cli.table import check_ending, rows_of, write_rows
 from ipo_dspy.errors import ArgumentError, StorageError
 from ipo_dspy.features.embedder import Embedder
 from ipo_dspy.images import LabeledImages
 from ipo_dspy.programs.classifier import CLIPClassifier
-from ipo_dspy.programs.prompt import LearnedPrompt
+from ipo_dspy.programs.prompt import Prompt as ClassifyingPrompt
+from ipo_dspy.programs.prompt import TextPrompt
 from ipo_dspy.prompts.template import DEFAULT_TEMPLATE, SLOT, Template
+from ipo_dspy.runs.folder import make_room, write_whole
 from ipo_dspy.scoring.comparison import Evaluation, Evaluator, check_fit
 from ipo_dspy.terminal.options import EncoderOptions, Flag, ReadingOptions, SavedEncoderOptions
 from ipo_dspy.terminal.output import remark, results, stage
-from ipo_dspy.terminal.parts import make_embedder, read_labeled
+from ipo_dspy.terminal.parts import PROGRAM_FILE, make_embedder, read_labeled
 
 
 class Prompt(NamedTuple):
     """A template under the name it has in the table; `encoder` is the one it was saved with.
 
-    `learned` is what a program learned beside the template, from an embedder and class names.
+    `beside` is what a program has beside the template, from an embedder and class names: vectors
+    that were learned, or texts for each class.
     """
 
     name: str
     template: Template
     encoder: str | None = None
-    learned: Callable[[Embedder, Sequence[str]], LearnedPrompt] | None = None
+    beside: Callable[[Embedder, Sequence[str]], ClassifyingPrompt] | None = None
 
 
 def evaluate(
@@ -43,24 +48,71 @@ def evaluate(
     *,
     against: tuple[str, ...] = (),
     baselines: Flag = False,
+    published: str | None = None,
     method: str | None = None,
+    out: Path | None = None,
     reading: ReadingOptions = ReadingOptions(),  # noqa: B008 - frozen
     encoder: SavedEncoderOptions = SavedEncoderOptions(),  # noqa: B008 - frozen
 ) -> None:
     """Show accuracy and loss of one or more prompts, in all and by class.
 
     Args:
-        prompt: a saved program such as runs/demo-seed0/program.json, whose encoder is used unless
-            --clip names another, or a template such as 'a sketch of a <CLASS>.', or with
-            --method a checkpoint of its authors' code, such as model.pth.tar-5.
+        prompt: a run folder or a saved program such as runs/demo-seed0/program.json, whose encoder
+            is used unless --clip names another, or a template such as 'a sketch of a <CLASS>.', or
+            with --method a checkpoint of its authors' code, such as model.pth.tar-5.
         folder: labelled images, as for `optimize`; told apart among their own classes.
         against: a further program or template; may be given several times.
         baselines: add the bare class name, 'a photo of a <CLASS>.' and the mean of the 80
             templates that CLIP's authors wrote for ImageNet.
+        published: add the prompts that IPO's authors published for the eleven benchmarks: 'poster'
+            for those of one shot, 'table17' for those of 16.
         method: what trained the checkpoints that are given; --clip must name the CLIP they were
             trained with.
+        out: also write the table to this file, as .csv, .json or .md.
     """
     prompts = [_prompt(text, method) for text in (prompt, *against)]
+    added = _published(published) if published else []
+    _show(prompts, folder, reading, encoder, added + (_baselines() if baselines else []), out)
+
+
+def compare(
+    *prompts_and_folder: str,
+    baselines: Flag = False,
+    out: Path | None = None,
+    reading: ReadingOptions = ReadingOptions(),  # noqa: B008 - frozen
+    encoder: SavedEncoderOptions = SavedEncoderOptions(),  # noqa: B008 - frozen
+) -> None:
+    """Score prompts side by side on the same images: `compare RUN 'a sketch of a <CLASS>' DATA`.
+
+    Args:
+        prompts_and_folder: run folders, saved programs and templates; at last labelled images, as
+            for `optimize`. The first prompt is what the others are compared with.
+        baselines: add the bare class name, 'a photo of a <CLASS>.' and the mean of the 80
+            templates that CLIP's authors wrote for ImageNet.
+        out: also write the table to this file, as .csv, .json or .md.
+    """
+    if len(prompts_and_folder) < 2:
+        raise ArgumentError(
+            "Expected one prompt or more and then a folder or table of images; got "
+            f"{len(prompts_and_folder)} argument(s). For example: ipo-dspy compare runs/mine "
+            "'a sketch of a <CLASS>' photos/"
+        )
+    *texts, folder = prompts_and_folder
+    prompts = [_prompt(text, None) for text in texts]
+    _show(prompts, Path(folder), reading, encoder, _baselines() if baselines else [], out)
+
+
+def _show(
+    prompts: list[Prompt],
+    folder: Path,
+    reading: ReadingOptions,
+    encoder: SavedEncoderOptions,
+    added: Sequence[Prompt],
+    out: Path | None,
+) -> None:
+    if out is not None:
+        check_ending(out)
+        make_room(out, [folder])
     clip = encoder.clip or prompts[0].encoder or EncoderOptions.clip
     for each in prompts:
         if each.encoder not in (None, clip):
@@ -79,10 +131,16 @@ def evaluate(
         embedder = make_embedder(
             options, trust_remote_code=encoder.trust_remote_code, fetch=is_asked_for
         )
-    if baselines:
-        prompts += _baselines()
     for each in prompts:
         check_fit(embedder, each.template, images.classnames)
+    for each in added:
+        # Nobody typed these, so one that an encoder cannot read costs its row alone.
+        try:
+            check_fit(embedder, each.template, images.classnames)
+        except ArgumentError as error:
+            remark(f"Left out: {error}")
+        else:
+            prompts.append(each)
     with stage("Evaluating"):
         evaluations = _evaluations(prompts, embedder, images)
 
@@ -91,17 +149,20 @@ def evaluate(
     results.print(_overall(names, evaluations))
     results.print("Accuracy in % by class, of the prompts by number:")
     results.print(_by_class(images.classnames, evaluations))
+    if out is not None:
+        write_whole(out, partial(write_rows, rows_of(names, evaluations)))
+        results.print(f"Written: {out}", soft_wrap=True)
 
 
 def _evaluations(
     prompts: Sequence[Prompt], embedder: Embedder, images: LabeledImages
 ) -> list[Evaluation]:
     evaluator = Evaluator(embedder, images)
-    texts = iter(evaluator.evaluate([p.template for p in prompts if p.learned is None]))
+    texts = iter(evaluator.evaluate([p.template for p in prompts if p.beside is None]))
     return [
         next(texts)
-        if each.learned is None
-        else evaluator.evaluate_learned(each.learned(embedder, images.classnames))
+        if each.beside is None
+        else evaluator.evaluate_prompt(each.beside(embedder, images.classnames), each.template)
         for each in prompts
     ]
 
@@ -109,28 +170,44 @@ def _evaluations(
 def _prompt(text: str, method: str | None) -> Prompt:
     if method is not None and not text.endswith(".json") and Path(text).is_file():
         return _checkpoint(text, method)
-    if not text.endswith(".json"):
+    path = Path(text) / PROGRAM_FILE if os.path.isdir(text) else Path(text)
+    if path.suffix != ".json":
         template = Template(text)
         return Prompt(template.text, template)
     try:
-        saved = orjson.loads(Path(text).read_bytes())["predict"]
+        saved = orjson.loads(path.read_bytes())["predict"]
         template = Template(saved["signature"]["instructions"])
         clip = saved["clip"]
         if "learned" in clip:
             name = f"{clip['learned']['learner']} {text}"
-            return Prompt(name, template, clip["encoder"], partial(_learned_in, Path(text)))
+            return Prompt(name, template, clip["encoder"], partial(_prompt_in, path))
+        if "class_texts" in clip:
+            name = f"{template.text} (with texts for each class)"
+            return Prompt(name, template, clip["encoder"], partial(_prompt_in, path))
         return Prompt(template.text, template, clip["encoder"])
     except OSError as error:
-        raise StorageError(f"{text} cannot be read: {error.strerror}.") from error
+        raise StorageError(
+            f"{path} cannot be read: {error.strerror}. Expected a run folder of ipo-dspy optimize, "
+            "a saved program, or a template with <CLASS>; ipo-dspy runs lists run folders."
+        ) from error
     except (orjson.JSONDecodeError, KeyError, TypeError) as error:
-        raise ArgumentError(f"{text} is no program that CLIPClassifier.save wrote.") from error
+        raise ArgumentError(f"{path} is no program that CLIPClassifier.save wrote.") from error
 
 
-def _learned_in(path: Path, embedder: Embedder, classnames: Sequence[str]) -> LearnedPrompt:
-    learned = CLIPClassifier.from_file(path, embedder).predict.learned
-    if learned is None:
-        raise ArgumentError(f"{path} holds nothing that was learned.")
-    return learned
+def _prompt_in(path: Path, embedder: Embedder, classnames: Sequence[str]) -> ClassifyingPrompt:
+    predict = CLIPClassifier.from_file(path, embedder).predict
+    return predict.learned or TextPrompt(
+        Template(predict.signature.instructions), predict.class_texts
+    )
+
+
+def _published(source: str) -> list[Prompt]:
+    from ipo_dspy.datasets import published_prompts
+
+    return [
+        Prompt(f"{Template(text).text} ({source}, {benchmark})", Template(text))
+        for benchmark, text in published_prompts(source).items()
+    ]
 
 
 def _checkpoint(text: str, method: str) -> Prompt:
@@ -139,7 +216,7 @@ def _checkpoint(text: str, method: str) -> Prompt:
 
     learner, state = read_official(Path(text), method)
 
-    def load(embedder: Embedder, classnames: Sequence[str]) -> LearnedPrompt:
+    def load(embedder: Embedder, classnames: Sequence[str]) -> ClassifyingPrompt:
         program = CLIPClassifier(classnames, embedder)
         return learner.official_prompt(program, state)
 
@@ -162,10 +239,18 @@ def _overall(names: list[str], evaluations: list[Evaluation]) -> Table:
     table.add_column("", justify="right")
     table.add_column("prompt", ratio=1)
     table.add_column("accuracy %", justify="right")
+    table.add_column("95 %", justify="right")
     table.add_column("loss", justify="right")
-    for number, (name, evaluation) in enumerate(zip(names, evaluations, strict=True), start=1):
-        score = evaluation.score
-        table.add_row(str(number), Text(name), f"{score.accuracy:.2f}", f"{score.loss:.4f}")
+    table.add_column("p to 1", justify="right")
+    for number, row in enumerate(rows_of(names, evaluations), start=1):
+        table.add_row(
+            str(number),
+            Text(str(row["prompt"])),
+            f"{row['accuracy']:.2f}",
+            f"{row['low']:.1f} to {row['high']:.1f}",
+            f"{row['loss']:.4f}",
+            "" if row["p"] is None else f"{row['p']:.2g}",
+        )
     return table
 
 

@@ -10,6 +10,7 @@ from ipo_dspy.datasets.catalog import (
 )
 from ipo_dspy.datasets.check import BenchmarkState, check_data, describe_states
 from ipo_dspy.datasets.fetch import fetch
+from ipo_dspy.datasets.published import published_prompts
 from ipo_dspy.datasets.wordnet import write_wordnet_names
 
 __all__ = [
@@ -26,5 +27,6 @@ __all__ = [
     "fetch",
     "find_benchmark",
     "load_benchmark",
+    "published_prompts",
     "write_wordnet_names",
 ]

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import secrets
 import threading
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from ipo_dspy.demo.world import BASE_CLASSES, CLASSES, DEMO_MEDIUM, NOVEL_CLASSES, write_folder
+from ipo_dspy.demo.world import BASE_CLASSES, DEMO_MEDIUM, NOVEL_CLASSES, Split, write_folder
 from ipo_dspy.errors import ArgumentError
 from ipo_dspy.images import read_folder
 from ipo_dspy.images.task import Task
@@ -35,43 +36,66 @@ def demo_task(
         JournalError: another process has been drawing there for long.
         OSError: the pictures cannot be written.
     """
+    return draw_task(pictures, seed, shots=shots, template=template)
+
+
+def draw_task(
+    pictures: Path,
+    seed: int,
+    *,
+    shots: int | None = None,
+    template: str | None = None,
+    name: str = "demo",
+    medium: str = DEMO_MEDIUM,
+    base: Sequence[str] = BASE_CLASSES,
+    novel: Sequence[str] = NOVEL_CLASSES,
+) -> Task:
+    """Draw a task of the demo world in any medium; see `demo_task`.
+
+    Args:
+        pictures: folder of the drawings of all seeds of this task.
+        seed: of the drawings.
+        shots: drawings of each base class to search on; None makes one.
+        template: where the search begins; None takes `a photo of a <CLASS>.`
+        name: of the task.
+        medium: one of `MEDIA`.
+        base: classes to search on.
+        novel: classes that are kept unseen.
+
+    Raises:
+        ArgumentError: `shots` is below 1, or the world has no such class or medium.
+        JournalError: another process has been drawing there for long.
+        OSError: the pictures cannot be written.
+    """
     shots = SHOTS if shots is None else shots
     if shots < 1:
         raise ArgumentError(f"shots={shots} is too few; expected at least 1.")
+    both = [*base, *novel]
     drawn = pictures / f"seed{seed}-shots{shots}"
     if not drawn.exists():
-        _draw_whole(drawn, shots, seed)
-    test = read_folder(drawn / "test")
-    tests = {"base": test.only(BASE_CLASSES), "novel": test.only(NOVEL_CLASSES)}
-    train = read_folder(drawn / "train")
-    return Task("demo", train, tests, template or DEFAULT_TEMPLATE.text, seed)
+        _draw_whole(drawn, medium, {"train": (base, shots), "test": (both, TEST_PICTURES)}, seed)
+    test_images = read_folder(drawn / "test")
+    tests = {"base": test_images.only(base), "novel": test_images.only(novel)}
+    train_images = read_folder(drawn / "train")
+    return Task(name, train_images, tests, template or DEFAULT_TEMPLATE.text, seed)
 
 
-def _draw_whole(folder: Path, shots: int, seed: int) -> None:
+def _draw_whole(
+    folder: Path, medium: str, parts: Mapping[Split, tuple[Sequence[str], int]], seed: int
+) -> None:
     """Draw under another name first: a kill leaves nothing half, and the next one clears it."""
     folder.parent.mkdir(parents=True, exist_ok=True)
     with _drawing, hold(folder.parent):
         # Another process may have drawn the same meanwhile.
         if not folder.exists():
             unfinished = folder.with_name(f"{UNFINISHED}{secrets.token_hex(4)}")
-            _draw(unfinished, shots, seed)
+            for split, (names, count) in parts.items():
+                write_folder(
+                    unfinished / split,
+                    medium=medium,
+                    class_names=names,
+                    per_class=count,
+                    seed=seed,
+                    split=split,
+                )
             unfinished.rename(folder)
-
-
-def _draw(folder: Path, shots: int, seed: int) -> None:
-    write_folder(
-        folder / "train",
-        medium=DEMO_MEDIUM,
-        class_names=BASE_CLASSES,
-        per_class=shots,
-        seed=seed,
-        split="train",
-    )
-    write_folder(
-        folder / "test",
-        medium=DEMO_MEDIUM,
-        class_names=CLASSES,
-        per_class=TEST_PICTURES,
-        seed=seed,
-        split="test",
-    )

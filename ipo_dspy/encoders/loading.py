@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 from weakref import WeakValueDictionary
 
 from ipo_dspy import registry
-from ipo_dspy.arguments import checked
 from ipo_dspy.encoders.offline import offline
 from ipo_dspy.errors import UnknownNameError
+from ipo_dspy.errors.arguments import checked
 
 if TYPE_CHECKING:
     from ipo_dspy.encoders.base import Encoder

@@ -14,8 +14,8 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias
 
-from ipo_dspy.arguments import checked
 from ipo_dspy.errors import ArgumentError
+from ipo_dspy.errors.arguments import checked
 from ipo_dspy.images.image import ImageFile, ImageSource
 from ipo_dspy.programs.labelling import LabelledImage
 from ipo_dspy.runs.folder import write_whole

@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
-import base64
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
-from io import BytesIO
 from itertools import islice
 from typing import NamedTuple
 
 import dspy
 
-from ipo_dspy.errors import ArgumentError, UnreadableImage
 from ipo_dspy.images.examples import image_of, label_of
-from ipo_dspy.images.image import ImageSource, open_image
+from ipo_dspy.images.image import ImageSource
+from ipo_dspy.images.shown import thumbnail
 from ipo_dspy.scoring.comparison import Comparison
 
 MOST_SHOWN = 12
 """Most images of a kind in a report; with their size they bound its own."""
-_PIXELS = 160
-_QUALITY = 78
 _MOST_PAIRS = 10
 _LONGEST_TEXT = 300
 """Characters."""
@@ -127,18 +123,6 @@ def described(images: Sequence[ImageSource], texts: Sequence[str]) -> list[Descr
     pairs = list(zip(images, texts, strict=False))
     step = max(1, -(-len(pairs) // MOST_SHOWN))
     return [Described(thumbnail(image), text[:_LONGEST_TEXT]) for image, text in pairs[::step]]
-
-
-def thumbnail(image: ImageSource) -> str:
-    """Make a small JPEG of an image, as a `data:` address; empty where it cannot be read."""
-    try:
-        small = open_image(image)
-    except (UnreadableImage, ArgumentError):
-        return ""
-    small.thumbnail((_PIXELS, _PIXELS))
-    buffer = BytesIO()
-    small.save(buffer, "JPEG", quality=_QUALITY)
-    return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
 
 
 def label_text(example: dspy.Example) -> str:

@@ -14,8 +14,8 @@ from typing import Self, TypeAlias
 
 import dspy
 
-from ipo_dspy.arguments import Count, checked
 from ipo_dspy.errors import ArgumentError, IPOError, StorageError
+from ipo_dspy.errors.arguments import Count, checked
 from ipo_dspy.exports.report import SECONDS_BETWEEN, Report, render
 from ipo_dspy.exports.usage import ways
 from ipo_dspy.images.labeled import LabeledImages, LeftOut

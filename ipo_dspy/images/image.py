@@ -6,6 +6,9 @@ import base64
 import hashlib
 import io
 import os
+import threading
+from concurrent.futures import Future, InvalidStateError
+from contextlib import suppress
 from io import BufferedIOBase
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -25,6 +28,10 @@ ImageSource: TypeAlias = str | os.PathLike[str] | Image.Image | dspy.Image | Rem
 _FILE_SCHEME = "file://"
 _REMOTE_SCHEMES = ("http://", "https://")
 _URL_SCHEMES = ("data:", *_REMOTE_SCHEMES)
+MOST_FETCHED = 2**28
+"""An image that is fetched may have 256 MiB."""
+SECONDS_TO_FETCH = 60.0
+"""So long may fetching one image take in all."""
 _FORMATS_LANGUAGE_MODELS_TAKE = {"PNG", "JPEG", "WEBP", "GIF"}
 
 
@@ -241,7 +248,10 @@ def _resolve(source: ImageSource) -> Path | Image.Image | RemoteImage | str:
 
 def _name(found: Path | RemoteImage | str) -> str:
     name = str(found)
-    return f"{name[:60]}..." if isinstance(found, str) and len(name) > 80 else name
+    if isinstance(found, str) and found.startswith(_REMOTE_SCHEMES):
+        # User, password and query of an address are secrets.
+        name = name.partition("?")[0].rpartition("@")[2]
+    return name if not isinstance(found, str) or len(name) <= 80 else f"{name[:60]}..."
 
 
 def _opened(found: Path | RemoteImage | str) -> BufferedIOBase:
@@ -251,10 +261,63 @@ def _opened(found: Path | RemoteImage | str) -> BufferedIOBase:
         return io.BytesIO(found.read())
     if not found.startswith(_REMOTE_SCHEMES):
         return io.BytesIO(_data_bytes(found))
+    import requests
+
     try:
-        return io.BytesIO(_data_bytes(dspy.Image.from_url(found).url))
-    except OSError as error:
-        raise UnreadableImage(f"{found} cannot be fetched ({error}); check the address") from error
+        return io.BytesIO(_fetched(found))
+    except UnreadableImage:
+        raise
+    except (requests.RequestException, OSError, ValueError) as error:
+        # Their messages repeat the address.
+        answer = getattr(error, "response", None)
+        status = "" if answer is None else f" {answer.status_code}"
+        reason = f"{type(error).__name__}{status}"
+        raise UnreadableImage(
+            f"{_name(found)} cannot be fetched ({reason}); check the address"
+        ) from None
+
+
+def _fetched(address: str) -> bytes:
+    """What an address gives, within bounded time and memory.
+
+    Raises:
+        UnreadableImage: it is more than `MOST_FETCHED`, or takes more than `SECONDS_TO_FETCH`.
+        requests.RequestException: nothing comes.
+    """
+    future: Future[bytes] = Future()
+    # A server may send byte after byte, each within any bound on one of them.
+    threading.Thread(target=_fetch, args=(address, future), daemon=True).start()
+    try:
+        return future.result(SECONDS_TO_FETCH)
+    except TimeoutError as error:
+        future.cancel()
+        raise UnreadableImage(
+            f"{_name(address)} is not fetched: it takes longer than {SECONDS_TO_FETCH:g} seconds"
+        ) from error
+
+
+def _fetch(address: str, future: Future[bytes]) -> None:
+    import requests
+
+    content = bytearray()
+    try:
+        with requests.get(address, stream=True, timeout=SECONDS_TO_FETCH) as response:
+            response.raise_for_status()
+            for piece in response.iter_content(2**16):
+                content += piece
+                if len(content) > MOST_FETCHED:
+                    raise UnreadableImage(
+                        f"{_name(address)} is not fetched: it has more than "
+                        f"{MOST_FETCHED // 2**20} MiB"
+                    )
+                if future.cancelled():
+                    return
+    except Exception as error:  # noqa: BLE001 - it is raised where the result is asked for
+        with suppress(InvalidStateError):
+            future.set_exception(error)
+        return
+    with suppress(InvalidStateError):
+        future.set_result(bytes(content))
 
 
 def _data_bytes(url: str) -> bytes:

@@ -7,6 +7,7 @@ import json
 import math
 import operator
 import random
+from collections import Counter
 from collections.abc import Callable, Hashable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -15,12 +16,14 @@ from typing import SupportsIndex, TypeVar
 
 import dspy
 
-from ipo_dspy.arguments import checked
 from ipo_dspy.errors import ArgumentError, DataError
+from ipo_dspy.errors.arguments import checked
 from ipo_dspy.images.copies import byte_equal
 from ipo_dspy.images.image import content_hash
 
 _T = TypeVar("_T")
+MOST_SHOWN = 10
+"""Most classes that a notebook shows."""
 
 
 @dataclass(frozen=True)
@@ -48,6 +51,29 @@ class LabeledImages:
 
     def __len__(self) -> int:
         return len(self.examples)
+
+    def __repr__(self) -> str:
+        return f"LabeledImages({len(self):,} images of {len(self.classnames):,} classes)"
+
+    def _repr_html_(self) -> str:
+        """One image of each of the first classes, for notebooks."""
+        from ipo_dspy.images.shown import cell, picture, table
+
+        counts = Counter(example.label for example in self.examples)
+        first: dict[str, dspy.Example] = {}
+        for example in self.examples:
+            first.setdefault(example.label, example)
+        shown = self.classnames[:MOST_SHOWN]
+        rows = [
+            (picture(first[name].image) if name in first else "", cell(name), f"{counts[name]:,}")
+            for name in shown
+        ]
+        rest = len(self.classnames) - len(shown)
+        return table(
+            f"{self!r}{f', {rest:,} of them not shown' if rest else ''}",
+            ("", "class", "images"),
+            rows,
+        )
 
     def __deepcopy__(self, memo: object) -> LabeledImages:
         # Optimizers copy programs many times, and a program may hold its images.

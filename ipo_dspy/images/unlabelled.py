@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import overload
 
-from ipo_dspy.arguments import checked
 from ipo_dspy.errors import DataError
+from ipo_dspy.errors.arguments import checked
 from ipo_dspy.images.decoding import HEIF_SUFFIXES, image_suffixes
 from ipo_dspy.images.labeled import LeftOut
 from ipo_dspy.images.readers.folder import files_below

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ipo_dspy.arguments import checked
 from ipo_dspy.encoders.prompted_towers import Towers
+from ipo_dspy.errors.arguments import checked
 from ipo_dspy.optimizers.context import Context
 from ipo_dspy.optimizers.prompt_learner import PromptLearner
 from ipo_dspy.optimizers.prompted_model import (

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
 from torch import Tensor
@@ -45,6 +45,10 @@ class Context:
     def __post_init__(self) -> None:
         if self.n < 1:
             raise ArgumentError(f"n_ctx must be at least 1, got {self.n}.")
+        if self.position not in list(get_args(Position)):
+            raise ArgumentError(
+                f"position must be one of {', '.join(get_args(Position))}, got {self.position!r}."
+            )
         if len(self.text.lines) > 1:
             raise ArgumentError(
                 f"Vectors are learned for one line, got {len(self.text.lines)}; choose one of "

@@ -12,9 +12,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ipo_dspy.arguments import Count, checked
 from ipo_dspy.encoders.prompted_towers import Towers
 from ipo_dspy.errors import ArgumentError
+from ipo_dspy.errors.arguments import Count, checked
 from ipo_dspy.images.examples import image_of, label_of
 from ipo_dspy.optimizers.base import find_describer
 from ipo_dspy.optimizers.context import INITIAL_WORDS, Context

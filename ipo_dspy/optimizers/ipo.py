@@ -8,13 +8,13 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import replace
 from operator import index
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import dspy
 from dspy.teleprompt import Teleprompter
 
-from ipo_dspy.arguments import Count, Natural, NotNegative, checked
 from ipo_dspy.errors import ArgumentError
+from ipo_dspy.errors.arguments import Count, Natural, NotNegative, checked
 from ipo_dspy.features.backends import Backend, make_backend
 from ipo_dspy.images.names import check_several
 from ipo_dspy.optimizers.base import (
@@ -50,6 +50,7 @@ from ipo_dspy.runs.budget import Budget, Plan, Spent
 from ipo_dspy.runs.calls import within
 from ipo_dspy.runs.events import Sense
 from ipo_dspy.runs.journal import EventLog, Journal, NoJournal
+from ipo_dspy.runs.progress import progress_bar
 from ipo_dspy.scoring.evaluate import CANDIDATE
 from ipo_dspy.scoring.scorers import Scorer, make_scorer
 from ipo_dspy.search.engine import Search, Settings
@@ -58,6 +59,9 @@ from ipo_dspy.search.history import History
 from ipo_dspy.search.results import IPOResults, attach_results
 from ipo_dspy.search.strategies import Strategy, make_strategy
 from ipo_dspy.search.target import Target, about_step, first_texts, keeps_case, rules_for
+
+if TYPE_CHECKING:
+    from tqdm import tqdm
 
 logger = logging.getLogger(__name__)
 
@@ -133,7 +137,9 @@ class IPOOptimizer(Teleprompter):
         strategy: what is tried next, a `Strategy` or the name of one: `steps`, the paper's, or
             `steady`, which keeps `prompts_per_step` calls in flight all the time, each made from
             the history as it stands; for prompt models that take long to answer. Which prompts are
-            found then depends on the order in which answers arrive.
+            found then depends on the order in which answers arrive. `evolve` mixes in edits of the
+            best templates, which take no calls, and goes on with them alone where the model's
+            answers are no use; `random` is a control that asks no model.
         steady: the same as `strategy="steady"`.
         budget: further bounds.
         most_failures: so many useless answers in a row end the search.
@@ -147,6 +153,7 @@ class IPOOptimizer(Teleprompter):
         identity: with a `run_dir`, stands for what cannot be told of metric, program or proposer,
             such as a connection that they hold; to be changed whenever that changes.
         track_stats: attach `candidate_programs`, `trial_logs` and `detailed_results`.
+        progress: show a bar; None shows it on a terminal or in a notebook.
         on_trial: called with every trial and what was spent so far.
         callbacks: DSPy callbacks for `on_compile_start` and `on_compile_end`.
     """
@@ -182,6 +189,7 @@ class IPOOptimizer(Teleprompter):
         run_dir: str | Path | None = None,
         identity: str | None = None,
         track_stats: bool = True,
+        progress: bool | None = None,
         on_trial: Callable[[Trial, Spent], None] | None = None,
         callbacks: Sequence[Any] | None = None,
     ) -> None:
@@ -223,6 +231,7 @@ class IPOOptimizer(Teleprompter):
         self.run_dir = None if run_dir is None else Path(run_dir).expanduser()
         self.identity = identity
         self.track_stats = track_stats
+        self.progress = progress
         self.on_trial = on_trial
         self.callbacks = list(callbacks or [])
 
@@ -269,13 +278,16 @@ class IPOOptimizer(Teleprompter):
             self._backed(program),
             self._open_journal(program, examples, valset, lm, describer) as journal,
             within(self.budget.seconds, since=spent.started),
+            self._bar() as bar,
         ):
+            bar.set_description("reading and encoding images")
             for each in zero_shot_predictors(program).values():
                 check_several(each.classnames)
             own = getattr(program, "describe", None)
             if isinstance(own, DescribePredict):
                 own.keep_in(journal)
             targets = self._targets(program, examples, valset)
+            bar.set_description("describing images")
             descriptions = describe_images(
                 describer,
                 self.images_to_describe(examples),
@@ -294,9 +306,10 @@ class IPOOptimizer(Teleprompter):
                 ),
                 self._settings(descriptions, program),
                 journal,
-                self._listen,
+                self._listener(bar),
                 spent,
             )
+            bar.set_description("searching")
             search.run()
             if isinstance(own, DescribePredict):
                 # What it is asked later is no part of the run.
@@ -568,6 +581,24 @@ class IPOOptimizer(Teleprompter):
             sizes=(len(trainset), len(valset)),
             prompts_per_step=self.prompts_per_step if is_ours else None,
         )
+
+    def _bar(self) -> tqdm[Any]:
+        total = self.budget.steps * self.prompts_per_step
+        return progress_bar("starting", total, "prompt", self.progress)
+
+    def _listener(self, bar: tqdm[Any]) -> Callable[[Trial, Spent], None]:
+        """What is told of every trial: the log, the bar, and who asked."""
+        best = 0.0
+
+        def listen(trial: Trial, spent: Spent) -> None:
+            nonlocal best
+            if trial.score is not None:
+                best = max(best, trial.score.accuracy)
+            bar.set_description(f"searching, best accuracy {best:.2f}", refresh=False)
+            bar.update(trial.step > 0)
+            self._listen(trial, spent)
+
+        return listen
 
     def _listen(self, trial: Trial, spent: Spent) -> None:
         score = trial.score

@@ -9,8 +9,8 @@ from typing import Any, ClassVar, Unpack
 import torch
 from torch import Tensor, nn
 
-from ipo_dspy.arguments import Count, checked
 from ipo_dspy.encoders.prompted_towers import Towers
+from ipo_dspy.errors.arguments import Count, checked
 from ipo_dspy.optimizers.context import INITIAL_WORDS, Context
 from ipo_dspy.optimizers.prompt_learner import PromptLearner, TrainingOptions
 from ipo_dspy.optimizers.prompted_model import (

@@ -14,10 +14,10 @@ import dspy
 import torch
 from dspy.teleprompt import Teleprompter
 
-from ipo_dspy.arguments import Count, Positive, checked
 from ipo_dspy.encoders.device import PRECISIONS
 from ipo_dspy.encoders.prompted_towers import Towers, towers_of
 from ipo_dspy.errors import ArgumentError
+from ipo_dspy.errors.arguments import Count, Positive, checked
 from ipo_dspy.images.examples import image_of, label_of
 from ipo_dspy.images.image import ImageSource
 from ipo_dspy.optimizers.base import copy_to_optimize, open_run, training_examples, whole_seed
@@ -303,13 +303,13 @@ class PromptLearner(Teleprompter, ABC):
             ArgumentError: the state is none of this learner's.
         """
         try:
-            settings = dict(state["settings"])
+            settings = _of_shape(state["settings"])
             context = Context(
                 Template(state["text"]), int(state["n_ctx"]), position=state["position"]
             )
             classnames = tuple(map(str, state["classnames"]))
             learner = cls(**settings)
-        except (KeyError, TypeError, ValueError) as error:
+        except (LookupError, TypeError, ValueError, OverflowError, AttributeError) as error:
             raise ArgumentError(
                 f"This is no prompt that {cls.__name__} learned: {error}."
             ) from error
@@ -437,3 +437,17 @@ def _image(example: dspy.Example) -> ImageSource:
             "dspy.Example(image=..., label=...)."
         )
     return found
+
+
+def _of_shape(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings of a saved prompt: plain ones, and none of how a learner trains.
+
+    Raises:
+        ArgumentError: others are among them.
+    """
+    for name, value in settings.items():
+        if name in TrainingOptions.__annotations__ or not isinstance(
+            value, bool | int | float | str | None
+        ):
+            raise ArgumentError(f"a saved prompt has no setting {name}={value!r:.40}")
+    return dict(settings)

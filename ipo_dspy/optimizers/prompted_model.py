@@ -232,7 +232,7 @@ def depth_within(
         EncoderError: no layer takes prompts, or fewer than asked.
         ArgumentError: fewer than one was asked.
     """
-    if asked is not None and asked < 1:
+    if asked is not None and (not isinstance(asked, int) or asked < 1):
         raise ArgumentError(f"depth must be at least 1, got {asked}.")
     spec = towers.encoder.spec
     if of_images and towers.image.depth == 0:

@@ -10,9 +10,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ipo_dspy.arguments import Count, checked
 from ipo_dspy.encoders.prompted_towers import Towers
 from ipo_dspy.errors import ArgumentError
+from ipo_dspy.errors.arguments import Count, checked
 from ipo_dspy.optimizers.context import INITIAL_WORDS, SPREAD, Context
 from ipo_dspy.optimizers.prompt_learner import PromptLearner, TrainingOptions
 from ipo_dspy.optimizers.prompted_model import (

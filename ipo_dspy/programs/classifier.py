@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any, Self
 import dspy
 import orjson
 
-from ipo_dspy.arguments import Count, checked
 from ipo_dspy.errors import ArgumentError
+from ipo_dspy.errors.arguments import Count, checked
 from ipo_dspy.features.embedder import Embedder
 from ipo_dspy.images.names import saved_classnames
+from ipo_dspy.images.shown import cell, table
 from ipo_dspy.programs.confusion import confused_classes
 from ipo_dspy.programs.describe import DescribePredict
 from ipo_dspy.programs.predict import ZeroShotPredict, label_field, local_encoder
@@ -266,6 +267,22 @@ class _ClassifierBase(dspy.Module):
                 f"Nothing was learned in this program; it classifies with {self.template.text!r}."
             )
         return learned.nearest_words(self.embedder)
+
+    def __repr__(self) -> str:
+        return (
+            f"{type(self).__name__}({len(self.classnames):,} classes, "
+            f"{self.embedder.encoder.spec!r}, {self.template.text!r})"
+        )
+
+    def _repr_html_(self) -> str:
+        """What it classifies with, and its images, for notebooks."""
+        rows = [
+            ("template", cell(self.template.text)),
+            ("encoder", cell(self.embedder.encoder.spec)),
+            (f"{len(self.classnames):,} classes", cell(", ".join(map(str, self.classnames)))),
+        ]
+        images = "" if self.data is None else self.data._repr_html_()
+        return table(type(self).__name__, ("", ""), rows) + images
 
     def __run_identity__(self) -> dict[str, object]:
         """What decides a prediction: not the images that it was made from."""

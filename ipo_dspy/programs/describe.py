@@ -13,8 +13,8 @@ import orjson
 from dspy.signatures.signature import ensure_signature
 from dspy.utils.exceptions import AdapterParseError
 
-from ipo_dspy.arguments import checked
 from ipo_dspy.errors import ArgumentError
+from ipo_dspy.errors.arguments import checked
 from ipo_dspy.programs.state import read_describe
 from ipo_dspy.prompts.class_texts import ClassTexts, read_descriptions
 from ipo_dspy.prompts.wording import DescribeClass, describe_class

@@ -7,8 +7,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from ipo_dspy.arguments import Count, Share, checked
 from ipo_dspy.errors import ArgumentError, UnreadableImage
+from ipo_dspy.errors.arguments import Count, Share, checked
 from ipo_dspy.images.image import ImageSource, open_image
 from ipo_dspy.programs.probabilities import probabilities_of
 from ipo_dspy.runs.progress import progress_bar

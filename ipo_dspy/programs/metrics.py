@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import dspy
 
-from ipo_dspy.arguments import checked
 from ipo_dspy.errors import ArgumentError
+from ipo_dspy.errors.arguments import checked
 from ipo_dspy.images.examples import label_of
 from ipo_dspy.programs.predict import ZeroShotPredict
 from ipo_dspy.programs.probabilities import class_index, probabilities_of

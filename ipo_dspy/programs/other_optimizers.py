@@ -8,7 +8,7 @@ from typing import Any
 
 import dspy
 
-from ipo_dspy.arguments import checked
+from ipo_dspy.errors.arguments import checked
 from ipo_dspy.programs.predict import zero_shot_predictors
 from ipo_dspy.prompts.rules import TemplateRules
 from ipo_dspy.prompts.wording import PROPOSE_TEMPLATE

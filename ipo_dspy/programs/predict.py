@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, Self
 import dspy
 from dspy.signatures.signature import ensure_signature
 
-from ipo_dspy.arguments import Count, checked
 from ipo_dspy.errors import ArgumentError, EncoderError
+from ipo_dspy.errors.arguments import Count, checked
 from ipo_dspy.features.embedder import Embedder
 from ipo_dspy.images.names import check_several, checked_classnames, saved_classnames
 from ipo_dspy.programs.probabilities import Probabilities
@@ -315,7 +315,7 @@ class ZeroShotPredict(dspy.Predict):
         embedder = self.embedder if same else _embedder(local_encoder(clip.encoder))
         class_texts = checked_class_texts(clip.class_texts or {})
         learned = clip.learned and load_learned(
-            clip.learned, tensors_of(clip.learned.get("tensors", {}))
+            clip.learned.model_dump(), tensors_of(clip.learned.tensors)
         )
         # Of what else the state holds nothing is taken, least of all a language model.
         signature = saved.signature.model_dump(mode="json")

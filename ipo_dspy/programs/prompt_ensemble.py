@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 import dspy
 
-from ipo_dspy.arguments import checked
 from ipo_dspy.errors import ArgumentError
+from ipo_dspy.errors.arguments import checked
 from ipo_dspy.programs.predict import zero_shot_predictors
 
 

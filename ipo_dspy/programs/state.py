@@ -39,15 +39,24 @@ class SavedSignature(_Saved):
     fields: tuple[SavedField, ...] = Field(min_length=2, strict=False)
 
 
+class SavedLearned(_Saved):
+    """What was learned: the rest of it is read by what learned it."""
+
+    model_config = ConfigDict(strict=True, extra="allow", frozen=True)
+
+    learner: str = Field(min_length=1)
+    tensors: dict[str, str]
+
+
 class SavedClip(_Saved):
-    """What makes the classifier; `learned` is read by what learned it."""
+    """What makes the classifier."""
 
     encoder: str = Field(min_length=1)
     classnames: tuple[str, ...] = Field(min_length=1, strict=False)
     top_k: int = Field(ge=1)
     demo_cache: SavedTipAdapter | None = None
     class_texts: dict[str, list[str]] | None = None
-    learned: dict[str, Any] | None = None
+    learned: SavedLearned | None = None
 
 
 class SavedDescribe(_Saved):
@@ -100,7 +109,7 @@ def _read(kind: type[_Kind], state: Any) -> _Kind:
 
 
 def read_program(path: str | Path) -> dict[str, Any]:
-    """Read the file of a `CLIPClassifier`, whose `predict` is checked later.
+    """Read the file of a `CLIPClassifier`, and check it.
 
     Raises:
         ArgumentError: it is no saved CLIPClassifier.
@@ -120,6 +129,7 @@ def read_program(path: str | Path) -> dict[str, Any]:
         raise ArgumentError(
             f"{path} is no saved CLIPClassifier: it names no class names and encoder."
         )
+    read_predictor(predict)
     found: dict[str, Any] = state
     return found
 

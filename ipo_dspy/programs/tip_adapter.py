@@ -16,8 +16,8 @@ import dspy
 import orjson
 import PIL.Image
 
-from ipo_dspy.arguments import checked
 from ipo_dspy.errors import ArgumentError
+from ipo_dspy.errors.arguments import checked
 from ipo_dspy.images.image import DatasetImage, ImageFile, ImageSource, open_image
 
 if TYPE_CHECKING:

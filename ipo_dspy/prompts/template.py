@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from ipo_dspy.arguments import checked
 from ipo_dspy.errors import InvalidTemplateError
+from ipo_dspy.errors.arguments import checked
 from ipo_dspy.records import hidden_name, without_hidden
 
 SLOT = "<CLASS>"

@@ -1,4 +1,4 @@
-"""Words for how pictures look: what the encoder ranks and what the offline proposer writes with."""
+"""Words for how pictures look: what encoders rank, and what templates are written with."""
 
 from __future__ import annotations
 

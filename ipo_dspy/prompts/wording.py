@@ -8,8 +8,8 @@ from typing import Any
 
 import dspy
 
-from ipo_dspy.arguments import checked
 from ipo_dspy.errors import ArgumentError
+from ipo_dspy.errors.arguments import checked
 from ipo_dspy.prompts.template import SLOT
 from ipo_dspy.records import ScoredPrompt
 from ipo_dspy.upstream.dspy_parts import description_of

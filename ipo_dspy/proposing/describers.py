@@ -12,8 +12,8 @@ from typing import Any, ClassVar, Protocol
 
 import dspy
 
-from ipo_dspy.arguments import Count, NotNegative, checked
 from ipo_dspy.errors import ArgumentError
+from ipo_dspy.errors.arguments import Count, NotNegative, checked
 from ipo_dspy.features.embedder import Embedder
 from ipo_dspy.prompts.vocabulary import VOCABULARY
 from ipo_dspy.prompts.wording import DescribeImage

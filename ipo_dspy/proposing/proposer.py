@@ -8,7 +8,7 @@ from typing import Any
 
 import dspy
 
-from ipo_dspy.arguments import checked
+from ipo_dspy.errors.arguments import checked
 from ipo_dspy.prompts.wording import ProposePrompt
 from ipo_dspy.records import ScoredPrompt
 

@@ -26,6 +26,9 @@ from ipo_dspy.upstream.dspy_parts import (
     STRUCTURE,
 )
 
+IMAGES_LOOK_LIKE = "What the training images look like:"
+"""What stands on a line of its own before descriptions that are no field of a request."""
+
 
 @dataclass(frozen=True)
 class OutputField:

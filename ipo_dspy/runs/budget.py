@@ -6,7 +6,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
-from ipo_dspy.arguments import Count, Natural, NotNegative, checked
+from ipo_dspy.errors.arguments import Count, Natural, NotNegative, checked
 from ipo_dspy.records import ClassText, Reply, Trial
 
 

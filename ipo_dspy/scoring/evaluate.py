@@ -17,8 +17,8 @@ from typing import Any
 import dspy
 import tqdm
 
-from ipo_dspy.arguments import checked
 from ipo_dspy.errors import ArgumentError, EvaluationError, LabelError, MetricError
+from ipo_dspy.errors.arguments import checked
 from ipo_dspy.images.examples import image_of
 from ipo_dspy.programs.metrics import TensorMetric
 from ipo_dspy.programs.predict import zero_shot_predictors

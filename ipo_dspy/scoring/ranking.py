@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from statistics import fmean, pstdev
 
 from ipo_dspy.errors import ArgumentError
 from ipo_dspy.records import SCALES, Score, Trial
@@ -70,3 +71,28 @@ class Ranking:
                 f"A trial that is {trial.state.value} has no rank; expected an ok trial."
             )
         return (*self.order(trial.validation or trial.score), *self.order(trial.score))
+
+
+def by_merit(scores: Sequence[tuple[float, float]]) -> list[int]:
+    """Order scores, worst first, by the sum of standardised accuracy and negative loss.
+
+    One score is in part luck: over several, such as those of an ensemble or of parents, the loss
+    may count as much as the accuracy.
+
+    Args:
+        scores: accuracy and loss of each.
+
+    Returns:
+        Their places in `scores`; of equal ones the later comes first.
+    """
+    accuracies = _standardised([accuracy for accuracy, _ in scores])
+    losses = _standardised([loss for _, loss in scores])
+    merits = [accuracy - loss for accuracy, loss in zip(accuracies, losses, strict=True)]
+    return sorted(reversed(range(len(scores))), key=merits.__getitem__)
+
+
+def _standardised(values: Sequence[float]) -> list[float]:
+    if not values:
+        return []
+    mean, deviation = fmean(values), pstdev(values)
+    return [(value - mean) / deviation if deviation else 0.0 for value in values]

@@ -144,7 +144,7 @@ class Search:
     def _forget_useless_answers(self) -> None:
         """Where useless answers in a row stopped the search, ask again from the first one on."""
         useless = self._past.useless()
-        if len(useless) >= self._settings.most_failures:
+        if sum(not trial.edited for trial in useless) >= self._settings.most_failures:
             unsettled = [reply.call for reply in self._past.unsettled()]
             event = {"again": [*(trial.call for trial in useless), *unsettled]}
             self._log.append(event)
@@ -155,7 +155,7 @@ class Search:
         free = self._settings.prompts_per_step - len(self._open)
         wanted = [] if self._has_enough else list(self._strategy.ask(self._view, free))
         numbered = self._numbered(wanted, free)
-        begun = any(call in self._past.replies for call, _ in numbered)
+        begun = any(call in self._past.replies or call in self._past.trials for call, _ in numbered)
         self._has_enough = self._has_enough or bool(wanted and not begun and self._is_exhausted())
         for call, asked in numbered:
             if self._has_enough:
@@ -208,6 +208,7 @@ class Search:
             asked=len(self._asked),
             step=self._asked[-1][0] if self._asked else 0,
             open=len(self._open),
+            descriptions=self._settings.descriptions,
         )
 
     @property
@@ -255,14 +256,20 @@ class Search:
         for one in batch:
             if isinstance(one.answer, Future):
                 self.spent.add(one.reply)
-        new = [one.reply for one in batch if one.call not in self._past.trials]
+        # Of an interrupted batch the first ones are known; the others must differ from them.
+        known = list(takewhile(lambda one: one.call in self._past.trials, batch))
+        for one in known:
+            self._remember(target, self._past.trials[one.call])
+        new = batch[len(known) :]
         if new and self._calls_for(1) > 1 and self._is_exhausted():
             # The answers are kept; scoring them would cost what is not there any more.
             self._has_enough = True
             return
-        judged = {trial.call: trial for trial in target.judge(new)}
-        for one in batch:
-            self._remember(target, self._past.trials.get(one.call) or judged[one.call])
+        for one, trial in zip(new, target.judge([one.reply for one in new]), strict=True):
+            # An edit tells nothing about the prompt model.
+            as_edit = {"edited": True, "counts_as_failure": False}
+            is_edit = isinstance(one.asked, Candidate)
+            self._remember(target, trial.model_copy(update=as_edit) if is_edit else trial)
 
     def _remember(self, target: Target, trial: Trial) -> None:
         new = trial.call not in self._past.trials
@@ -276,7 +283,8 @@ class Search:
             rescaled = target.history.ranking.scale != scale
             self._choose(target, target.history.scored if rescaled else [trial])
         self.spent.steps_without_gain = max(0, trial.step - self.best.step)
-        self._failures = self._failures + 1 if trial.counts_as_failure else 0
+        if not trial.edited:
+            self._failures = self._failures + 1 if trial.counts_as_failure else 0
         self._strategy.tell(trial)
         self._on_trial(trial, self.spent)
         if new and self._failures >= self._settings.most_failures:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from statistics import fmean, pstdev
 from typing import TYPE_CHECKING
 
 import dspy
@@ -11,7 +10,7 @@ import dspy
 from ipo_dspy.programs.predict import ZeroShotPredict, zero_shot_predictors
 from ipo_dspy.prompts.template import Template
 from ipo_dspy.records import Score, Trial
-from ipo_dspy.scoring.ranking import Ranking
+from ipo_dspy.scoring.ranking import Ranking, by_merit
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -42,8 +41,12 @@ def join_best(
     if size < 2 or len(predictors) != 1:
         return None
     [(name, predictor)] = predictors.items()
-    own = [trial for trial in trials if trial.predictor in ("", name)]
-    texts = _differing(predictor, _best_first(own, ranking), size) if own else []
+    scored = [
+        (trial.text, trial.validation or trial.score)
+        for trial in trials
+        if trial.score is not None and trial.predictor in ("", name)
+    ]
+    texts = best_together(predictor, scored, ranking, size) if scored else []
     if len(texts) < 2:
         return None
     ensemble = program.deepcopy()
@@ -53,20 +56,16 @@ def join_best(
     return ensemble
 
 
-def _best_first(trials: Sequence[Trial], ranking: Ranking) -> list[str]:
-    scored: list[tuple[str, Score]] = [
-        (trial.text, trial.validation or trial.score) for trial in trials if trial.score is not None
-    ]
-    accuracies = _standardised([score.accuracy for _, score in scored])
-    losses = _standardised([ranking.loss(score) for _, score in scored])
-    merits = [accuracy - loss for accuracy, loss in zip(accuracies, losses, strict=True)]
-    order = sorted(range(len(scored)), key=lambda index: -merits[index])
-    return [scored[index][0] for index in order]
+def best_together(
+    predictor: ZeroShotPredict, scored: Sequence[tuple[str, Score]], ranking: Ranking, size: int
+) -> list[str]:
+    """Choose the texts to join, at most `size`, best first; see `join_best`."""
+    return _differing(predictor, _best_first(scored, ranking), size)
 
 
-def _standardised(values: Sequence[float]) -> list[float]:
-    mean, deviation = fmean(values), pstdev(values)
-    return [(value - mean) / deviation if deviation else 0.0 for value in values]
+def _best_first(scored: Sequence[tuple[str, Score]], ranking: Ranking) -> list[str]:
+    order = by_merit([(score.accuracy, ranking.loss(score)) for _, score in scored])
+    return [scored[index][0] for index in reversed(order)]
 
 
 def _differing(predictor: ZeroShotPredict, texts: Sequence[str], size: int) -> list[str]:

@@ -60,10 +60,11 @@ class History:
         scores = (trial.score for trial in self._trials if trial.score is not None)
         return all(0.0 <= score.accuracy <= 100.0 for score in scores)
 
-    def shown(self, size: int) -> list[ScoredPrompt]:
+    def shown(self, size: int, worst: int = 0) -> list[ScoredPrompt]:
         """The best `size` trials by training score, and the first one; worst first, best last.
 
-        The loss shown is the one that ranks. Nothing where `size` is 0.
+        The `worst` ones come before them. The loss shown is the one that ranks. Nothing where
+        `size` is 0.
         """
         scored = [(trial, trial.score) for trial in self._trials if trial.score is not None]
         ranked = sorted(scored, key=lambda pair: self.ranking.order(pair[1]))
@@ -71,7 +72,7 @@ class History:
         return [
             _shown(trial.text, score, self.ranking)
             for place, (trial, score) in enumerate(ranked)
-            if size and (place >= first_shown or trial is self._trials[0])
+            if size and (place >= first_shown or place < worst or trial is self._trials[0])
         ]
 
     def losers(self, shown: int, size: int) -> list[str]:
@@ -85,7 +86,7 @@ class History:
         """The latest `size` different texts refused in the last `among` trials, with reasons."""
         latest: dict[str, str] = {}
         for trial in self._trials[: -among - 1 : -1]:
-            if trial.state is State.INVALID:
+            if trial.state is State.INVALID and not trial.edited:
                 latest.setdefault(trial.text, trial.reason)
         return list(latest.items())[:size]
 
@@ -127,6 +128,6 @@ class Past:
         return [reply for call, reply in self.replies.items() if call not in self.trials]
 
     def useless(self) -> list[Trial]:
-        """The trials at the end that say that the prompt model does not work."""
+        """The trials at the end that say that the prompt model does not work, and edits between."""
         latest = reversed(self.trials.values())
-        return list(takewhile(lambda trial: trial.counts_as_failure, latest))
+        return list(takewhile(lambda trial: trial.counts_as_failure or trial.edited, latest))

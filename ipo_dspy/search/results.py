@@ -9,6 +9,7 @@ from typing import Any
 
 import dspy
 
+from ipo_dspy.images.shown import cell, table
 from ipo_dspy.records import Call, Trial
 from ipo_dspy.runs.budget import Spent
 from ipo_dspy.scoring.ranking import Ranking
@@ -34,7 +35,7 @@ _OF_DSPY = (
 """What DSPy's optimizers attach to the programs they give."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class IPOResults:
     """What a search found; `program.detailed_results` holds one.
 
@@ -60,6 +61,22 @@ class IPOResults:
     described: dspy.Module | None = None
     settings: Mapping[str, str] = field(default_factory=dict)
 
+    def __repr__(self) -> str:
+        return (
+            f"IPOResults({len(self.trials):,} prompts, best {self.best.text!r}, "
+            f"ended by {self.ended_by!r})"
+        )
+
+    def _repr_html_(self) -> str:
+        """The best prompts, for notebooks."""
+        rows = [
+            (cell(trial.text), cell(trial.score.accuracy), f"{self.ranking.loss(trial.score):.4f}")
+            for trial in self.ranked[:CANDIDATE_PROGRAMS]
+            if trial.score is not None
+        ]
+        title = f"{len(self.trials):,} prompts, the best ones on the training examples"
+        return table(title, ("prompt", "accuracy", "loss"), rows)
+
     @property
     def ranked(self) -> list[Trial]:
         """The trials with a score, best first."""
@@ -68,8 +85,8 @@ class IPOResults:
 
     @property
     def useless(self) -> Trial | None:
-        """The last proposal, where there were some and none of them could be used."""
-        proposals = [trial for trial in self.trials if trial.step > 0]
+        """The prompt model's last proposal, where there were some and none could be used."""
+        proposals = [trial for trial in self.trials if trial.step > 0 and not trial.edited]
         if proposals and all(trial.counts_as_failure for trial in proposals):
             return proposals[-1]
         return None

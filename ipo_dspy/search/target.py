@@ -93,7 +93,8 @@ class Target:
             losers=losers,
             in_percent=self.history.is_in_percent,
         )
-        shown = self.history.shown(history_size) if asked.shown is None else list(asked.shown)
+        best = self.history.shown(history_size, asked.negative)
+        shown = best if asked.shown is None else list(asked.shown)
         return {
             "meta_prompt": "\n\n".join(filter(None, [rendered, self.about])),
             "image_descriptions": list(descriptions),

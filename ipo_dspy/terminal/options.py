@@ -165,7 +165,10 @@ class SearchOptions:
         ensemble: how many of the best prompts make a program of their own beside the one found.
         class_texts: most texts that describe each class, in a program of their own beside the one
             found; asked for by one call for each class, the most confused ones first.
-        steady: keep calls in flight all the time rather than step by step.
+        strategy: what is tried next: 'steps', the paper's; 'evolve', which mixes in edits of the
+            best prompts, takes no more calls and goes on alone where a model's answers are no
+            use; 'steady'; 'random', a control without a model.
+        steady: keep calls in flight all the time rather than step by step; --strategy steady.
     """
 
     preset: Literal["paper"] | None = None
@@ -175,6 +178,7 @@ class SearchOptions:
     initial: tuple[str, ...] = ("a photo of a <CLASS>.",)
     ensemble: int = 5
     class_texts: int = 0
+    strategy: str | None = None
     steady: Flag = False
 
 

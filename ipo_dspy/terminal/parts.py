@@ -217,6 +217,8 @@ def make_optimizer(
     return IPOOptimizer(
         prompt_model=make_prompt_model(options),
         describer=make_describer(options.describing),
+        # Commands have a bar of their own.
+        progress=False,
         steps=options.steps,
         prompts_per_step=search.prompts_per_step,
         history_size=search.history_size,
@@ -227,6 +229,7 @@ def make_optimizer(
         class_texts=search.class_texts,
         temperature=options.proposing.temperature,
         send_seed=not options.proposing.no_seed,
+        strategy=search.strategy,
         steady=search.steady,
         budget=Budget(
             calls=bounds.max_calls,

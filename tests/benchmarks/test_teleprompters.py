@@ -19,6 +19,7 @@ from benchmarks.teleprompters.meter import BudgetSpentError, Meter
 from benchmarks.teleprompters.outcomes import write_json
 from benchmarks.teleprompters.plot import plot
 from benchmarks.teleprompters.table import markdown
+from benchmarks.teleprompters.told import telling
 from ipo_dspy import CLIPClassifier, offline_lm
 from ipo_dspy.features.embedder import Embedder
 from ipo_dspy.images import LabeledImages
@@ -36,7 +37,7 @@ def arena() -> Arena:
     base, novel = images.base_and_novel()
     task = Task("colours", base, {"base": base, "novel": novel}, DEFAULT_TEMPLATE.text)
     embedder = Embedder(ColourEncoder())
-    return Arena(task, embedder, Judge(task, embedder), BUDGET, offline_lm())
+    return Arena(task, embedder, Judge(task, embedder), BUDGET, offline_lm)
 
 
 def ask(lm: dspy.LM, **settings: object) -> None:
@@ -160,7 +161,13 @@ def test_results_say_where_they_come_from(arena: Arena, tmp_path: Path) -> None:
     }
     outcomes = {name: [arena.run(run)] for name, run in runs.items()}
     options = argparse.Namespace(
-        budget=BUDGET, lm="offline", data="colours", shots=2, seeds=[0], clip="colours"
+        budget=BUDGET,
+        lm="offline",
+        data="colours",
+        shots=2,
+        seeds=[0],
+        clip="colours",
+        told=False,
     )
     written = write_json(tmp_path / "x.json", outcomes, options)
     assert json.loads((tmp_path / "x.json").read_text()) == json.loads(json.dumps(written))
@@ -170,3 +177,24 @@ def test_results_say_where_they_come_from(arena: Arena, tmp_path: Path) -> None:
     assert "| random search | " in table
     plot(outcomes, tmp_path / "x.svg")
     assert "<svg" in (tmp_path / "x.svg").read_text()
+
+
+def test_told_optimizers_hear_what_the_images_look_like() -> None:
+    quiet, told = scripted_lm(["a"]), scripted_lm(["a"])
+    ask(quiet)
+    ask(telling(told, "chalk (9)"))
+    assert "chalk (9)" not in str(quiet.engine.requests)
+    assert "chalk (9)" in str(told.engine.requests)
+
+
+def test_the_offline_proposer_heeds_what_it_is_told() -> None:
+    lm = telling(
+        offline_lm(), "Words that fit the 9 images, and how many each: risograph print (9)"
+    )
+    answers = [
+        dspy.Predict("basic_instruction -> proposed_instruction")(
+            basic_instruction="a photo of a <CLASS>.", lm=lm
+        ).proposed_instruction
+        for _ in range(20)
+    ]
+    assert any("risograph print" in answer for answer in answers)

@@ -1,3 +1,4 @@
+import json
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -17,7 +18,10 @@ Run = Callable[..., Any]
 def accuracies(out: str) -> list[float]:
     """Read the numbered rows of the first table."""
     return [
-        float(row[1]) for row in re.finditer(r"^ +\d+ .* (\d+\.\d\d) +\d+\.\d{4} *$", out, re.M)
+        float(row[1])
+        for row in re.finditer(
+            r"^ +\d+ .* (\d+\.\d\d) +[\d.]+ to [\d.]+ +\d+\.\d{4}( +[\d.e-]+)? *$", out, re.M
+        )
     ]
 
 
@@ -119,6 +123,31 @@ def test_checkpoints_that_hold_code_or_another_method_are_refused(run: Run, pict
         assert outcome.code == 1
         assert "Traceback" not in outcome.err
     assert run("evaluate", "other.pt", pictures, "--method", "ipo").code == 1
+
+
+@pytest.mark.slow
+def test_prompts_are_compared_side_by_side_and_written(run: Run, pictures: Path) -> None:
+    run("optimize", pictures, "--steps", 1, "--out", "runs/mine")
+    outcome = run("compare", "runs/mine", "a photo of a <CLASS>.", pictures, "--out", "table.json")
+
+    assert outcome.code == 0, outcome.err
+    rows = json.loads(Path("table.json").read_text())
+    assert [round(row["accuracy"], 2) for row in rows] == accuracies(outcome.out)
+    assert rows[0]["p"] is None
+    assert rows[1]["images"] == 30
+
+
+def test_a_comparison_needs_a_prompt_and_images(run: Run, pictures: Path) -> None:
+    assert run("compare", pictures).code == 1
+    assert run("compare", "a <CLASS>", pictures, "--out", "table.xlsx").code == 1
+    assert run("compare", "runs/none", pictures).code == 1
+
+
+@pytest.mark.slow
+def test_published_prompts_are_scored_on_the_images_at_hand(run: Run, pictures: Path) -> None:
+    outcome = run("evaluate", "a <CLASS>", pictures, "--published", "poster")
+    assert outcome.code == 0, outcome.err
+    assert len(accuracies(outcome.out)) == 12
 
 
 def asked_for(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:

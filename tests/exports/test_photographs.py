@@ -10,8 +10,8 @@ from ipo_dspy.exports.photographs import (
     confusions,
     described,
     label_text,
-    thumbnail,
 )
+from ipo_dspy.images.shown import thumbnail
 from ipo_dspy.records import Score
 from ipo_dspy.scoring.comparison import Comparison, Evaluation
 

@@ -11,9 +11,10 @@ import pytest
 from PIL import Image
 
 from ipo_dspy.exports import report as report_module
-from ipo_dspy.exports.photographs import Described, thumbnail
+from ipo_dspy.exports.photographs import Described
 from ipo_dspy.exports.report import Report, render
 from ipo_dspy.exports.usage import Way
+from ipo_dspy.images.shown import thumbnail
 from ipo_dspy.records import Score, State, Trial
 from ipo_dspy.runs.budget import Spent
 from ipo_dspy.scoring.comparison import Comparison, Evaluation

@@ -1,8 +1,13 @@
 import base64
+import contextlib
 import copy
 import io
 import json
 import pickle
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import dspy
@@ -267,3 +272,54 @@ def test_two_readings_of_a_file_share_no_features(tmp_path: Path) -> None:
     assert image_key(own) != image_key(stored)
     assert content_hash(own) != content_hash(stored)
     assert own != stored
+
+
+@pytest.fixture
+def serving() -> Iterator[Callable[[Iterable[bytes]], str]]:
+    """Serve pieces of a body, one after the other; gives the address."""
+    servers: list[ThreadingHTTPServer] = []
+
+    def serve(pieces: Iterable[bytes]) -> str:
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                self.send_response(200)
+                self.end_headers()
+                with contextlib.suppress(OSError):
+                    for piece in pieces:
+                        self.wfile.write(piece)
+
+            def log_message(self, *_: object) -> None:
+                """Stay quiet."""
+
+        server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+        servers.append(server)
+        return f"http://127.0.0.1:{server.server_port}/x.png?key=q7"
+
+    yield serve
+    for server in servers:
+        server.shutdown()
+        server.server_close()
+
+
+def test_an_image_is_fetched_from_an_address(serving: Callable[..., str]) -> None:
+    buffer = io.BytesIO()
+    Image.new("RGB", (3, 2), "red").save(buffer, "PNG")
+    assert open_image(serving([buffer.getvalue()])).size == (3, 2)
+
+
+def test_what_is_fetched_is_bounded_in_size_and_time_and_keeps_its_secrets(
+    serving: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ipo_dspy.images.image.MOST_FETCHED", 2**20)
+    monkeypatch.setattr("ipo_dspy.images.image.SECONDS_TO_FETCH", 0.4)
+
+    def drips() -> Iterator[bytes]:
+        while True:
+            yield b"x"
+            time.sleep(0.01)
+
+    for pieces, reason in (([bytes(2**16)] * 64, "MiB"), (drips(), "seconds"), ([b"no"], "image")):
+        with pytest.raises(UnreadableImage, match=reason) as refused:
+            open_image(serving(pieces))
+        assert "q7" not in str(refused.value)

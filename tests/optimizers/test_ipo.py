@@ -876,3 +876,17 @@ def test_a_measure_beyond_percent_is_not_told_as_percent(student: CLIPClassifier
             student, trainset=colour_examples()
         )
         assert ("0 to 100" in lm.engine.requests[-1]) == in_percent
+
+
+@pytest.mark.parametrize(("progress", "shows"), [(True, True), (False, False), (None, False)])
+def test_a_bar_is_shown_where_it_is_asked_for_and_none_where_nobody_looks_on(
+    progress: bool | None, shows: bool, capsys: pytest.CaptureFixture[str]
+) -> None:
+    optimizer = IPOOptimizer(
+        prompt_model=scripted_lm(["a crisp flat <CLASS>"]),
+        describer="none",
+        steps=1,
+        progress=progress,
+    )
+    optimizer.compile(CLIPClassifier(tuple(COLOURS), ColourEncoder()), trainset=colour_examples(1))
+    assert ("searching" in capsys.readouterr().err) is shows

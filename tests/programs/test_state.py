@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import json
 from pathlib import Path
 from typing import Any
 
+import dspy
 import orjson
+import PIL.Image
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ipo_dspy import CLIPClassifier
+from ipo_dspy import CLIPClassifier, CoOp, TipAdapter
 from ipo_dspy.errors import ArgumentError, EncoderError, IPOError, StorageError
 from ipo_dspy.testing import ColourEncoder
 
@@ -138,3 +141,70 @@ def test_weights_are_not_fetched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
             CLIPClassifier.from_file(tmp_path / "program.json")
         with pytest.raises(EncoderError):
             CLIPClassifier(["x"], ColourEncoder()).load(tmp_path / "program.json")
+
+
+odd = st.sampled_from(
+    [
+        None,
+        True,
+        0,
+        -1,
+        1e308,
+        2**70,
+        "",
+        "x",
+        "\u202ecat",
+        "a" * 10_000,
+        [],
+        {},
+        [[]],
+        {"a": 1},
+        ["cat"] * 3,
+        "file:///etc/passwd",
+        "http://127.0.0.1:9/x",
+        "../../x.safetensors",
+        "ipo_dspy.cli:main",
+        "open_clip:local-dir:/tmp",
+    ]
+)
+
+
+@pytest.fixture(scope="module")
+def saved(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    """A program with a cache and demos, and a learned one."""
+    folder = tmp_path_factory.mktemp("saved")
+    image = PIL.Image.new("RGB", (8, 8), "red")
+    program = CLIPClassifier(["cat", "dog"], demo_cache=TipAdapter())
+    program.predict.demos = [dspy.Example(image=image, label="cat")]
+    examples = [dspy.Example(image=image, label="cat").with_inputs("image")]
+    learned = CoOp(epochs=1, progress=False).compile(
+        CLIPClassifier(["cat", "dog"]), trainset=examples
+    )
+    files = [folder / "plain.json", folder / "learned.json"]
+    for each, file in zip((program, learned), files, strict=True):
+        each.save(file)
+    return files
+
+
+@pytest.mark.slow
+@given(data=st.data())
+@settings(max_examples=200, deadline=None)
+def test_whatever_stands_in_a_file_it_loads_and_works_or_is_refused(
+    saved: list[Path], data: st.DataObject
+) -> None:
+    file = data.draw(st.sampled_from(saved))
+    state = json.loads(file.read_text())
+    place = data.draw(st.sampled_from(places(state)[1:]))
+    inner = state
+    for key in place[:-1]:
+        inner = inner[key]
+    if data.draw(st.booleans()):
+        inner[place[-1]] = data.draw(odd)
+    else:
+        del inner[place[-1]]
+    changed = file.with_name("changed.json")
+    changed.write_text(json.dumps(state))
+    with contextlib.suppress(IPOError):
+        CLIPClassifier.from_file(changed)(image=PIL.Image.new("RGB", (8, 8)))
+    with contextlib.suppress(IPOError):
+        CLIPClassifier(["cat", "dog"]).load(changed)

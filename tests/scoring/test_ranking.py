@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ipo_dspy.records import SCALES, Score, State, Trial
-from ipo_dspy.scoring.ranking import RAW, Ranking
+from ipo_dspy.scoring.ranking import RAW, Ranking, by_merit
 from ipo_dspy.scoring.scorers import losses_at_scales
 
 
@@ -100,6 +100,13 @@ def test_the_better_trial_ranks_higher(better: Trial, worse: Trial) -> None:
 def test_a_trial_without_a_score_has_no_rank() -> None:
     with pytest.raises(ValueError, match="invalid has no rank"):
         Ranking().key(Trial(step=1, slot=0, text="x", state=State.INVALID, reason="bad"))
+
+
+def test_merit_weighs_accuracy_and_loss_alike_and_puts_the_earlier_of_equals_last() -> None:
+    lucky, steady, bad = (60.0, 2.0), (58.0, 1.0), (40.0, 2.1)
+    assert by_merit([lucky, steady, bad]) == [2, 0, 1]
+    assert by_merit([steady, steady]) == [1, 0]
+    assert by_merit([]) == []
 
 
 def test_no_order_hangs_on_the_last_bit() -> None:

@@ -131,3 +131,9 @@ def test_calls_made_again_lose_their_earlier_answers_but_stay_counted() -> None:
 
 def test_events_of_other_kinds_are_passed_over() -> None:
     assert not past({"description": {"index": 0}}).replies
+
+
+def test_the_worst_prompts_are_shown_first_where_negative_examples_are_asked_for() -> None:
+    made = history(scored("initial", 10, step=0), *(scored(str(n), 20 + n) for n in range(9)))
+    assert [line.prompt for line in made.shown(2, worst=3)] == ["initial", "0", "1", "7", "8"]
+    assert len(made.shown(20, worst=3)) == 10

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import json
-import math
 import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 
 from pydantic import TypeAdapter, ValidationError
 
-from ipo_dspy.demo.proposer.drafts import Draft, content_words
+from ipo_dspy.prompts.drafts import Draft
 from ipo_dspy.prompts.template import SLOT
-from ipo_dspy.proposing.reading import Asked
+from ipo_dspy.proposing.reading import IMAGES_LOOK_LIKE, Asked
 from ipo_dspy.records import ScoredPrompt
+from ipo_dspy.scoring.ranking import by_merit
 
 _HISTORY = TypeAdapter(list[ScoredPrompt])
 _COPRO_TEXT = re.compile(r"Instruction #(\d+): (.*?)\s*»", re.DOTALL)
@@ -21,13 +20,6 @@ _COPRO_SCORE = re.compile(r"Resulting Score #(\d+): ([\d.]+)")
 _MIPRO_LINE = re.compile(r"^(.+?) \| Score: ([\d.]+)", re.MULTILINE)
 _FENCED = re.compile(r"```\n?(.*?)\n?```", re.DOTALL)
 _OF_A_TEXT = re.compile(r"instruction|prompt", re.IGNORECASE)
-_IMAGE_NUMBER = re.compile(r"^Image \d+: ")
-_PLAIN_OBJECT = "object"
-_UNSEEN = 0.04
-"""The weight of a word for which nothing speaks; keeps every word of the vocabulary possible."""
-
-_TRUST = 2.0
-"""How strongly success counts: a word that only the best prompts have weighs e**(_TRUST/2) more."""
 
 
 def earlier_prompts(asked: Asked) -> list[str]:
@@ -47,7 +39,9 @@ def _scored_history(asked: Asked) -> list[str]:
             history = _HISTORY.validate_json(value)
         except ValidationError:
             continue
-        return [row.prompt for row in sorted(history, key=lambda row: (row.accuracy, -row.loss))]
+        return [
+            history[place].prompt for place in by_merit([(r.accuracy, r.loss) for r in history])
+        ]
     return []
 
 
@@ -76,7 +70,9 @@ def _current(asked: Asked) -> list[str]:
 
 def _templates(asked: Asked) -> list[str]:
     """Lines anywhere that read like a template."""
-    lines = [line.strip(" \t\"'«»") for line in asked.text.splitlines()]
+    # What stands in a list was refused.
+    told = [line for line in asked.text.splitlines() if not line.startswith("- ")]
+    lines = [line.strip(" \t\"'«»") for line in told]
     return [line for line in _with_slot(lines) if Draft.parse(line)]
 
 
@@ -84,67 +80,8 @@ def _with_slot(texts: Sequence[str]) -> list[str]:
     return [text for text in texts if text.count(SLOT) == 1]
 
 
-@dataclass(frozen=True)
-class Evidence:
-    """How much speaks for a word.
-
-    Attributes:
-        seen: word to weight in the image descriptions; 1 is the most frequent.
-        success: word to how much better than the rest the prompts with it were, -0.5 to 0.5.
-        phrases: short phrases that descriptions list, most frequent first.
-    """
-
-    seen: Mapping[str, float]
-    success: Mapping[str, float]
-    phrases: tuple[str, ...]
-
-    @classmethod
-    def read(cls, asked: Asked, prompts: Sequence[str]) -> Evidence:
-        """Weigh the words of descriptions and of prompts (worst first)."""
-        described: dict[str, float] = {}
-        phrases: dict[str, float] = {}
-        for description in _descriptions(asked):
-            listed = [item.strip(" .").lower() for item in description.split(",")]
-            is_list = len(listed) > 1 and all(0 < len(item.split()) <= 4 for item in listed)
-            for rank, item in enumerate(listed if is_list else [description]):
-                weight = 1 / (1 + rank)
-                for word in set(content_words(item)) - {_PLAIN_OBJECT}:
-                    described[word] = described.get(word, 0.0) + weight
-                if is_list:
-                    phrases[item] = phrases.get(item, 0.0) + weight
-        most = max(described.values(), default=1.0)
-        return cls(
-            {word: weight / most for word, weight in described.items()},
-            _success(prompts),
-            tuple(
-                phrase
-                for phrase in sorted(phrases, key=lambda phrase: -phrases[phrase])
-                if _PLAIN_OBJECT not in phrase
-            ),
-        )
-
-    def weight(self, phrase: str) -> float:
-        """How much speaks for a phrase, above 0: the mean over its words."""
-        words = content_words(phrase)
-        if not words:
-            return _UNSEEN
-        seen = sum(self.seen.get(word, 0.0) for word in words) / len(words)
-        success = sum(self.success.get(word, 0.0) for word in words) / len(words)
-        return (_UNSEEN + seen) * math.exp(_TRUST * success)
-
-
-def _success(prompts: Sequence[str]) -> dict[str, float]:
-    """Compare the mean rank (0 worst, 1 best) of the prompts with a word with one half."""
-    ranks: dict[str, list[float]] = {}
-    for position, prompt in enumerate(prompts):
-        rank = position / (len(prompts) - 1) if len(prompts) > 1 else 0.5
-        for word in set(content_words(prompt)):
-            ranks.setdefault(word, []).append(rank)
-    # Half an observation at the mean keeps a word that was tried once from counting in full.
-    return {word: sum(r - 0.5 for r in seen) / (len(seen) + 0.5) for word, seen in ranks.items()}
-
-
-def _descriptions(asked: Asked) -> list[str]:
+def descriptions(asked: Asked) -> list[str]:
+    """The descriptions of images that a request shows."""
     for name, value in asked.inputs.items():
         if "description" not in name or not value.startswith("["):
             continue
@@ -152,5 +89,6 @@ def _descriptions(asked: Asked) -> list[str]:
             texts = json.loads(value)
         except json.JSONDecodeError:
             continue
-        return [_IMAGE_NUMBER.sub("", str(text)) for text in texts]
-    return []
+        return [str(text) for text in texts]
+    _, _, told = asked.text.partition(f"\n{IMAGES_LOOK_LIKE}\n")
+    return told.splitlines()

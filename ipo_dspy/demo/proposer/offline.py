@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 import re
 from collections.abc import Callable, Sequence
@@ -10,12 +11,13 @@ from typing import Any, Self
 import dspy
 from dspy.lm15 import Request, Response
 
-from ipo_dspy.arguments import checked
-from ipo_dspy.demo.proposer.drafts import MOST_WORDS
-from ipo_dspy.demo.proposer.evidence import Evidence, earlier_prompts
+from ipo_dspy.demo.proposer.evidence import descriptions, earlier_prompts
 from ipo_dspy.demo.proposer.glossary import FACETS, describe, knows_how
-from ipo_dspy.demo.proposer.writing import TemplateWriter
+from ipo_dspy.errors.arguments import checked
+from ipo_dspy.prompts.drafts import MOST_WORDS
+from ipo_dspy.prompts.evidence import Evidence
 from ipo_dspy.prompts.template import SLOT
+from ipo_dspy.prompts.writing import TemplateWriter
 from ipo_dspy.proposing.engine import LocalEngine, answer, texts, turns
 from ipo_dspy.proposing.reading import Asked, OutputField, listed_names, value_for
 from ipo_dspy.proposing.seeds import Seeds
@@ -28,6 +30,7 @@ _PROMPT_DESCRIPTION = re.compile(
     r"\b(?:new|improved|proposed|better) (?:instruction|prompt|template)", re.IGNORECASE
 )
 _LIMIT = re.compile(r"at most (\d+) tokens")
+_LIMIT_IN_WORDS = re.compile(r"about (\d+) words or (\d+) characters")
 _WORDS_PER_TOKEN = 0.75
 _FACETS = tuple(f"Name its {facet}." for facet in FACETS)
 _ABOUT_CLASSES = re.compile(r"\b(?:class_name|pictures of a class|describe a class)\b")
@@ -125,10 +128,21 @@ def _proposer(asked: Asked, chance: random.Random) -> Callable[[], str]:
     if not any(SLOT in text for text in prompts or [asked.text]):
         sentences = _FACETS if _ABOUT_CLASSES.search(asked.text) else _GUIDANCE
         return lambda: _instruction(prompts, sentences, chance)
-    writer = TemplateWriter(prompts, Evidence.read(asked, prompts), chance)
-    limit = _LIMIT.search(asked.text)
-    most_words = int(int(limit[1]) * _WORDS_PER_TOKEN) if limit else MOST_WORDS
-    return lambda: writer.write(lambda text: text in asked.text, min(most_words, MOST_WORDS))
+    writer = TemplateWriter(prompts, Evidence.of(descriptions(asked), prompts), chance)
+    most_words, most_characters = _limits(asked.text)
+
+    def is_refused(text: str) -> bool:
+        return text in asked.text or len(text.replace(SLOT, "")) > most_characters
+
+    return lambda: writer.write(is_refused, min(most_words, MOST_WORDS))
+
+
+def _limits(request: str) -> tuple[int, float]:
+    """How many words, the class name among them, and characters beside it a request allows."""
+    if limits := _LIMIT_IN_WORDS.search(request):
+        return int(limits[1]) + 1, int(limits[2])
+    tokens = _LIMIT.search(request)
+    return int(int(tokens[1]) * _WORDS_PER_TOKEN) if tokens else MOST_WORDS, math.inf
 
 
 def _instruction(prompts: list[str], sentences: Sequence[str], chance: random.Random) -> str:

@@ -12,8 +12,8 @@ from uuid import uuid4
 import dspy
 from PIL import Image
 
-from ipo_dspy.arguments import checked
 from ipo_dspy.errors import DataError, UnreadableImage
+from ipo_dspy.errors.arguments import checked
 from ipo_dspy.images.decoding import one_error
 from ipo_dspy.images.image import DatasetImage, ImageFile, open_image
 from ipo_dspy.images.labeled import LabeledImages, labeled_image

@@ -7,8 +7,8 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from ipo_dspy.arguments import checked
 from ipo_dspy.errors import DataError
+from ipo_dspy.errors.arguments import checked
 from ipo_dspy.images.decoding import image_suffixes
 from ipo_dspy.images.labeled import LabeledImages, LeftOut
 from ipo_dspy.images.names import Names, read_classnames

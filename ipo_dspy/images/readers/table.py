@@ -11,8 +11,8 @@ from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
-from ipo_dspy.arguments import checked
 from ipo_dspy.errors import DataError
+from ipo_dspy.errors.arguments import checked
 from ipo_dspy.images.labeled import LabeledImages
 from ipo_dspy.images.names import Names
 from ipo_dspy.images.readers.files import label_files

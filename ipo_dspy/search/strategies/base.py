@@ -21,6 +21,7 @@ class Ask:
         step: the step it belongs to, from 1; never lower than the one before.
         predictor: whose text is searched for; a key of `SearchView.histories`.
         shown: scored prompts to show, worst first; None shows the best ones of the history.
+        negative: how many of the worst scored prompts to show besides the best ones.
         goal: what to write, in the place of the meta-prompt's goal; empty leaves that one.
     """
 
@@ -28,6 +29,7 @@ class Ask:
     predictor: str
     shown: tuple[ScoredPrompt, ...] | None = None
     goal: str = ""
+    negative: int = 0
 
 
 @dataclass(frozen=True)
@@ -55,6 +57,7 @@ class SearchView:
         asked: how many questions and candidates there were so far.
         step: the step of the last one; 0 before the first.
         open: how many of them are not settled yet.
+        descriptions: what the prompt model is told about the images.
     """
 
     histories: Mapping[str, History]
@@ -62,6 +65,7 @@ class SearchView:
     asked: int = 0
     step: int = 0
     open: int = 0
+    descriptions: Sequence[str] = ()
 
     def predictor(self, step: int) -> str:
         """The predictor whose turn it is in a step."""

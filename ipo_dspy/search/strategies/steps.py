@@ -14,19 +14,23 @@ class Steps:
     Args:
         prompts_per_step: proposals of a step, each a question of its own.
         seed: plays no part.
+        negative: how many of the worst prompts are shown besides the best of the history.
     """
 
     in_order = True
 
-    def __init__(self, prompts_per_step: int, seed: int = 0) -> None:
+    def __init__(self, prompts_per_step: int, seed: int = 0, negative: int = 0) -> None:
         self._prompts_per_step = prompts_per_step
+        self._negative = negative
 
     def ask(self, view: SearchView, free: int) -> Sequence[Ask]:
         """Ask for the next step where the one before is settled."""
         step = view.step + 1
         if view.open or step > view.steps:
             return ()
-        return [Ask(step, view.predictor(step))] * min(free, self._prompts_per_step)
+        return [Ask(step, view.predictor(step), negative=self._negative)] * min(
+            free, self._prompts_per_step
+        )
 
     def tell(self, trial: Trial) -> None:
         """The history holds it already."""

@@ -9,8 +9,8 @@ from dspy.lm15 import Config, Message, Request
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ipo_dspy.demo.proposer.drafts import reads_well
 from ipo_dspy.demo.proposer.offline import OfflineProposer, offline_lm
+from ipo_dspy.prompts.drafts import reads_well
 
 HISTORY = [
     {"prompt": "a photo of a <CLASS>.", "loss": 2.0, "accuracy": 40.0},
@@ -126,3 +126,22 @@ def test_an_lm_survives_saving_and_copying() -> None:
     loaded = dspy.LM.load_state(state, allow_custom_lm_class=True)
     assert isinstance(loaded.engine, OfflineProposer)
     assert copy.deepcopy(lm).engine is lm.engine
+
+
+def test_a_limit_in_characters_is_kept() -> None:
+    limit = "at most 30 tokens besides the class name, of the encoder's own: about 5 words or 30 "
+    prompts = [propose(seed, f"A prompt may have {limit}characters.") for seed in range(30)]
+    assert max(len(prompt.replace("<CLASS>", "")) for prompt in prompts) <= 30
+    assert max(len(prompt.split()) for prompt in prompts) <= 6
+
+
+def test_the_class_name_may_stand_first_last_or_alone() -> None:
+    prompts = {propose(seed) for seed in range(80)}
+    assert any(prompt.startswith("<CLASS>,") for prompt in prompts)
+    assert any(": <CLASS>" in prompt for prompt in prompts)
+
+
+def test_what_was_refused_is_no_parent() -> None:
+    meta_prompt = "Keep <CLASS>.\n- 'a wobbly gizmo of a <CLASS>': it was tried before"
+    proposals = [propose(seed, meta_prompt, history=[]) for seed in range(40)]
+    assert not any("gizmo" in text or "tried" in text for text in proposals)

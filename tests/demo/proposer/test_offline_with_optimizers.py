@@ -6,8 +6,8 @@ from typing import Any
 import dspy
 import pytest
 
-from ipo_dspy.demo.proposer.drafts import content_words
 from ipo_dspy.demo.proposer.offline import offline_lm
+from ipo_dspy.prompts.drafts import content_words
 
 GOOD = frozenset({"chalk", "drawing", "blackboard", "white", "sketch"})
 

@@ -7,6 +7,7 @@ from ipo_dspy.errors import ArgumentError, UnknownNameError
 from ipo_dspy.records import Trial
 from ipo_dspy.search.history import History
 from ipo_dspy.search.strategies import Ask, Candidate, SearchView, Strategy, make_strategy
+from ipo_dspy.search.strategies.random_texts import RandomTexts
 from ipo_dspy.search.strategies.steady import Steady
 from ipo_dspy.search.strategies.steps import Steps
 from ipo_dspy.testing import check_strategy
@@ -93,3 +94,17 @@ def test_a_strategy_is_found_by_name_or_taken_as_it_is() -> None:
 def test_each_search_has_a_strategy_of_its_own() -> None:
     given = Texts()
     assert make_strategy(given, prompts_per_step=1, seed=0) is not given
+
+
+def test_random_texts_are_new_and_ask_nobody() -> None:
+    texts = RandomTexts(prompts_per_step=5, seed=1)
+    asked = texts.ask(SearchView(HISTORIES, steps=2), 5)
+    assert len({candidate.text for candidate in asked}) == 5
+    assert all(candidate.text.count("<CLASS>") == 1 for candidate in asked)
+    assert texts.ask(SearchView(HISTORIES, steps=2, asked=10, step=2), 5) == ()
+    assert asked == RandomTexts(prompts_per_step=5, seed=1).ask(SearchView(HISTORIES, steps=2), 5)
+
+
+def test_steps_can_ask_with_negative_examples() -> None:
+    [asked] = Steps(prompts_per_step=1, negative=3).ask(SearchView(HISTORIES, steps=2), 1)
+    assert asked == Ask(1, "first", negative=3)

@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ipo_dspy.demo.proposer.drafts import LINKS, PLACES, Draft, content_words, reads_well
+from ipo_dspy.prompts.drafts import FORMS, LINKS, PLACES, Draft, content_words, reads_well
 from ipo_dspy.prompts.vocabulary import VOCABULARY
 
 WORDS = {
@@ -20,7 +20,8 @@ WORDS = {
 def drafts(draw: st.DrawFn) -> Draft:
     pieces = {place: draw(st.sampled_from(["", *WORDS[place]])) for place in PLACES}
     medium = draw(st.sampled_from(VOCABULARY["media"]))
-    return Draft(medium=medium, link=draw(st.sampled_from(LINKS)), **pieces)
+    form = draw(st.sampled_from(FORMS))
+    return Draft(medium=medium, link=draw(st.sampled_from(LINKS)), form=form, **pieces)
 
 
 @given(drafts())
@@ -70,7 +71,7 @@ def test_words_it_does_not_know_stay(template: str, rendered: str) -> None:
     assert draft.render() == rendered
 
 
-@pytest.mark.parametrize("text", ["<CLASS>.", "itap <CLASS>.", "no slot of a thing.", ""])
+@pytest.mark.parametrize("text", ["itap <CLASS>.", "is it a <CLASS>?", "no slot of a thing.", ""])
 def test_what_does_not_read_like_a_picture_of_a_class_has_no_draft(text: str) -> None:
     assert Draft.parse(text) is None
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from types import MappingProxyType
 
@@ -16,6 +16,9 @@ PLACES = ("style", "colour", "look", "material", "setting", "lighting", "viewpoi
 
 MOST_WORDS = 20
 """A template with more words than this reads badly, and encoders attend less to each of them."""
+
+FORMS = ("of", "name first", "name last", "bare")
+"""How a template is built: a MEDIUM of a <CLASS>; <CLASS>, MEDIUM; MEDIUM: <CLASS>; no medium."""
 
 LINKS = ("of a", "of one", "of the", "showing a")
 # fmt: off
@@ -49,6 +52,7 @@ class Draft:
     """A template in pieces; empty pieces are left out of its text.
 
     Attributes:
+        form: how the pieces stand, one of `FORMS`.
         medium: a noun without article, such as `pencil sketch`.
         link: what joins it with the class name, such as `of a`.
         style: an adjective of the medium; so is `colour`.
@@ -71,33 +75,56 @@ class Draft:
     lighting: str = ""
     viewpoint: str = ""
     extra: str = ""
+    form: str = "of"
 
     @classmethod
     def parse(cls, template: str) -> Draft | None:
-        """Take a template apart; None where it does not read like "a MEDIUM of a <CLASS> ..."."""
+        """Take a template apart; None where it has none of the forms that `render` writes."""
         head, slot, tail = template.strip().partition(SLOT)
-        match = _OPENING.fullmatch(head.strip())
-        if not slot or match is None:
+        if not slot:
+            return None
+        head = head.strip()
+        if head.lower() in ("", "a", "an", "the"):
+            return cls._parse_name_first(tail)
+        if head.endswith(":"):
+            style, colour, medium = _split_medium(_without_article(head[:-1]))
+            return cls(medium, style=style, colour=colour, **_tails(tail), form="name last")
+        match = _OPENING.fullmatch(head)
+        if match is None:
             return None
         style, colour, medium = _split_medium(match["medium"])
         link, look = _split_link(match["link"])
-        rest = tail.strip().rstrip(".")
-        found = {}
-        for place, pattern in _TAILS.items():
-            if phrase := pattern.search(rest):
-                found[place] = phrase[1]
-                rest = rest[: phrase.start()] + rest[phrase.end() :]
-        extra = re.sub(r"\s*,[\s,]*", ", ", rest).strip(" ,")
-        return cls(medium, link, style, colour, look, extra=extra, **found)
+        return cls(medium, link, style, colour, look, **_tails(tail))
+
+    @classmethod
+    def _parse_name_first(cls, tail: str) -> Draft:
+        """Read "<CLASS> on a wall, chalk drawing": what has no other place is the medium."""
+        found = _tails(tail)
+        pieces = [piece.strip() for piece in found["extra"].split(",") if piece.strip()]
+        if not pieces:
+            return cls("", **found, form="bare")
+        style, colour, medium = _split_medium(_without_article(pieces[0]))
+        found["extra"] = ", ".join(pieces[1:])
+        return cls(medium, style=style, colour=colour, **found, form="name first")
 
     def phrases(self) -> list[str]:
         """The optional phrases it has."""
         return [phrase for place in (*PLACES, "extra") if (phrase := getattr(self, place))]
 
+    def only(self, phrases: Collection[str]) -> Draft:
+        """Leave out all optional phrases but some."""
+        gone = {p: "" for p in (*PLACES, "extra") if getattr(self, p) not in phrases}
+        return replace(self, **gone)
+
     def render(self) -> str:
         """Write the template: one line, one slot, a full stop at the end."""
         noun = " ".join(word for word in (self.style, self.colour, self.medium) if word)
-        text = f"{_article(noun)} {noun} {self._linked()} {SLOT}"
+        text = {
+            "of": f"{_article(noun)} {noun} {self._linked()} {SLOT}",
+            "name first": f"{SLOT}, {noun}" + ("," if self.material or self.setting else ""),
+            "name last": f"{noun}: {SLOT}",
+            "bare": f"a {SLOT}",
+        }[self.form if noun else "bare"]
         for phrase in (self.material, self.setting):
             text += f" {phrase}" if phrase else ""
         comma = "," if self.material or self.setting else ""
@@ -130,6 +157,21 @@ def reads_well(template: str, most_words: int = MOST_WORDS) -> bool:
 
 def _article(phrase: str) -> str:
     return "an" if phrase[:1].lower() in "aeiou" or phrase.startswith("X-ray") else "a"
+
+
+def _tails(tail: str) -> dict[str, str]:
+    """Find the phrases behind the class name by place; the rest is `extra`."""
+    rest = tail.strip().rstrip(".")
+    found: dict[str, str] = {}
+    for place, pattern in _TAILS.items():
+        if phrase := pattern.search(rest):
+            found[place] = phrase[1]
+            rest = rest[: phrase.start()] + rest[phrase.end() :]
+    return {**found, "extra": re.sub(r"\s*,[\s,]*", ", ", rest).strip(" ,")}
+
+
+def _without_article(text: str) -> str:
+    return re.sub(r"\A(?:an?|the) ", "", text.strip(), flags=re.IGNORECASE)
 
 
 def _split_medium(text: str) -> tuple[str, str, str]:

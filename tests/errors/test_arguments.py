@@ -46,8 +46,8 @@ from ipo_dspy import (
     write_labels,
     write_report,
 )
-from ipo_dspy.arguments import Count, Share, checked, described
 from ipo_dspy.errors import ArgumentError
+from ipo_dspy.errors.arguments import Count, Share, checked, described
 from ipo_dspy.testing import COLOURS, ColourEncoder, colour_examples, scripted_lm
 
 NAMES = tuple(COLOURS)

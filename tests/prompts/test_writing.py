@@ -1,26 +1,18 @@
-import json
 import random
 import statistics
-from collections.abc import Sequence
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ipo_dspy.demo.proposer.drafts import content_words, reads_well
-from ipo_dspy.demo.proposer.evidence import Evidence
-from ipo_dspy.demo.proposer.writing import TemplateWriter
-from ipo_dspy.proposing.reading import Asked
+from ipo_dspy.prompts.drafts import content_words, reads_well
+from ipo_dspy.prompts.evidence import Evidence
+from ipo_dspy.prompts.writing import TemplateWriter
 
 NOTHING = Evidence(seen={}, success={}, phrases=())
 DEFAULT = "a photo of a <CLASS>."
 DESCRIPTIONS = ["silhouette, chalk, blackboard, noisy", "shadow, chalk drawing, white, wall"]
 GOOD = {"chalk": 30.0, "drawing": 10.0, "blackboard": 20.0, "white": 10.0}
 """What each word of a template is worth in the toy task."""
-
-
-def evidence(descriptions: Sequence[str], prompts: Sequence[str]) -> Evidence:
-    inputs = {"image_descriptions": json.dumps(descriptions)}
-    return Evidence.read(Asked((), inputs, as_json=False, text=""), prompts)
 
 
 def worth(template: str) -> float:
@@ -31,7 +23,7 @@ def best_after(calls: int, seed: int, *, learns: bool) -> float:
     scores = {DEFAULT: worth(DEFAULT)}
     for call in range(calls):
         history = sorted(scores, key=lambda text: scores[text])[-20:] if learns else []
-        weights = evidence(DESCRIPTIONS, history) if learns else NOTHING
+        weights = Evidence.of(DESCRIPTIONS, history) if learns else NOTHING
         writer = TemplateWriter(history, weights, random.Random(f"{seed}/{call}"))
         text = writer.write(scores.__contains__)
         scores[text] = worth(text)
@@ -46,7 +38,7 @@ def test_learning_from_history_and_descriptions_beats_random_search() -> None:
 
 @given(st.integers(0, 2**31), st.lists(st.sampled_from([DEFAULT, "a red icon of a <CLASS>."])))
 def test_templates_read_well_and_are_new(seed: int, prompts: list[str]) -> None:
-    writer = TemplateWriter(prompts, evidence(DESCRIPTIONS, prompts), random.Random(seed))
+    writer = TemplateWriter(prompts, Evidence.of(DESCRIPTIONS, prompts), random.Random(seed))
     text = writer.write(lambda text: text in prompts)
     assert reads_well(text)
     assert text not in prompts
@@ -54,7 +46,7 @@ def test_templates_read_well_and_are_new(seed: int, prompts: list[str]) -> None:
 
 
 def test_phrases_outside_the_vocabulary_are_taken_from_descriptions() -> None:
-    weights = evidence(["risograph print, gritty texture", "risograph print, plain"], [])
+    weights = Evidence.of(["risograph print, gritty texture", "risograph print, plain"], [])
     texts = [
         TemplateWriter([], weights, random.Random(i)).write(lambda _: False) for i in range(80)
     ]
