@@ -20,6 +20,7 @@ from benchmarks.scoring.photographs import measure_photographs
 from benchmarks.scoring.report import growth_table, markdown, result, row_table
 from benchmarks.scoring.rows import Row
 from benchmarks.scoring.scaling import measure_growth
+from benchmarks.scoring.searching import measure_searching
 from benchmarks.scoring.texts import measure_classifier, measure_features, measure_passes
 from benchmarks.scoring.waiting import measure_waiting
 from benchmarks.scoring.workload import Workload
@@ -51,7 +52,11 @@ def main() -> None:
     workload = Workload(options.device, options.rounds)
 
     rows = [row for name in MEASUREMENTS if name in chosen for row in MEASUREMENTS[name](workload)]
-    growths = measure_growth(workload) if GROWTH in chosen else []
+    growths = [
+        growth
+        for measure in ((measure_growth, measure_searching) if GROWTH in chosen else ())
+        for growth in measure(workload)
+    ]
 
     console = Console()
     if rows:

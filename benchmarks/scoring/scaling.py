@@ -63,10 +63,10 @@ def measure_growth(workload: Workload) -> list[Growth]:
     photo = partial(encode, "a photo of a <CLASS>.")
     rounds = workload.rounds
     return [
-        _grow("encode templates", photo, rounds, classes=CLASSES, templates=TEMPLATES),
-        _grow("encode words after the class name", encode_after, rounds, words=WORDS),
-        _grow("encode words before the class name", encode_before, rounds, words=WORDS),
-        _grow(
+        grow("encode templates", photo, rounds, classes=CLASSES, templates=TEMPLATES),
+        grow("encode words after the class name", encode_after, rounds, words=WORDS),
+        grow("encode words before the class name", encode_before, rounds, words=WORDS),
+        grow(
             "score cached images",
             _scoring(),
             rounds,
@@ -77,7 +77,7 @@ def measure_growth(workload: Workload) -> list[Growth]:
     ]
 
 
-def _grow(task: str, work: Callable[..., object], rounds: int, **sizes: Sequence[int]) -> Growth:
+def grow(task: str, work: Callable[..., object], rounds: int, **sizes: Sequence[int]) -> Growth:
     """Time a work at every combination of its sizes."""
     combinations = [dict(zip(sizes, values, strict=True)) for values in product(*sizes.values())]
     works = {str(index): partial(work, **each) for index, each in enumerate(combinations)}

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from bisect import insort
 from collections.abc import Iterator, Mapping
 from itertools import takewhile
 from typing import Any
 
+from ipo_dspy.errors import ArgumentError
 from ipo_dspy.records import Call, Reply, Score, ScoredPrompt, State, Trial
 from ipo_dspy.scoring.ranking import Ranking
 
@@ -19,6 +21,7 @@ class History:
 
     Attributes:
         ranking: how the trials are ordered.
+        is_in_percent: whether all accuracies lie between 0 and 100, as with metrics of 0 to 1.
     """
 
     def __init__(self, *, keeps_case: bool = False, fit_scale: bool = True) -> None:
@@ -26,6 +29,10 @@ class History:
         self.ranking = Ranking(fitted=fit_scale)
         self._trials: list[Trial] = []
         self._texts: set[str] = set()
+        # Those with a score, in order; where equal, the earlier one comes first in both.
+        self._worst_first: list[Trial] = []
+        self._best_first: list[Trial] = []
+        self.is_in_percent = True
 
     def add(self, trial: Trial) -> None:
         """Remember one trial."""
@@ -33,7 +40,24 @@ class History:
         if trial.state is State.OK:
             self._texts.add(self.folded(trial.text))
         if trial.score is not None:
-            self.ranking.add(trial.score)
+            self.is_in_percent &= 0.0 <= trial.score.accuracy <= 100.0
+            self._rank(trial, rescaled=self.ranking.add(trial.score))
+
+    def _rank(self, trial: Trial, rescaled: bool) -> None:
+        if rescaled:
+            scored = [one for one in self._trials if one.score is not None]
+            self._worst_first = sorted(scored, key=self._order)
+            self._best_first = sorted(scored, key=self._order_from_best)
+        else:
+            insort(self._worst_first, trial, key=self._order)
+            insort(self._best_first, trial, key=self._order_from_best)
+
+    def _order(self, trial: Trial) -> tuple[float, float]:
+        return self.ranking.order(_score_of(trial))
+
+    def _order_from_best(self, trial: Trial) -> tuple[float, float]:
+        accuracy, loss = self._order(trial)
+        return -accuracy, -loss
 
     def __iter__(self) -> Iterator[Trial]:
         return iter(self._trials)
@@ -54,33 +78,28 @@ class History:
         """The trials that have a score, in the order they were made."""
         return [trial for trial in self._trials if trial.state is State.OK]
 
-    @property
-    def is_in_percent(self) -> bool:
-        """Whether all accuracies lie between 0 and 100, as with metrics of 0 to 1."""
-        scores = (trial.score for trial in self._trials if trial.score is not None)
-        return all(0.0 <= score.accuracy <= 100.0 for score in scores)
-
     def shown(self, size: int, worst: int = 0) -> list[ScoredPrompt]:
         """The best `size` trials by training score, and the first one; worst first, best last.
 
         The `worst` ones come before them. The loss shown is the one that ranks. Nothing where
         `size` is 0.
         """
-        scored = [(trial, trial.score) for trial in self._trials if trial.score is not None]
-        ranked = sorted(scored, key=lambda pair: self.ranking.order(pair[1]))
-        first_shown = len(ranked) - size
-        return [
-            _shown(trial.text, score, self.ranking)
-            for place, (trial, score) in enumerate(ranked)
-            if size and (place >= first_shown or place < worst or trial is self._trials[0])
-        ]
+        if not size:
+            return []
+        lowest = self._worst_first[:worst]
+        best = self._worst_first[max(len(lowest), len(self._worst_first) - size) :]
+        known = {id(trial) for trial in (*lowest, *best)}
+        # Where it is neither, it lies between them.
+        first = [one for one in self._trials[:1] if one.score and id(one) not in known]
+        together = [*lowest, *first, *best]
+        return [_shown(trial.text, _score_of(trial), self.ranking) for trial in together]
 
     def losers(self, shown: int, size: int) -> list[str]:
         """The best `size` texts that `shown(shown)` leaves out, best first."""
-        scored = [(trial, trial.score) for trial in self._trials if trial.score is not None]
-        ranked = sorted(scored, key=lambda pair: self.ranking.order(pair[1]), reverse=True)
-        left_out = [trial.text for trial, _ in ranked[shown:] if trial is not self._trials[0]]
-        return left_out[:size] if shown else []
+        if not shown:
+            return []
+        some = self._best_first[shown : shown + size + 1]
+        return [trial.text for trial in some if trial is not self._trials[0]][:size]
 
     def refusals(self, size: int, among: int) -> list[tuple[str, str]]:
         """The latest `size` different texts refused in the last `among` trials, with reasons."""
@@ -89,6 +108,12 @@ class History:
             if trial.state is State.INVALID and not trial.edited:
                 latest.setdefault(trial.text, trial.reason)
         return list(latest.items())[:size]
+
+
+def _score_of(trial: Trial) -> Score:
+    if trial.score is None:
+        raise ArgumentError(f"A trial that is {trial.state.value} has no rank.")
+    return trial.score
 
 
 def _shown(text: str, score: Score, ranking: Ranking) -> ScoredPrompt:
