@@ -45,6 +45,8 @@ _SHOWN_CHARACTERS = 80
 def main() -> None:
     """Run the contest that the options ask for."""
     options = _options().parse_args()
+    if options.data == second_world.NAME:
+        options.clip = second_world.NAME
     names = options.only or [*FIXED_TEXTS, *CONTROLS, *TELEPROMPTERS]
     console = Console(file=sys.stderr)
     with TemporaryDirectory() as folder:

@@ -23,7 +23,13 @@ from ipo_dspy.programs.prompt import TextPrompt
 from ipo_dspy.prompts.template import DEFAULT_TEMPLATE, SLOT, Template
 from ipo_dspy.runs.folder import make_room, write_whole
 from ipo_dspy.scoring.comparison import Evaluation, Evaluator, check_fit
-from ipo_dspy.terminal.options import EncoderOptions, Flag, ReadingOptions, SavedEncoderOptions
+from ipo_dspy.terminal.options import (
+    EncoderOptions,
+    Flag,
+    ReadingOptions,
+    SavedEncoderOptions,
+    Texts,
+)
 from ipo_dspy.terminal.output import remark, results, stage
 from ipo_dspy.terminal.parts import PROGRAM_FILE, make_embedder, read_labeled
 
@@ -46,7 +52,7 @@ def evaluate(
     folder: Path,
     /,
     *,
-    against: tuple[str, ...] = (),
+    against: Texts = (),
     baselines: Flag = False,
     published: str | None = None,
     method: str | None = None,
@@ -58,11 +64,11 @@ def evaluate(
 
     Args:
         prompt: a run folder or a saved program such as runs/demo-seed0/program.json, whose encoder
-            is used unless --clip names another, or a template such as 'a sketch of a <CLASS>.', or
+            is used unless --clip names another, or a template such as `a sketch of a <CLASS>.`, or
             with --method a checkpoint of its authors' code, such as model.pth.tar-5.
         folder: labelled images, as for `optimize`; told apart among their own classes.
         against: a further program or template; may be given several times.
-        baselines: add the bare class name, 'a photo of a <CLASS>.' and the mean of the 80
+        baselines: add the bare class name, `a photo of a <CLASS>.` and the mean of the 80
             templates that CLIP's authors wrote for ImageNet.
         published: add the prompts that IPO's authors published for the eleven benchmarks: 'poster'
             for those of one shot, 'table17' for those of 16.
@@ -87,7 +93,7 @@ def compare(
     Args:
         prompts_and_folder: run folders, saved programs and templates; at last labelled images, as
             for `optimize`. The first prompt is what the others are compared with.
-        baselines: add the bare class name, 'a photo of a <CLASS>.' and the mean of the 80
+        baselines: add the bare class name, `a photo of a <CLASS>.` and the mean of the 80
             templates that CLIP's authors wrote for ImageNet.
         out: also write the table to this file, as .csv, .json or .md.
     """

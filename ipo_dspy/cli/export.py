@@ -11,7 +11,7 @@ from ipo_dspy.errors import ArgumentError
 from ipo_dspy.exports.base import Explained, Exporter, Found
 from ipo_dspy.images.unlabelled import find_images
 from ipo_dspy.runs.folder import make_room, write_together
-from ipo_dspy.terminal.options import SavedEncoderOptions
+from ipo_dspy.terminal.options import Paths, SavedEncoderOptions
 from ipo_dspy.terminal.output import results, stage
 from ipo_dspy.terminal.parts import PROGRAM_FILE, REPORT_FILE, read_program_of
 
@@ -25,7 +25,7 @@ def export(
     to: str = "weights",
     out: Path | None = None,
     dataset: str = Found.dataset,
-    images: tuple[Path, ...] = (),
+    images: Paths = (),
     encoder: SavedEncoderOptions = SavedEncoderOptions(),  # noqa: B008 - frozen
 ) -> None:
     """Write a found prompt for another tool, and say how that uses it.

@@ -23,6 +23,10 @@ LOCAL = "local"
 """The backend that embeds in this process."""
 Flag: TypeAlias = Annotated[bool, Parameter(negative="", show_default=False)]
 """An option without a value."""
+Texts: TypeAlias = Annotated[tuple[str, ...], Parameter(negative="", show_default=False)]
+"""An option that may be given several times."""
+Paths: TypeAlias = Annotated[tuple[Path, ...], Parameter(negative="", show_default=False)]
+"""An option of paths that may be given several times."""
 
 
 @Parameter(name="*", group=IMAGES)
@@ -31,7 +35,8 @@ class ReadingOptions:
     """How images are read.
 
     Attributes:
-        class_names: file of what classes are called, a folder name and its text a line.
+        class_names: file of what classes are called, a folder name and its text a line with a tab
+            or a blank between them, or a .json object.
         skip_bad_images: go on without images that cannot be read.
     """
 
@@ -160,8 +165,9 @@ class SearchOptions:
         steps: steps of the search; by default 30, and 100 with --preset paper.
         prompts_per_step: proposals of a step, each a call of its own.
         history_size: how many scored prompts the prompt model is shown.
-        initial: the prompt to begin with; a few of other structure are tried beside it. Given
-            several times, the search begins with these and no others.
+        initial: the prompt to begin with, by default `a photo of a <CLASS>.`; a few of other
+            structure are tried beside it. Given several times, the search begins with these and no
+            others.
         ensemble: how many of the best prompts make a program of their own beside the one found.
         class_texts: most texts that describe each class, in a program of their own beside the one
             found; asked for by one call for each class, the most confused ones first.
@@ -175,7 +181,7 @@ class SearchOptions:
     steps: int | None = None
     prompts_per_step: int = 5
     history_size: int = 20
-    initial: tuple[str, ...] = ("a photo of a <CLASS>.",)
+    initial: Texts = ("a photo of a <CLASS>.",)
     ensemble: int = 5
     class_texts: int = 0
     strategy: str | None = None

@@ -62,6 +62,7 @@ def make_task(source: Path | None, run: RunOptions, pictures: Path = Path("pictu
     with _in_words_of_options():
         sampling = Sampling(**asdict(run.drawing))
         if source is None:
+            _check_demo(run)
             task: Task = find("tasks", "demo")(
                 pictures, sampling.seed, shots=sampling.shots, template=run.search.initial[0]
             )
@@ -73,6 +74,25 @@ def make_task(source: Path | None, run: RunOptions, pictures: Path = Path("pictu
             names=run.reading.class_names,
             skip_bad_images=run.reading.skip_bad_images,
         )
+
+
+def _check_demo(run: RunOptions) -> None:
+    """Refuse options that the demo could not heed.
+
+    Raises:
+        ArgumentError: one of them was given.
+    """
+    given = {
+        "--class-names": run.reading.class_names is not None,
+        "--skip-bad-images": run.reading.skip_bad_images,
+        "--hold-out": run.sampling.hold_out != Sampling.hold_out,
+    }
+    for option, is_given in given.items():
+        if is_given:
+            raise ArgumentError(
+                f"The demo draws and divides its own pictures, so {option} would change nothing; "
+                "leave it out, or give a folder of images."
+            )
 
 
 def read_labeled(path: Path, options: ReadingOptions) -> LabeledImages:

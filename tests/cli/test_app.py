@@ -100,3 +100,24 @@ def test_the_package_runs_as_the_command_does() -> None:
         [sys.executable, "-m", "ipo_dspy", "--version"], capture_output=True, text=True, check=True
     )
     assert told.stdout.strip() == ipo_dspy.__version__
+
+
+@pytest.mark.parametrize(
+    "command", ["optimize", "predict", "compare", "evaluate", "export", "plan", "describe", "runs"]
+)
+def test_help_offers_no_empty_lists_and_keeps_the_slot(run: Run, command: str) -> None:
+    outcome = run(command, "--help")
+    assert "--empty-" not in outcome.out
+    assert "default: (" not in outcome.out
+    if command in ("optimize", "evaluate", "compare"):
+        assert "<CLASS>" in outcome.out
+    assert "of a ." not in outcome.out
+
+
+@pytest.mark.parametrize(
+    "option", [("--class-names", "names.txt"), ("--hold-out", "0.5"), ("--skip-bad-images",)]
+)
+def test_what_the_demo_cannot_heed_is_refused(run: Run, option: tuple[str, ...]) -> None:
+    outcome = run("plan", *option)
+    assert outcome.code == 1
+    assert option[0] in outcome.err
