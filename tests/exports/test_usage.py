@@ -35,7 +35,7 @@ def lines_of(found: list[Way], name: str) -> str:
 
 
 def test_the_lines_are_python_whatever_the_texts_hold() -> None:
-    program = classifier('a "{q}" \\ of <CLASS>', ('it\'s "x"', "größe\u2028"))
+    program = classifier('a "{q}" \\ of <CLASS>', ('it\'s "x"', "größe\nrot"))
     for saved in (None, Path('a "run"/program.json')):
         found = ways(program, saved, Path("back\\slash.png"))
         for way in found[: 3 if saved else None]:
