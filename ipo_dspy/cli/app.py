@@ -11,6 +11,7 @@ from ipo_dspy import __version__
 from ipo_dspy.cli.cache import cache
 from ipo_dspy.cli.check_data import check_data
 from ipo_dspy.cli.describe import describe
+from ipo_dspy.cli.embed import embed
 from ipo_dspy.cli.evaluate import compare, evaluate
 from ipo_dspy.cli.export import export
 from ipo_dspy.cli.optimize import optimize
@@ -37,7 +38,7 @@ app = App(
 )
 for command in (
     *(optimize, predict, plan, runs, compare, evaluate),
-    *(describe, export, check_data, presets),
+    *(describe, embed, export, check_data, presets),
 ):
     app.command(command)
 app.command(cache)
