@@ -99,7 +99,7 @@ def test_a_class_name_of_sixty_words_is_named_before_any_trial(
         (["--image-model", "file:missing.txt"], "missing.txt"),
         (["--initial", "a photo"], "<CLASS>"),
         (["--steps", "0"], "steps"),
-        (["--prompts-per-step", "0"], "prompts_per_step"),
+        (["--prompts-per-step", "0"], "--prompts-per-step"),
         (["--max-calls", "-1"], "calls"),
         (["--shots", "0"], "--shots"),
         (["--hold-out", "1.5"], "--hold-out"),
