@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from cyclopts import App
-from dspy.utils.exceptions import DSPyError
 
 from ipo_dspy import __version__
 from ipo_dspy.cli.cache import cache
@@ -19,18 +18,8 @@ from ipo_dspy.cli.plan import plan
 from ipo_dspy.cli.predict import predict
 from ipo_dspy.cli.presets import presets
 from ipo_dspy.cli.runs import runs
-from ipo_dspy.errors import EncoderError, JournalError, SearchStoppedError
 from ipo_dspy.terminal.command import as_command
 
-EXPECTED_ERRORS = (
-    ValueError,
-    OSError,
-    EncoderError,
-    SearchStoppedError,
-    JournalError,
-    DSPyError,
-)
-"""Errors whose message tells a person what to do; any other is a fault of the program."""
 app = App(
     name="ipo-dspy",
     help="Search better, readable CLIP prompts for your images.",

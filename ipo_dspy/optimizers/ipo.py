@@ -199,8 +199,6 @@ class IPOOptimizer(Teleprompter):
                 "The proposer has a language model of its own, whose calls could not be told apart "
                 "in DSPy's cache. Pass the model as prompt_model and call proposer.set_lm(None)."
             )
-        if preset not in (None, "paper"):
-            raise ArgumentError(f"preset must be 'paper' or None, got {preset!r}.")
         if steady and strategy not in (None, "steady"):
             raise ArgumentError("steady=True means strategy='steady'; give one of them.")
         self.metric = metric
