@@ -11,6 +11,7 @@ from typing import Any, TextIO
 import orjson
 
 from ipo_dspy.errors import ArgumentError
+from ipo_dspy.exports.labels import guarded
 from ipo_dspy.scoring.comparison import Comparison, Evaluation
 
 
@@ -52,9 +53,7 @@ def write_rows(rows: list[dict[str, Any]], path: Path) -> None:
 def _write_csv(rows: list[dict[str, Any]], file: TextIO) -> None:
     writer = csv.DictWriter(file, list(rows[0]), quoting=csv.QUOTE_NONNUMERIC)
     writer.writeheader()
-    # A spreadsheet takes a cell that begins so for a formula.
-    guarded = ("'" + row["prompt"] if row["prompt"][0] in "=+-@" else row["prompt"] for row in rows)
-    writer.writerows({**row, "prompt": text} for row, text in zip(rows, guarded, strict=True))
+    writer.writerows({**row, "prompt": guarded(row["prompt"])} for row in rows)
 
 
 def _write_json(rows: list[dict[str, Any]], file: TextIO) -> None:

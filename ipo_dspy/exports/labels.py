@@ -181,9 +181,14 @@ def _cells(row: _Row, width: int) -> list[str | float]:
         cells += [guess.label, round(guess.probability, _DIGITS)]
     cells += [""] * (len(_COLUMNS) + 2 * width - len(cells))
     return [
-        _FORMULA.sub(r"\1'", cell) if number and isinstance(cell, str) else cell
+        guarded(cell) if number and isinstance(cell, str) else cell
         for number, cell in enumerate(cells)
     ]
+
+
+def guarded(cell: str) -> str:
+    """Put an apostrophe before whatever a spreadsheet would take for a formula in a text."""
+    return _FORMULA.sub(r"\1'", cell)
 
 
 def _write_jsonl(file: Path, rows: Iterable[_Row]) -> None:
