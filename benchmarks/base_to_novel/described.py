@@ -20,8 +20,8 @@ import dspy
 import open_clip
 
 from ipo_dspy.features.embedder import Embedder
-from ipo_dspy.images.image import ImageSource
 from ipo_dspy.images.task import Task
+from ipo_dspy.programs.prompt import FixedFeatures
 from ipo_dspy.prompts.class_texts import read_descriptions
 from ipo_dspy.records import Record
 from ipo_dspy.runs.calls import Calls
@@ -76,7 +76,7 @@ class Texts(Record):
 
 
 @dataclass(frozen=True)
-class WholeTexts:
+class WholeTexts(FixedFeatures):
     """A prompt of whole texts for each class, with no template.
 
     Attributes:
@@ -97,16 +97,6 @@ class WholeTexts:
             return embedder.class_features(texts)
         flat = embedder.class_features([[text] for of_class in texts for text in of_class])
         return torch.stack([part.mean(dim=0) for part in flat.split(list(map(len, texts)))])
-
-    def image_features(self, embedder: Embedder, images: Sequence[ImageSource]) -> Tensor:
-        """Encode images as the encoder does: [N, D] unit length."""
-        return embedder.image_features(images)
-
-    def logits(
-        self, embedder: Embedder, image_features: Tensor, classnames: Sequence[str]
-    ) -> Tensor:
-        """Classify images by their features [N, D]: [N, C]."""
-        return embedder.logits(image_features, self.class_features(embedder, classnames))
 
 
 def class_names(task: Task) -> list[str]:

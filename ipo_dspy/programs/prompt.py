@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol, Self
@@ -57,8 +58,26 @@ class LearnedPrompt(Prompt, Protocol):
         """
 
 
+class FixedFeatures(ABC):
+    """A prompt that gives each class one feature, and images those of the encoder."""
+
+    @abstractmethod
+    def class_features(self, embedder: Embedder, classnames: Sequence[str]) -> Tensor:
+        """Encode the classes: [C, D], on the CPU."""
+
+    def image_features(self, embedder: Embedder, images: Sequence[ImageSource]) -> Tensor:
+        """Encode images as the encoder does: [N, D] unit length."""
+        return embedder.image_features(images)
+
+    def logits(
+        self, embedder: Embedder, image_features: Tensor, classnames: Sequence[str]
+    ) -> Tensor:
+        """Classify images by their features [N, D]: [N, C]."""
+        return embedder.logits(image_features, self.class_features(embedder, classnames))
+
+
 @dataclass(frozen=True)
-class TextPrompt:
+class TextPrompt(FixedFeatures):
     """A template, filled with each class name; several lines are an ensemble.
 
     Attributes:
@@ -92,16 +111,6 @@ class TextPrompt:
             if count <= embedder.context_length
         ]
         return [*filled, *fitting]
-
-    def image_features(self, embedder: Embedder, images: Sequence[ImageSource]) -> Tensor:
-        """Encode images as the encoder does: [N, D] unit length."""
-        return embedder.image_features(images)
-
-    def logits(
-        self, embedder: Embedder, image_features: Tensor, classnames: Sequence[str]
-    ) -> Tensor:
-        """Classify images by their features [N, D]: [N, C]."""
-        return embedder.logits(image_features, self.class_features(embedder, classnames))
 
 
 def load_learned(state: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> LearnedPrompt:
