@@ -94,7 +94,7 @@ class Journal:
             self.append(header)
             return []
         found = self._header(first)
-        needs_checksum = found.get("format") != _FORMAT_WITHOUT_CHECKSUMS
+        needs_checksum = _has_checksums(found)
         self._compare(found)
         events = {
             number: event
@@ -108,12 +108,9 @@ class Journal:
 
     def _header(self, line: bytes) -> dict[str, Any]:
         try:
-            found = _parse(line, needs_checksum=False)
-            if found.get("format") == FORMAT:
-                _parse(line, needs_checksum=True)
+            return _parse_header(line)
         except ValueError as error:
             raise self._is_no_header(error) from error
-        return found
 
     def _event(self, number: int, line: bytes, needs_checksum: bool) -> dict[str, Any] | None:
         """Read one event; a damaged one costs itself alone, for what it held is made again."""
@@ -271,6 +268,23 @@ def _parse(line: bytes, needs_checksum: bool) -> dict[str, Any]:
     return value
 
 
+def _parse_header(line: bytes) -> dict[str, Any]:
+    """Read the first line, whose own format says whether it must have a checksum.
+
+    Raises:
+        ValueError: it is damaged.
+    """
+    header = _parse(line, needs_checksum=False)
+    if header.get("format") == FORMAT:
+        _parse(line, needs_checksum=True)
+    return header
+
+
+def _has_checksums(header: Mapping[str, Any]) -> bool:
+    """Whether each event of a journal must have a checksum."""
+    return header.get("format") != _FORMAT_WITHOUT_CHECKSUMS
+
+
 def read_journal(folder: Path) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     """Read the header and the events of a run, held by another process or not.
 
@@ -282,10 +296,10 @@ def read_journal(folder: Path) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     path = folder / "journal.jsonl"
     try:
         first, *lines = path.read_bytes().split(b"\n")
-        header = _parse(first, needs_checksum=False)
+        header = _parse_header(first)
     except (OSError, ValueError) as error:
         raise JournalError(f"{path} cannot be read: {error}.") from error
-    needs_checksum = header.get("format") != _FORMAT_WITHOUT_CHECKSUMS
+    needs_checksum = _has_checksums(header)
     events = []
     for line in lines:
         with suppress(ValueError):
