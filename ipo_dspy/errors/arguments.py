@@ -272,7 +272,7 @@ def _evaluated(annotation: Any, space: dict[str, Any]) -> Any:
         return list[_evaluated(get_args(annotation)[0], space)]  # type: ignore[misc]
     if not isinstance(annotation, str):
         return annotation
-    return eval(annotation, {**space, "type": type}, _Late())  # nosec - our own text
+    return eval(annotation, {**space, "type": type}, _Late())  # nosec B307 # our own text
 
 
 def _schema(annotation: Any) -> Any:

@@ -160,9 +160,9 @@ def render(report: Report, learned: str = "") -> str:
         "report.html.jinja"
     ).render(
         report=report,
-        style=Markup(style),  # nosec B704 - a file of this package
-        script=Markup(script),  # nosec B704 - a file of this package
-        policy=Markup(_policy(style, script)),  # nosec B704 - a file of this package
+        style=Markup(style),  # nosec B704 # a file of this package
+        script=Markup(script),  # nosec B704 # a file of this package
+        policy=Markup(_policy(style, script)),  # nosec B704 # a file of this package
         seconds=SECONDS_BETWEEN,
         learned=learned,
         results=results,

@@ -170,7 +170,7 @@ def remove_left_behind() -> None:
 
 def _root() -> Path:
     """Where folders of clusters lie: sockets in them may have names of about a hundred letters."""
-    short = Path("/tmp")  # nosec B108 - as Ray itself does; within it, mkdtemp chooses
+    short = Path("/tmp")  # nosec B108 # as Ray itself does; within it, mkdtemp chooses
     return short if os.access(short, os.W_OK) else Path(tempfile.gettempdir())
 
 
