@@ -7,6 +7,7 @@ from benchmarks.store_growth import Cost, exponent, markdown, measure
 from ipo_dspy.features import store
 
 
+@pytest.mark.slow
 def test_a_store_of_two_writers_is_whole(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(store_growth, "BLOCK", 64)
     monkeypatch.setattr(store, "IMAGES_PER_FILE", 16)

@@ -102,6 +102,7 @@ def test_the_package_runs_as_the_command_does() -> None:
     assert told.stdout.strip() == ipo_dspy.__version__
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "command", ["optimize", "predict", "compare", "evaluate", "export", "plan", "describe", "runs"]
 )

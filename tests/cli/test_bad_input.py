@@ -194,6 +194,7 @@ def test_a_text_that_is_called_a_picture(refused: Callable[..., str], own: Path)
     assert "text.png" in refused("evaluate", "a <CLASS>", own)
 
 
+@pytest.mark.slow
 def test_turned_and_transparent_images_are_fine(run: Run, own: Path) -> None:
     file = own / "cup" / "000.png"
     image = Image.open(file).convert("RGBA")
@@ -217,6 +218,7 @@ def test_evaluating_what_is_no_prompt(
     assert expected in refused("evaluate", prompt, pictures)
 
 
+@pytest.mark.slow
 def test_a_fault_of_the_program_keeps_its_traceback(
     run: Run, pictures: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -229,6 +231,7 @@ def test_a_fault_of_the_program_keeps_its_traceback(
     assert "report" in "".join(fault.value.__notes__)
 
 
+@pytest.mark.slow
 def test_only_errors_of_the_package_are_taken_for_the_users_mistake(
     run: Run, pictures: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -256,6 +259,7 @@ def test_fractions_are_not_cut_to_whole_numbers(
     assert options[1] in outcome.err
 
 
+@pytest.mark.slow
 def test_folders_may_begin_with_a_bracket(run: Run, own: Path, tmp_path: Path) -> None:
     CLIPClassifier(("cup", "key"), "demo").save(tmp_path / "p.json")
     own.rename(tmp_path / "[own]")

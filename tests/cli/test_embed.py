@@ -61,6 +61,7 @@ def test_a_folder_without_images_is_said(run: Run, tmp_path: Path) -> None:
     assert "no images" in outcome.err
 
 
+@pytest.mark.slow
 def test_one_content_is_found_wherever_it_lies(run: Run, pictures: Path, tmp_path: Path) -> None:
     files = sorted(pictures.rglob("*.png"))
     with tarfile.open(tmp_path / "shard-0.tar", "w") as tar:

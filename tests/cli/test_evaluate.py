@@ -163,6 +163,7 @@ def asked_for(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
     return seen
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("switch", [[], ["--trust-remote-code"]])
 def test_code_of_an_encoder_is_trusted_by_the_switch_alone(
     switch: list[str], run: Run, pictures: Path, monkeypatch: pytest.MonkeyPatch
@@ -173,6 +174,7 @@ def test_code_of_an_encoder_is_trusted_by_the_switch_alone(
     assert [options["trust_remote_code"] for options in seen] == [bool(switch)] * 2
 
 
+@pytest.mark.slow
 def test_only_what_is_typed_may_have_an_encoder_fetched(
     run: Run, pictures: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -119,6 +119,7 @@ def test_ipos_best_prompts_become_one_ensemble(
     assert scores(loaded, trainset) == scores(ensemble, trainset)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["copro", "miprov2_zero_shot", "simba", "ipo"])
 def test_candidates_of_any_optimizer_can_be_joined(
     name: str,

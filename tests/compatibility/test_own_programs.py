@@ -168,6 +168,7 @@ def test_gepa_is_told_about_templates_only_where_there_is_one(
     assert of_other.feedback == "Right: 'red'."
 
 
+@pytest.mark.slow
 def test_the_fields_may_have_other_names(
     trainset: Examples, encoder: Any, lm: dspy.LM, tmp_path: Path
 ) -> None:
@@ -227,6 +228,7 @@ def test_several_predictors_are_all_searched(
     assert encoder.copies == 0
 
 
+@pytest.mark.slow
 def test_candidate_programs_score_what_they_claim(
     trainset: Examples, encoder: Any, answering_lm: Callable[..., dspy.LM]
 ) -> None:

@@ -23,6 +23,7 @@ def flat(text: str) -> str:
     return " ".join(text.split())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "optimize",
     ["copro", "miprov2_zero_shot", "gepa", "simba", "infer_rules"],
@@ -39,6 +40,7 @@ def test_what_comes_without_a_placeholder_is_counted_and_does_no_harm(
     assert best(image=trainset[0].image).label in COLOURS
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("optimize", ["copro", "gepa", "simba", "ipo"], indirect=True)
 def test_templates_are_used_as_they_come(
     optimize: Optimize, program: CLIPClassifier, trainset: Examples, answering_lm: AnsweringLM

@@ -26,6 +26,7 @@ def pixels_digest() -> str:
     return digest.hexdigest()
 
 
+@pytest.mark.slow
 def test_the_same_seed_draws_the_same_pixels_in_another_process() -> None:
     code = f"import runpy; print(runpy.run_path({__file__!r})['pixels_digest']())"
     other = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

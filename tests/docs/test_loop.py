@@ -43,6 +43,7 @@ def test_its_scores_are_those_of_the_package(search: Any, tmp_path: Path) -> Non
         assert trial.loss == pytest.approx(score.loss, rel=1e-5)
 
 
+@pytest.mark.slow
 def test_it_finds_something_at_least_as_good_and_asks_for_nothing_twice(search: Any) -> None:
     first, *others = search.trials
     assert search.best.rank >= first.rank

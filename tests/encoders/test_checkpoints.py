@@ -46,6 +46,7 @@ def test_a_file_of_anything_is_refused(suffix: str, tmp_path: Path) -> None:
     refusal(f"open_clip:tiny-vit/{file}")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("prefix", ["model.", "_orig_mod.", "clip."])
 def test_a_prefix_of_a_training_framework_is_named(
     prefix: str, weights: dict[str, torch.Tensor], tmp_path: Path
@@ -101,6 +102,7 @@ def test_code_in_a_checkpoint_does_not_run(how: str, tmp_path: Path) -> None:
     refusal(f"open_clip:tiny-vit/{file}")
 
 
+@pytest.mark.slow
 def test_a_checkpoint_rewritten_under_its_name_is_read_anew(
     weights: dict[str, torch.Tensor], tmp_path: Path
 ) -> None:
@@ -127,6 +129,7 @@ def folder(checkpoint: Checkpoint, tmp_path: Path) -> Path:
     return tmp_path
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "text",
     [
@@ -150,6 +153,7 @@ def test_a_folder_cannot_bring_code(text: dict[str, Any], folder: Path) -> None:
     refusal(f"open_clip:local-dir:{folder}")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "content",
     [

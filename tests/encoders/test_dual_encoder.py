@@ -108,6 +108,7 @@ def test_other_templates_do_not_change_a_bit_where_it_is_asked_for(
     torch.testing.assert_close(shared, together, atol=tolerance, rtol=0)
 
 
+@pytest.mark.slow
 def test_many_threads_get_the_same_bits(make: Make) -> None:
     encoder = make()
     with ThreadPoolExecutor(8) as pool:

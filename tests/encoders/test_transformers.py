@@ -134,6 +134,7 @@ def test_siglip_reads_texts_as_open_clip_has_it_read_them(name: str, saved_encod
     torch.testing.assert_close(plain, shouted)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["clip", "metaclip_2"])
 def test_other_models_read_texts_as_they_are(name: str, saved_encoder: Save) -> None:
     encoder = load_encoder(f"hf:{saved_encoder(name)}")
@@ -411,6 +412,7 @@ def test_a_folder_that_is_rewritten_is_read_anew(saved_encoder: Save, tmp_path: 
     assert not torch.equal(after.encode_texts(["a cat"]), before.encode_texts(["a cat"]))
 
 
+@pytest.mark.slow
 def test_a_revision_of_a_hub_model_is_the_one_that_loads(
     saved_encoder: Save, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -131,6 +131,7 @@ def test_learned_vectors_are_told_and_no_lines_that_would_leave_them_out(tmp_pat
     assert "open_clip.build" not in text
 
 
+@pytest.mark.slow
 def test_a_page_follows_a_search_and_ends_with_it(tmp_path: Path) -> None:
     file = tmp_path / "report.html"
     pages = []

@@ -215,6 +215,7 @@ class TestLabelStudio:
             LabelStudioExporter().write(tmp_path / "x.json", Found(what.program))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["siglip", "siglip_2_of_one_size", "siglip_2"])
 def test_siglip_is_handed_what_it_reads(
     name: str, saved_encoder: Callable[[str], Path], tmp_path: Path

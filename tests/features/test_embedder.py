@@ -216,6 +216,7 @@ def test_chunks_cover_all_images_and_bound_the_logits(images: int, classes: int)
     assert largest * classes <= 2**22 or largest <= 16
 
 
+@pytest.mark.slow
 @given(st.integers(1, 80), st.integers(1, 9), st.integers(0, 2**32 - 1))
 def test_an_image_gets_beside_others_what_it_gets_alone(
     count: int, classes: int, seed: int

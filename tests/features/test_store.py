@@ -224,6 +224,7 @@ def other_content(file: Path) -> None:
     save_file({"weights": torch.zeros(3)}, file)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "damage", [cut_off, cut_header, empty, flip_feature, flip_key, other_content]
 )

@@ -308,6 +308,7 @@ def test_an_image_is_fetched_from_an_address(serving: Callable[..., str]) -> Non
     assert open_image(serving([buffer.getvalue()])).size == (3, 2)
 
 
+@pytest.mark.slow
 def test_what_is_fetched_is_bounded_in_size_and_time_and_keeps_its_secrets(
     serving: Callable[..., str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -138,6 +138,7 @@ def copies(folder: Path) -> LabeledImages:
     return LabeledImages((*examples, labeled_image(ImageFile(other), "b")), ("a", "b", "c"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(5))
 def test_copies_never_lie_on_both_sides_of_a_split(tmp_path: Path, seed: int) -> None:
     kept, held_out = copies(tmp_path).split(0.5, seed)

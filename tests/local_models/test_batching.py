@@ -29,6 +29,7 @@ def test_simultaneous_items_run_as_one_batch_and_each_gets_its_own_result() -> N
     assert len(doubler.batches) <= 2
 
 
+@pytest.mark.slow
 def test_a_batch_has_at_most_so_many_items() -> None:
     doubler = Doubler()
     batcher = Batcher(doubler, most=3, gather_seconds=0.1)

@@ -41,6 +41,7 @@ def optimize(folder: Path, cache: str | None, **settings: object) -> CLIPClassif
     return optimizer.compile(student)  # type: ignore[return-value]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("cache", [None, "off"])
 def test_the_backend_embeds_the_training_images_and_changes_no_score(
     tmp_path: Path, cache: str | None

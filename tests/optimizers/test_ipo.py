@@ -63,6 +63,7 @@ def test_the_known_best_prompt_is_found(student: CLIPClassifier) -> None:
     assert best.score == 100.0
 
 
+@pytest.mark.slow
 def test_the_offline_proposer_finds_the_good_words_that_descriptions_name() -> None:
     encoder = ColourEncoder(good_words=("chalk", "rough"))
     described = IPOOptimizer(prompt_model=offline_lm(), describer=OneText("chalk, rough, grey"))
@@ -680,6 +681,7 @@ def test_a_search_without_a_usable_answer_warns(
     assert "None of the 3 answers of 'scripted/model' could be used" in caplog.text
 
 
+@pytest.mark.slow
 def test_seconds_count_from_the_start_of_compile(student: CLIPClassifier) -> None:
     class Slow:
         spec = "slow"
@@ -808,6 +810,7 @@ def test_the_plan_is_what_is_called(
     assert plan.description_calls == len(vision.engine.requests)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("described", [None, LMDescriber(vision_lm("fine words " * 30))])
 def test_the_plan_tells_about_how_many_tokens_are_sent(
     student: CLIPClassifier, described: Describer | None
@@ -846,6 +849,7 @@ def test_no_key_is_written_logged_or_saved(
     assert not any(key in text for text in [*written, caplog.text, json.dumps(best.trial_logs)])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", [np.int64(3), np.uint8(3), 2**70, -(2**70), -5])
 def test_a_seed_may_be_a_whole_number_of_any_size_and_library(
     student: CLIPClassifier, tmp_path: Path, seed: int

@@ -96,6 +96,7 @@ def test_every_way_to_classify_gives_the_same(
     assert len(accuracies) == 1
 
 
+@pytest.mark.slow
 def test_learned_prompts_keep_the_promises(
     best: CLIPClassifier, examples: list[dspy.Example]
 ) -> None:
@@ -146,6 +147,7 @@ def test_copies_and_files_classify_alike(
     assert torch.equal(logits(fresh, examples), expected)
 
 
+@pytest.mark.slow
 def test_a_program_around_it_is_saved_in_one_file(
     best: CLIPClassifier, examples: list[dspy.Example], tmp_path: Path
 ) -> None:
@@ -163,6 +165,7 @@ def test_a_program_around_it_is_saved_in_one_file(
     assert torch.equal(logits(again.inner, examples), logits(best, examples))
 
 
+@pytest.mark.slow
 def test_novel_classes_take_what_was_learned(
     kind: str, best: CLIPClassifier, examples: list[dspy.Example], tmp_path: Path
 ) -> None:
@@ -286,6 +289,7 @@ def test_validation_images_give_the_score(
     assert [epoch.epoch for epoch in results.epochs] == list(best.trial_logs) == [1, 2]
 
 
+@pytest.mark.slow
 def test_ipo_searches_the_words_beside_learned_vectors(
     program: CLIPClassifier, examples: list[dspy.Example]
 ) -> None:

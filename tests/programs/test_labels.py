@@ -28,6 +28,7 @@ def misspelt(change: Callable[[str], str | None]) -> list[dspy.Example]:
     return [*rest, changed]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("change", WRONG)
 @pytest.mark.parametrize("metric", [clip_acc, clip_prob])
 @pytest.mark.parametrize(

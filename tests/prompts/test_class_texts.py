@@ -45,6 +45,7 @@ def test_an_answer_that_says_nothing_gives_nothing(reply: str) -> None:
     assert read_descriptions(reply, 5) == ()
 
 
+@pytest.mark.slow
 @given(st.lists(st.from_regex(r"[a-z]{2,9} [a-z]{2,9} [xyz]", fullmatch=True), max_size=8))
 def test_what_was_listed_is_read_again(phrases: list[str]) -> None:
     expected = tuple(dict.fromkeys(phrases))

@@ -127,6 +127,7 @@ def test_a_real_server_is_asked_through_dspys_client(serve_lm: ServeLM) -> None:
         assert answer(lm) == Answer(text="a photo")
 
 
+@pytest.mark.slow
 def test_an_answer_of_fifty_megabytes_is_an_error_and_stays_nowhere(serve_lm: ServeLM) -> None:
     with serve_lm(content="[[ ## prompt ## ]]\n" + "<CLASS> " * 6_250_000, timeout=60) as lm:
         found = answer(lm)
@@ -299,6 +300,7 @@ def test_what_is_refused_for_another_reason_keeps_its_parameters() -> None:
     assert len(lm.engine.requests) == 1
 
 
+@pytest.mark.slow
 def test_a_call_that_hangs_ends_with_the_models_timeout() -> None:
     import threading
 

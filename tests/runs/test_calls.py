@@ -50,6 +50,7 @@ def test_an_error_is_raised_where_the_result_is_asked_for() -> None:
             future.result()
 
 
+@pytest.mark.slow
 def test_a_call_that_hangs_is_left_behind_and_those_behind_it_are_never_made(
     hanging: threading.Event,
 ) -> None:
@@ -69,6 +70,7 @@ def test_a_call_that_hangs_is_left_behind_and_those_behind_it_are_never_made(
     assert made == [0]
 
 
+@pytest.mark.slow
 def test_waiting_ends_when_the_time_is_up(hanging: threading.Event) -> None:
     with within(0.05), pytest.raises(OutOfTimeError):
         call(lambda: hanging.wait(60))

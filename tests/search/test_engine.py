@@ -471,6 +471,7 @@ def test_a_journal_that_cannot_be_written_ends_the_search() -> None:
         search(numbered, log=Full()).run()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("strategy", ["steps", "steady"])
 @pytest.mark.parametrize("broken", [False, True])
 def test_no_thread_is_left_behind(strategy: str, broken: bool) -> None:

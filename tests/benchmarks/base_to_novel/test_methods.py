@@ -68,6 +68,7 @@ def test_one_training_is_tested_on_others(run: Command) -> None:
     assert rows["CoOp"][0]["trained"]["epochs"] == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "arguments",
     [

@@ -67,6 +67,7 @@ def test_an_lm_says_that_it_takes_a_seed() -> None:
     assert "seed" in offline_lm().supported_params
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("adapter", [dspy.ChatAdapter(), dspy.JSONAdapter()], ids=["chat", "json"])
 @given(seed=st.integers(0, 2**31 - 1))
 def test_proposals_have_one_slot_and_read_well(adapter: dspy.Adapter, seed: int) -> None:

@@ -45,6 +45,7 @@ def test_a_causal_tower_gives_the_features_of_encode_text(
         )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", OTHERS)
 def test_a_tower_that_needs_more_is_not_read(name: str, checkpoint: Checkpoint) -> None:
     with pytest.raises(FastPathOffError):

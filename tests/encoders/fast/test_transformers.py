@@ -47,6 +47,7 @@ def tiny_clip(end: int, activation: str) -> tf.CLIPModel:
     return model.eval().requires_grad_(False)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("activation", ["quick_gelu", "gelu"])
 @pytest.mark.parametrize("end", [OLD_END, END])
 @pytest.mark.parametrize("padding", [0, END])

@@ -102,6 +102,7 @@ def test_other_work_is_never_taken_for_the_same(
     assert here != changed
 
 
+@pytest.mark.slow
 def test_no_two_works_are_taken_for_each_other(known: dict[str, tuple[str, ...]]) -> None:
     of_each = {work.source: known[work.name][0] for work in WORKS}
     assert len(set(of_each.values())) == len(of_each)

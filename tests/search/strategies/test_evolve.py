@@ -127,6 +127,7 @@ def test_another_seed_makes_other_edits() -> None:
     assert [t.text for t in edits(search(seed=1))] != [t.text for t in edits(search(seed=2))]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("answer", ["an icon of a <CLASS>.", "I cannot do that."])
 def test_a_search_that_was_stopped_anywhere_ends_as_if_it_never_had_been(answer: str) -> None:
     log = Kept()
