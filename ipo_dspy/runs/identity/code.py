@@ -20,11 +20,12 @@ import functools
 import importlib
 import importlib.metadata
 import importlib.util
+import inspect
 import re
 import sys
 import sysconfig
 import types
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from enum import Enum
 from pathlib import Path
 from typing import Any
@@ -194,7 +195,10 @@ def _references(function: types.FunctionType) -> Iterator[Node]:
 
 
 def makes_programs(function: types.FunctionType) -> bool:
-    """Tell whether a function of the user names a class of DSPy's programs, to make one of it."""
+    """Tell whether a function of the user names a class of DSPy's programs, to make one of it.
+
+    Or DSPy's settings, to take from there what programs take.
+    """
     scope = function.__globals__
     if not is_users(scope.get("__name__")):
         return False
@@ -202,7 +206,10 @@ def makes_programs(function: types.FunctionType) -> bool:
     known = [scope.get(name) for name in names]
     if any(each is dspy for each in known):
         known += [getattr(dspy, name, None) for name in names]
-    return any(isinstance(each, type) and issubclass(each, dspy.Module) for each in known)
+    return any(
+        each is dspy.settings or (isinstance(each, type) and issubclass(each, dspy.Module))
+        for each in known
+    )
 
 
 def _imported(name: str, names: frozenset[str]) -> Node:
@@ -279,32 +286,92 @@ def _imports(code: types.CodeType, scope: Mapping[str, Any]) -> set[str]:
 
 def look_at_code(code: types.CodeType) -> Node:
     """Compiled code, without where it was written."""
+    # The first constant of a function is its docstring; the others stand where they are used.
+    first = code.co_consts[:1] if code.co_flags & inspect.CO_OPTIMIZED else ()
     arguments = (code.co_argcount, code.co_posonlyargcount, code.co_kwonlyargcount)
-    instructions, constants = _instructions(code)
     return Node(
         "code",
         (
-            instructions,
-            constants,
+            _flow(code),
+            first,
             (code.co_names, code.co_varnames, code.co_freevars, code.co_cellvars),
             (*arguments, code.co_flags),
-            getattr(code, "co_exceptiontable", b""),
         ),
     )
 
 
-def _instructions(code: types.CodeType) -> tuple[object, tuple[object, ...]]:
-    if _LINE not in code.co_names:
-        return code.co_code, code.co_consts
-    # From 3.13 on, the body of a class notes the line where it begins.
-    kept: list[tuple[str, int | None]] = []
-    line = None
-    for instruction in dis.get_instructions(code):
-        if instruction.opname == "STORE_NAME" and instruction.argval == _LINE:
-            _, line = kept.pop()
-            continue
-        kept.append((instruction.opname, instruction.arg))
-    return tuple(kept), tuple(c for index, c in enumerate(code.co_consts) if index != line)
+def _flow(code: types.CodeType) -> Node:
+    """The instructions, each with those that may come next, whatever order they lie in.
+
+    Where the lines of a source break, the compiler fills in instructions that do nothing, jumps
+    over other jumps, and makes exits twice: of that nothing is left.
+    """
+    shown = list(dis.get_instructions(code))
+    index_of = {instruction.offset: index for index, instruction in enumerate(shown)}
+    parts: list[list[object]] = [[] for _ in shown]
+    nodes = [_instruction(each, inner) for each, inner in zip(shown, parts, strict=True)]
+
+    def at(index: int) -> object:
+        passed = set()
+        while index not in passed and (each := shown[index]).opname in _PASSED:
+            passed.add(index)
+            index = index_of[each.argval] if each.opcode in _JUMPS else index + 1
+        return "forever" if index in passed else nodes[index]
+
+    for index, each in enumerate(shown):
+        parts[index] += [at(other) for other in _following(shown, index, index_of)]
+        if each.opcode in dis.hasconst:
+            parts[index].append(each.argval)
+    for block in dis.Bytecode(code).exception_entries:  # type: ignore[attr-defined]
+        handler = Node(f"handler {block.depth} {block.lasti}", (at(index_of[block.target]),))
+        for index in range(index_of[block.start], index_of.get(block.end, len(shown))):
+            if shown[index].opcode not in dis.haslocal:
+                parts[index].append(handler)
+    return Node("flow", (at(0),))
+
+
+def _following(
+    shown: Sequence[dis.Instruction], index: int, index_of: Mapping[int, int]
+) -> list[int]:
+    """Which instructions may come next: of a test that where it holds is the last one."""
+    each = shown[index]
+    ends = each.opname in _LAST or each.opname in _PASSED
+    following = [] if ends else [index + 1]
+    if any(later.argval == _LINE for later in shown[index + 2 : index + 3]):
+        # From 3.13 on, the body of a class notes the line where it begins.
+        following = [index + 3]
+    if each.opcode in _JUMPS:
+        following.append(index_of[each.argval])
+    return following[::-1] if each.opname.endswith(("_IF_FALSE", "_IF_NOT_NONE")) else following
+
+
+# fmt: off
+_PASSED = frozenset(
+    {
+        "NOP", "EXTENDED_ARG", "NOT_TAKEN",
+        "JUMP_FORWARD", "JUMP_BACKWARD", "JUMP_BACKWARD_NO_INTERRUPT",
+    }
+)
+# fmt: on
+_LAST = frozenset({"RETURN_VALUE", "RETURN_CONST", "RAISE_VARARGS", "RERAISE"})
+_JUMPS = frozenset({*dis.hasjrel, *dis.hasjabs})
+
+
+def _instruction(instruction: dis.Instruction, parts: list[object]) -> Node:
+    name = re.sub("_FORWARD|_BACKWARD|_BORROW", "", instruction.opname)
+    if instruction.opcode in dis.haslocal:
+        # Two that stand on one line may be one instruction.
+        variables = instruction.argval
+        variables = variables if isinstance(variables, tuple) else (variables,)
+        names = re.findall("[A-Z]+_FAST(?:_CHECK|_AND_CLEAR)?", name)
+        for each, variable in reversed([*zip(names, variables, strict=True)]):
+            node = Node(f"{each} {variable}", parts)
+            parts = [node]
+        return node
+    if instruction.opcode in _JUMPS:
+        return Node(name.replace("_IF_FALSE", "_IF_TRUE").replace("_NOT_NONE", "_NONE"), parts)
+    shows = instruction.arg is None or instruction.opcode in dis.hasconst
+    return Node(name if shows else f"{name} {instruction.arg}", parts)
 
 
 def look_at_class(cls: type) -> Node:

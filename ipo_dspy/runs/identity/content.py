@@ -30,6 +30,7 @@ from urllib.parse import urlsplit, urlunsplit
 
 import dspy
 import pydantic
+import pydantic_core
 from pydantic.fields import FieldInfo
 
 from ipo_dspy.errors import UnknownIdentityError
@@ -51,17 +52,21 @@ SAYS_ITSELF = "__run_identity__"
 
 _REDUCE_PROTOCOL = 4
 _PLAIN = (type(None), bool, int, float, complex, str, bytes, bytearray, range)
-# They order threads or keep what can be made again; no result depends on what is in them.
+# They order threads or keep what can be made again; no result depends on what is in them. What
+# pydantic compiles, it compiles from fields that are looked at.
 _WITHOUT_CONTENT = (
     type(threading.Lock()),
     type(threading.RLock()),
     threading.Condition,
     threading.Semaphore,
     threading.Event,
+    threading.Thread,
     threading.local,
     weakref.WeakKeyDictionary,
     weakref.WeakValueDictionary,
     weakref.WeakSet,
+    pydantic_core.SchemaValidator,
+    pydantic_core.SchemaSerializer,
 )
 
 
@@ -119,12 +124,12 @@ def _pickled(value: Any) -> bytes | Node:
     if made_by in _MAKERS:
         # The class comes first among the arguments.
         made_by, *arguments = arguments
-    own = state
+    own = {} if state is None else state
     if isinstance(state, tuple) and len(state) == 2 and isinstance(state[1], dict):
         own = {**(state[0] or {}), **state[1]}
     parts: list[object] = [made_by, tuple(arguments)]
     if isinstance(own, dict) and all(isinstance(name, str) for name in own):
-        parts += _attributes(own)
+        parts += _attributes(own, _made_again(type(value)))
     else:
         parts.append(own)
     parts.append(list(items) if items is not None else None)
@@ -142,11 +147,24 @@ def _by_name(value: Any, name: str) -> Node:
         found = getattr(found, part, None)
     if found is not value:
         raise UnknownIdentityError(f"it calls itself {name}, and is not found under that name")
-    return Node(f"import {module}.{name}" if is_users(module) is False else f"global {name}")
+    if not is_users(module):
+        return Node(f"import {module}.{name}")
+    own = _attributes(getattr(value, "__dict__", {}), frozenset({"__module__", "__doc__"}))
+    return Node(f"global {name}", (type(value), *own))
 
 
 def _attributes(state: Mapping[str, object], leave_out: frozenset[str] = frozenset()) -> list[Node]:
     return [named(name, state[name]) for name in sorted(state) if name not in leave_out]
+
+
+def _made_again(cls: type) -> frozenset[str]:
+    """The names under which objects keep what their class works out when it is asked."""
+    return frozenset(
+        name
+        for base in cls.__mro__
+        for name, value in vars(base).items()
+        if isinstance(value, functools.cached_property)
+    )
 
 
 # Plain data, and subclasses of it
@@ -188,7 +206,11 @@ def _(value: Any) -> Node:
     kind = type(value)
     if kind in (tuple, list):
         return Node(kind.__name__, value)
-    return _instance(value, "sequence", list(value))
+    if isinstance(value, deque):
+        return _instance(value, f"queue {value.maxlen}", list(value))
+    # A subclass may say something else when it is gone through.
+    base: Any = tuple if isinstance(value, tuple) else list
+    return _instance(value, "sequence", list(base.__iter__(value)))
 
 
 @_look.register(dict)
@@ -362,11 +384,9 @@ def _(value: type[pydantic.BaseModel]) -> Node:
 
 @_look.register(FieldInfo)
 def _(value: FieldInfo) -> Node:
-    told = ("annotation", "default", "default_factory", "alias", "description", "metadata")
-    extra = value.json_schema_extra
-    # DSPy makes these two from the field's name where nothing is said.
-    extra = dict(extra) if isinstance(extra, dict) else extra
-    return Node("field", (*(named(name, getattr(value, name)) for name in told), extra))
+    # Of what is not said nothing is told, for another pydantic may know of more to say.
+    told = {name: getattr(value, name, None) for name in FieldInfo.__slots__ if name[0] != "_"}
+    return Node("field", _attributes({k: v for k, v in told.items() if v is not None}))
 
 
 @_look.register(pydantic.BaseModel)
@@ -374,7 +394,13 @@ def _(value: pydantic.BaseModel) -> Node:
     # Which fields were set by hand makes no difference to what they hold.
     fields = {**value.__dict__, **(value.__pydantic_extra__ or {})}
     private = value.__pydantic_private__ or {}
-    return Node("model", (type(value), *_attributes(fields), *_attributes(private)))
+    own = _attributes(fields, _made_again(type(value)))
+    return Node("model", (type(value), *own, *_attributes(private)))
+
+
+@_look.register(pydantic.TypeAdapter)
+def _(value: pydantic.TypeAdapter[Any]) -> Node:
+    return Node("type adapter", (value._type, value._config))
 
 
 # DSPy
@@ -423,7 +449,8 @@ def _field(name: str, content: object) -> object:
     return content
 
 
-_NOT_OF_MODULE = frozenset({"history", "callbacks", "stage", "traces", "train", "lm"})
+_NOT_OF_MODULE = frozenset({"history", "callbacks"})
+_NOT_OF_PREDICT = frozenset({"stage", "traces", "train", "lm"})
 
 
 def _configured(lm: dspy.BaseLM | None = None) -> list[Node]:
@@ -436,13 +463,21 @@ def _configured(lm: dspy.BaseLM | None = None) -> list[Node]:
 
 @_look.register(dspy.Module)
 def _(value: dspy.Module) -> Node:
-    own = _attributes(vars(value), _NOT_OF_MODULE)
+    left_out = _NOT_OF_MODULE | _made_again(type(value))
     if isinstance(value, dspy.Predict):
-        own += _configured(value.lm)
+        own = [*_attributes(vars(value), left_out | _NOT_OF_PREDICT), *_configured(value.lm)]
+    else:
+        own = _attributes(vars(value), left_out)
     # The order of predictors is that in which they are optimised.
     names = tuple(name for name, _ in value.named_predictors())
     cls = Node("class", (type(value),), name=f"the code of {type(value).__name__}")
     return Node("program", (cls, names, *own))
+
+
+@_look.register(dspy.Retrieve)
+def _(value: dspy.Retrieve) -> Node:
+    own = _attributes(vars(value), _NOT_OF_MODULE | _NOT_OF_PREDICT)
+    return Node("retriever", (type(value), *own, named("rm", dspy.settings.rm, "the retriever")))
 
 
 @_look.register(dspy.Adapter)
@@ -477,7 +512,7 @@ def _(value: dspy.BaseLM) -> Node:
         name: inner
         for name, inner in vars(value).items()
         if name not in known
-        and type(inner) in (str, bytes, float, bool)
+        and type(inner) in (str, bytes, float, bool, tuple, frozenset)
         and not _SECRET.search(name)
     }
     code = Node("class", (cls,), name=f"the code of {cls.__name__}")

@@ -1,3 +1,4 @@
+import functools
 import json
 import os
 import subprocess
@@ -194,6 +195,74 @@ def test_numbers_of_numpy_count_as_those_of_python_where_they_hold_the_same() ->
     assert identity(np.bool_(True)) == identity(True)
     assert identity(np.str_("a")) == identity("a")
     assert identity(np.float32(0.1)) != identity(0.1)
+
+
+def test_where_the_lines_of_code_break_means_nothing() -> None:
+    on_one_line = """def metric(example, pred, kind={"a"}):
+    for x in [y for y in example if y]:
+        if x and pred: return (x if x.ok else 0.5)
+        try: x.go()
+        except ValueError: continue
+    while pred: pred = next(pred)
+    return None"""
+    on_many = """def metric(example, pred, kind={"a"}):
+    # Said.
+    for x in [
+        y
+        for y in example
+        if y
+    ]:
+        if (
+            x
+            and pred
+        ):
+            return (
+                x
+
+                if x.ok
+                else 0.5
+            )
+        try:
+            x.go()
+        except ValueError:
+            continue
+    while (
+        pred
+    ):
+        pred = next(pred)
+    return (
+        None
+    )"""
+
+    def made(source: str) -> Any:
+        names: dict[str, Any] = {}
+        exec(source, names)
+        return names["metric"]
+
+    assert identity(made(on_one_line)) == identity(made(on_many))
+    for old, new in {"if y": "if not y", "x and": "x or", "continue": "break"}.items():
+        assert identity(made(on_one_line.replace(old, new))) != identity(made(on_many))
+
+
+def test_what_an_object_worked_out_and_kept_is_no_part_of_it() -> None:
+    class Words:
+        @functools.cached_property
+        def known(self) -> set[str]:
+            return {"a", "b"}
+
+    used = Words()
+    assert used.known
+    assert identity(used) == identity(Words())
+
+
+def test_code_that_asks_the_configured_model_itself_counts_with_it() -> None:
+    def metric(example: Any, pred: Any) -> Any:
+        return dspy.settings.lm(example)
+
+    with dspy.context(lm=dspy.LM("a/b")):
+        one = identity(metric)
+    with dspy.context(lm=dspy.LM("a/c")):
+        assert identity(metric) != one
 
 
 def test_an_array_counts_by_content_however_it_lies_in_memory() -> None:
