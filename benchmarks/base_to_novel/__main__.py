@@ -44,7 +44,7 @@ from benchmarks.poster import POSTER
 from benchmarks.provenance import provenance
 from ipo_dspy import __version__
 from ipo_dspy.prompts.template import DEFAULT_TEMPLATE, SLOT
-from ipo_dspy.terminal.command import as_command
+from ipo_dspy.terminal.command import run_app
 from ipo_dspy.terminal.options import Flag
 from ipo_dspy.terminal.output import remark
 
@@ -145,8 +145,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     Args:
         arguments: of the command line; None takes those of the process.
     """
-    with as_command(COMMAND):
-        app(arguments)
+    run_app(app, COMMAND, arguments)
 
 
 if __name__ == "__main__":

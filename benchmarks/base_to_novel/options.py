@@ -15,12 +15,13 @@ from ipo_dspy.terminal.options import (
     EncoderOptions,
     Flag,
     ProposingOptions,
+    Whole,
 )
 
 DATA = Group("Data", sort_key=0)
 FILES = Group("Files", sort_key=5)
 
-Seeds: TypeAlias = Annotated[tuple[int, ...], Parameter(consume_multiple=True, negative="")]
+Seeds: TypeAlias = Annotated[tuple[Whole, ...], Parameter(consume_multiple=True, negative="")]
 Names: TypeAlias = Annotated[tuple[str, ...], Parameter(consume_multiple=True, negative="")]
 
 
@@ -40,7 +41,7 @@ class DataOptions:
     root: Path | None = None
     datasets: Names = ()
     demo: Flag = False
-    shots: int = 1
+    shots: Whole = 1
     seeds: Seeds = (1, 2, 3)
 
 
@@ -56,10 +57,10 @@ class StepOptions:
         class_texts: most texts that describe each class, behind IPO's best prompt; 0 asks for none.
     """
 
-    steps: int = 100
-    prompts_per_step: int = 5
-    history_size: int = 20
-    class_texts: int = 0
+    steps: Whole = 100
+    prompts_per_step: Whole = 5
+    history_size: Whole = 20
+    class_texts: Whole = 0
 
 
 @Parameter(name="*", group=SEARCH)
@@ -74,7 +75,7 @@ class MethodOptions:
     """
 
     methods: Names = ("CLIP", "IPO")
-    epochs: int | None = None
+    epochs: Whole | None = None
 
 
 @Parameter(name="*", group=DATA)

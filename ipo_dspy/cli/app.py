@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
 
-from cyclopts import App
-from dspy.utils.exceptions import DSPyError
+from cyclopts import App, Parameter
 
 from ipo_dspy import __version__
 from ipo_dspy.cli.cache import cache
 from ipo_dspy.cli.check_data import check_data
+from ipo_dspy.cli.completion import completion
+from ipo_dspy.cli.config import read_config
 from ipo_dspy.cli.describe import describe
 from ipo_dspy.cli.evaluate import compare, evaluate
 from ipo_dspy.cli.export import export
@@ -18,18 +21,8 @@ from ipo_dspy.cli.plan import plan
 from ipo_dspy.cli.predict import predict
 from ipo_dspy.cli.presets import presets
 from ipo_dspy.cli.runs import runs
-from ipo_dspy.errors import EncoderError, JournalError, SearchStoppedError
-from ipo_dspy.terminal.command import as_command
+from ipo_dspy.terminal.command import run_app
 
-EXPECTED_ERRORS = (
-    ValueError,
-    OSError,
-    EncoderError,
-    SearchStoppedError,
-    JournalError,
-    DSPyError,
-)
-"""Errors whose message tells a person what to do; any other is a fault of the program."""
 app = App(
     name="ipo-dspy",
     help="Search better, readable CLIP prompts for your images.",
@@ -37,17 +30,32 @@ app = App(
 )
 for command in (
     *(optimize, predict, plan, runs, compare, evaluate),
-    *(describe, export, check_data, presets),
+    *(describe, export, check_data, presets, completion),
 ):
     app.command(command)
 app.command(cache)
 
 
+# What stands behind `--` is the commands' affair.
+app.meta.end_of_options_delimiter = ""
+
+
+@app.meta.default
+def _launch(
+    *tokens: Annotated[str, Parameter(show=False, allow_leading_hyphen=True)],
+    config: Annotated[
+        Path | None,
+        Parameter(help="TOML file of options, a table for each command; those given here count."),
+    ] = None,
+) -> None:
+    app.config = () if config is None else (read_config(config, app),)
+    app(tokens, exit_on_error=False, print_error=False)
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run one command; exits with 1 after an error and with 130 after Ctrl-C.
+    """Run one command; see `run_app` for what it ends with.
 
     Args:
         arguments: of the command line; None takes those of the process.
     """
-    with as_command(app.name[0]):
-        app(arguments)
+    run_app(app.meta, app.name[0], arguments)

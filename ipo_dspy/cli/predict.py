@@ -22,7 +22,7 @@ from ipo_dspy.images.labeled import LeftOut
 from ipo_dspy.images.unlabelled import find_images
 from ipo_dspy.programs.labelling import label_images
 from ipo_dspy.runs.folder import make_room
-from ipo_dspy.terminal.options import SavedEncoderOptions
+from ipo_dspy.terminal.options import SavedEncoderOptions, Whole
 from ipo_dspy.terminal.output import counted, remark, results, stage
 from ipo_dspy.terminal.parts import read_program_of
 
@@ -33,7 +33,7 @@ def predict(
     *images: Path,
     program: Path,
     out: Path = Path("labels.csv"),
-    top_k: int = 5,
+    top_k: Whole = 5,
     threshold: float = 0.0,
     encoder: SavedEncoderOptions = SavedEncoderOptions(),  # noqa: B008 - frozen
 ) -> None:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Literal, TypeAlias
 
-from cyclopts import Group, Parameter
+from cyclopts import Group, Parameter, Token
 
 from ipo_dspy.proposing.models import Connection
 
@@ -19,6 +20,18 @@ DEFAULT_STEPS = 30
 PAPER_STEPS = 100
 PAPER_SHOTS = 1
 
+
+def _whole(_: type, tokens: Sequence[Token]) -> int:
+    """Read a whole number; cyclopts alone would round a fraction."""
+    text = str(tokens[0].value)
+    try:
+        return int(text)
+    except ValueError:
+        raise ValueError(f"expected a whole number, got {text!r}") from None
+
+
+Whole: TypeAlias = Annotated[int, Parameter(converter=_whole)]
+"""An option that is a whole number."""
 Flag: TypeAlias = Annotated[bool, Parameter(negative="", show_default=False)]
 """An option without a value."""
 Texts: TypeAlias = Annotated[tuple[str, ...], Parameter(negative="", show_default=False)]
@@ -33,8 +46,9 @@ class ReadingOptions:
     """How images are read.
 
     Attributes:
-        class_names: file of what classes are called, a folder name and its text a line with a tab
-            or a blank between them, or a .json object.
+        class_names: file of what CLIP is to read for every class: a line each with the name of its
+            folder (in a table, its label), a tab, and the text; without tabs, the first blank
+            divides. Or a .json object of the same.
         skip_bad_images: go on without images that cannot be read.
     """
 
@@ -55,10 +69,23 @@ class SamplingOptions:
         seed: of the draw of the images and of the proposals.
     """
 
-    shots: int | None = None
+    shots: Whole | None = None
     hold_out: float = 0.3
     novel: Flag = False
-    seed: int = 0
+    seed: Whole = 0
+
+
+@Parameter(name="*", group=IMAGES)
+@dataclass(frozen=True)
+class UnseenOptions:
+    """Images that are kept for the final figures by whoever took them.
+
+    Attributes:
+        test: labelled images of your own for the final figures, as a folder or table like the
+            first; all of the first are then searched on, and --hold-out does nothing.
+    """
+
+    test: Path | None = None
 
 
 @Parameter(name="*", group=MODELS)
@@ -117,7 +144,7 @@ class DescribingOptions:
     trust_remote_code: Flag = False
     api_base: str | None = None
     timeout: float = Connection.timeout
-    num_threads: int = 8
+    num_threads: Whole = 8
 
 
 @Parameter(name="*", group=MODELS)
@@ -161,12 +188,12 @@ class SearchOptions:
     """
 
     preset: Literal["paper"] | None = None
-    steps: int | None = None
-    prompts_per_step: int = 5
-    history_size: int = 20
+    steps: Whole | None = None
+    prompts_per_step: Whole = 5
+    history_size: Whole = 20
     initial: Texts = ("a photo of a <CLASS>.",)
-    ensemble: int = 5
-    class_texts: int = 0
+    ensemble: Whole = 5
+    class_texts: Whole = 0
     strategy: str | None = None
     steady: Flag = False
 
@@ -184,11 +211,11 @@ class BoundOptions:
         patience: most steps in a row without a better prompt.
     """
 
-    max_calls: int | None = None
-    max_tokens: int | None = None
+    max_calls: Whole | None = None
+    max_tokens: Whole | None = None
     max_dollars: float | None = None
     max_seconds: float | None = None
-    patience: int | None = None
+    patience: Whole | None = None
 
 
 @Parameter(name="*")
@@ -198,6 +225,7 @@ class RunOptions:
 
     reading: ReadingOptions = ReadingOptions()
     sampling: SamplingOptions = SamplingOptions()
+    unseen: UnseenOptions = UnseenOptions()
     encoder: EncoderOptions = EncoderOptions()
     proposing: ProposingOptions = ProposingOptions()
     describing: DescribingOptions = DescribingOptions()
