@@ -49,7 +49,10 @@ def _launch(
     ] = None,
 ) -> None:
     app.config = () if config is None else (read_config(config, app),)
-    app(tokens, exit_on_error=False, print_error=False)
+    try:
+        app(tokens, exit_on_error=False, print_error=False)
+    finally:
+        app.config = ()
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
