@@ -16,6 +16,7 @@ from ipo_dspy.terminal.options import (
     Flag,
     ProposingOptions,
     Whole,
+    WholeOrNone,
 )
 
 DATA = Group("Data", sort_key=0)
@@ -75,7 +76,7 @@ class MethodOptions:
     """
 
     methods: Names = ("CLIP", "IPO")
-    epochs: Whole | None = None
+    epochs: WholeOrNone = None
 
 
 @Parameter(name="*", group=DATA)

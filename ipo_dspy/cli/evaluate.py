@@ -6,8 +6,9 @@ import os
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
+from cyclopts import Parameter
 from rich import box
 from rich.table import Table
 from rich.text import Text
@@ -79,15 +80,15 @@ def evaluate(
     texts = (prompt, *against)
     if method is not None and not any(_is_checkpoint(text) for text in texts):
         raise ArgumentError(
-            f"--method {method} says what trained a checkpoint, and no prompt given is the file of "
-            "one; leave it out, or give the checkpoint."
+            f"--method {method} says what trained a checkpoint, and none is given; name its file, "
+            "such as model.pth.tar-5, or leave --method out."
         )
     prompts = [_prompt(text, method) for text in texts]
-    _show(prompts, folder, reading, encoder, _added(baselines, published), out)
+    _show(prompts, folder, reading, encoder, _added(baselines, published), out, _sources(texts))
 
 
 def compare(
-    *prompts_and_folder: str,
+    *prompts_and_folder: Annotated[str, Parameter(json_list=False)],
     baselines: Flag = False,
     published: str | None = None,
     out: Path | None = None,
@@ -112,12 +113,23 @@ def compare(
         )
     *texts, folder = prompts_and_folder
     prompts = [_prompt(text, None) for text in texts]
-    _show(prompts, Path(folder), reading, encoder, _added(baselines, published), out)
+    added = _added(baselines, published)
+    _show(prompts, Path(folder), reading, encoder, added, out, _sources(texts))
 
 
 def _added(baselines: bool, published: str | None) -> list[Prompt]:
     """What is compared besides what was given."""
     return (_published(published) if published else []) + (_baselines() if baselines else [])
+
+
+def _sources(prompts: Sequence[str]) -> list[Path]:
+    """The files that prompts are read from; templates name none."""
+    return [
+        file
+        for text in prompts
+        for file in (Path(text), Path(text, PROGRAM_FILE))
+        if SLOT not in text
+    ]
 
 
 def _show(
@@ -127,10 +139,11 @@ def _show(
     encoder: SavedEncoderOptions,
     added: Sequence[Prompt],
     out: Path | None,
+    sources: Sequence[Path],
 ) -> None:
     if out is not None:
+        make_room(out, [folder, *sources])
         check_out(out)
-        make_room(out, [folder])
     clip = encoder.clip or prompts[0].encoder or EncoderOptions.clip
     for each in prompts:
         if each.encoder not in (None, clip):

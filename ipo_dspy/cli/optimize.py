@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import fields
 from functools import partial
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING
 from ipo_dspy import registry
 from ipo_dspy.cli.run_folder import default_run_folder, work_of
 from ipo_dspy.cli.summary import CLASS_TEXTS, ENSEMBLE, print_summary
-from ipo_dspy.errors import SearchStoppedError
+from ipo_dspy.errors import DataError, SearchStoppedError
 from ipo_dspy.exports.base import Exporter, Found
 from ipo_dspy.exports.photographs import Described, described
 from ipo_dspy.exports.report import Report
@@ -60,6 +61,8 @@ def optimize(
         out: folder of the run; by default one in runs/, named after images, models and seed, and
             numbered where images or options differ otherwise.
     """
+    if folder is not None and not os.path.exists(folder):
+        raise DataError(f"there is no folder {folder}; check the path")
     run_folder = out or default_run_folder(folder, run)
     progress = SearchProgress(run.steps, run.search.prompts_per_step)
     page = LiveReport(

@@ -6,7 +6,9 @@ from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 from time import monotonic
+from typing import Annotated
 
+from cyclopts import Parameter
 from rich import box
 from rich.table import Table
 from rich.text import Text
@@ -30,7 +32,7 @@ _MOST_CLASSES = 20
 
 
 def predict(
-    *images: Path,
+    *images: Annotated[Path, Parameter(json_list=False)],
     program: Path,
     out: Path = Path("labels.csv"),
     top_k: Whole = 5,

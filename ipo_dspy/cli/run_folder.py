@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from dataclasses import asdict, fields
 from pathlib import Path
@@ -44,7 +45,7 @@ def work_of(source: Path | None, run: RunOptions) -> str:
     own_test = {} if test is None else {"test": (str(test.resolve()), _listed(test))}
     return identity(
         {
-            "images": None if source is None else (str(source.resolve()), _listed(source)),
+            "images": None if source is None else (os.path.realpath(source), _listed(source)),
             "class names": _content(run.reading.class_names),
             "skip bad images": run.reading.skip_bad_images,
             "drawing": asdict(run.drawing),

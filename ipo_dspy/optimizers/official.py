@@ -37,8 +37,8 @@ def read_official(path: Path, method: str) -> tuple[PromptLearner, Mapping[str, 
         raise StorageError(f"{path} cannot be read: {error.strerror}.") from error
     except (UnpicklingError, RuntimeError, EOFError, ValueError, KeyError) as error:
         raise ArgumentError(
-            f"{path} is no checkpoint that can be read without running code from it: "
-            f"{str(error).partition(chr(10))[0]}"
+            f"{path} is no checkpoint of PyTorch, or one that cannot be read without running code "
+            "from it; give a file that the authors' code saved, such as model.pth.tar-5."
         ) from error
     if not isinstance(state, Mapping):
         raise ArgumentError(f"{path} holds a {type(state).__name__}, expected named tensors.")

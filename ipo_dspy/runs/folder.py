@@ -35,10 +35,12 @@ def make_run_folder(folder: Path, images: Path | None = None) -> None:
         ArgumentError: it lies among the images.
         StorageError: it cannot be made or written.
     """
-    if images is not None and images.is_dir() and folder.resolve().is_relative_to(images.resolve()):
+    # Path.resolve raises an error of its own where links go in a circle.
+    among = None if images is None else Path(os.path.realpath(images))
+    if among and among.is_dir() and Path(os.path.realpath(folder)).is_relative_to(among):
         raise ArgumentError(
             f"The run folder {folder} would lie among the images of {images}; choose another "
-            f"with --out, such as {images.resolve().parent / 'runs'}."
+            f"with --out, such as {among.parent / 'runs'}."
         )
     _check_writable(folder, f"The run folder {folder}")
 

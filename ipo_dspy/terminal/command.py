@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import logging
 import os
+import re
 import signal
 import sys
 from collections.abc import Iterator, Sequence
@@ -24,6 +25,8 @@ SHOW_TRACEBACK = "IPO_DSPY_TRACEBACK"
 _MISUSED = 2
 _INTERRUPTED = 130
 _OUTPUT_ENDED = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EPIPE)
+_CALL = re.compile(r"^(?:\w+: )(\w+) must be (.+?)(?: or None)?, got (.+?) of type \w+")
+"""How the library tells of an argument, which on the command line is an option."""
 _BUG = (
     "This is a fault of ipo-dspy, not of yours. Please report it, with the command, these lines "
     "and `ipo-dspy --version`, where you got ipo-dspy from."
@@ -105,9 +108,16 @@ def as_command(name: str) -> Iterator[None]:
 
 def _sentence(error: IPOError) -> str:
     text = visible(" ".join(str(error).split()))
+    text = _CALL.sub(lambda found: f"{_option(found[1])} must be {found[2]}, got {found[3]}", text)
     if isinstance(error, SearchStoppedError) and "timed out" in text.lower():
         text += " --timeout SECONDS waits longer."
     return text if text.endswith((".", "!", "?")) else f"{text}."
+
+
+def _option(argument: str) -> str:
+    """The option that an argument of the library comes from."""
+    bound = "max-" if argument in ("calls", "tokens", "dollars", "seconds") else ""
+    return f"--{bound}{argument.replace('_', '-')}"
 
 
 def _leave(name: str, signal_number: int, frame: FrameType | None) -> None:

@@ -20,23 +20,30 @@ DEFAULT_STEPS = 30
 PAPER_STEPS = 100
 PAPER_SHOTS = 1
 
+Flag: TypeAlias = Annotated[bool, Parameter(negative="", show_default=False)]
+"""An option without a value."""
 
-def _whole(_: type, tokens: Sequence[Token]) -> int:
-    """Read a whole number; cyclopts alone would round a fraction."""
-    text = str(tokens[0].value)
+
+def _whole(kind: object, tokens: Sequence[Token]) -> int:
+    """Read a whole number; cyclopts would cut a fraction."""
+    [token] = tokens
     try:
-        return int(text)
+        return int(token.value)
     except ValueError:
-        raise ValueError(f"expected a whole number, got {text!r}") from None
+        raise ValueError(f"{token.value!r} is no whole number, such as 3") from None
 
 
 Whole: TypeAlias = Annotated[int, Parameter(converter=_whole)]
-"""An option that is a whole number."""
-Flag: TypeAlias = Annotated[bool, Parameter(negative="", show_default=False)]
-"""An option without a value."""
-Texts: TypeAlias = Annotated[tuple[str, ...], Parameter(negative="", show_default=False)]
+"""An option of a whole number."""
+WholeOrNone: TypeAlias = Annotated[int | None, Parameter(converter=_whole)]
+"""An option of a whole number that may be left out."""
+Texts: TypeAlias = Annotated[
+    tuple[str, ...], Parameter(negative="", show_default=False, json_list=False)
+]
 """An option that may be given several times."""
-Paths: TypeAlias = Annotated[tuple[Path, ...], Parameter(negative="", show_default=False)]
+Paths: TypeAlias = Annotated[
+    tuple[Path, ...], Parameter(negative="", show_default=False, json_list=False)
+]
 """An option of paths that may be given several times."""
 
 
@@ -69,7 +76,7 @@ class SamplingOptions:
         seed: of the draw of the images and of the proposals.
     """
 
-    shots: Whole | None = None
+    shots: WholeOrNone = None
     hold_out: float = 0.3
     novel: Flag = False
     seed: Whole = 0
@@ -188,7 +195,7 @@ class SearchOptions:
     """
 
     preset: Literal["paper"] | None = None
-    steps: Whole | None = None
+    steps: WholeOrNone = None
     prompts_per_step: Whole = 5
     history_size: Whole = 20
     initial: Texts = ("a photo of a <CLASS>.",)
@@ -211,11 +218,11 @@ class BoundOptions:
         patience: most steps in a row without a better prompt.
     """
 
-    max_calls: Whole | None = None
-    max_tokens: Whole | None = None
+    max_calls: WholeOrNone = None
+    max_tokens: WholeOrNone = None
     max_dollars: float | None = None
     max_seconds: float | None = None
-    patience: Whole | None = None
+    patience: WholeOrNone = None
 
 
 @Parameter(name="*")

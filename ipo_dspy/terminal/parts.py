@@ -44,7 +44,6 @@ REPORT_FILE = "report.html"
 LOCAL_MODELS = ("offline", "hf:")
 """Beginnings of the specs of models that run on this machine."""
 _OPTIONS = re.compile(r"\b(shots|hold_out|novel|test|skip_bad_images|steady|strategy)=(True\b ?)?")
-_REFUSED = re.compile(r"^(IPOOptimizer|Budget): (\w+) must")
 
 
 def make_task(source: Path | None, run: RunOptions, pictures: Path = Path("pictures")) -> Task:
@@ -113,14 +112,8 @@ def _in_words_of_options() -> Iterator[None]:
     try:
         yield
     except (DataError, ArgumentError) as error:
-        told = _OPTIONS.sub(lambda found: f"{_option(found[1])} ", str(error))
-        told = _REFUSED.sub(lambda found: f"{_option(found[2], found[1])} must", told)
+        told = _OPTIONS.sub(lambda found: f"--{found[1].replace('_', '-')} ", str(error))
         raise type(error)(told) from error
-
-
-def _option(argument: str, owner: str = "") -> str:
-    is_most = owner == "Budget" and argument != "patience"
-    return f"--{'max-' if is_most else ''}{argument.replace('_', '-')}"
 
 
 def make_encoder(

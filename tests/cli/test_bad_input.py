@@ -99,7 +99,7 @@ def test_a_class_name_of_sixty_words_is_named_before_any_trial(
         (["--image-model", "offline"], "sees no images"),
         (["--image-model", "file:missing.txt"], "missing.txt"),
         (["--initial", "a photo"], "<CLASS>"),
-        (["--steps", "0"], "--steps must"),
+        (["--steps", "0"], "--steps must be"),
         (["--prompts-per-step", "0"], "--prompts-per-step must"),
         (["--max-calls", "-1"], "--max-calls must"),
         (["--shots", "0"], "--shots"),
@@ -335,3 +335,58 @@ def test_images_of_ones_own_to_test_on_leave_nothing_to_hold_out(
     assert "--hold-out" in refused("optimize", pictures, "--test", own, "--hold-out", "0.5")
     assert "unseen" in refused("plan", pictures, "--test", own)
     assert "--test" in refused("plan", "--test", own)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [("plan", "--shots", "2.5"), ("plan", "--steps", "1e1"), ("predict", "--top-k", "1.5")],
+)
+def test_fractions_are_not_cut_to_whole_numbers(
+    run: Run, pictures: Path, tmp_path: Path, arguments: tuple[str, ...]
+) -> None:
+    CLIPClassifier(("cup", "key"), "demo").save(tmp_path / "p.json")
+    command, *options = arguments
+    needed = ("--program", "p.json") if command == "predict" else ()
+    outcome = run(command, pictures, *needed, *options)
+    assert outcome.code == 2
+    assert options[0] in outcome.err
+    assert options[1] in outcome.err
+
+
+def test_folders_may_begin_with_a_bracket(run: Run, own: Path, tmp_path: Path) -> None:
+    CLIPClassifier(("cup", "key"), "demo").save(tmp_path / "p.json")
+    own.rename(tmp_path / "[own]")
+    assert run("predict", "[own]", "--program", "p.json").code == 0
+    assert run("compare", "p.json", "a <CLASS>", "[own]").code == 0
+
+
+@pytest.mark.parametrize("command", ["compare", "evaluate"])
+def test_a_program_is_not_replaced_by_its_figures(
+    refused: Callable[..., str], pictures: Path, tmp_path: Path, command: str
+) -> None:
+    file = tmp_path / "p.json"
+    CLIPClassifier(("cup", "key"), "demo").save(file)
+    before = file.read_bytes()
+    assert "p.json" in refused(command, "p.json", pictures, "--out", file)
+    assert file.read_bytes() == before
+
+
+def test_links_in_a_circle_are_a_sentence(
+    refused: Callable[..., str], pictures: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "loop").symlink_to("loop")
+    assert "loop" in refused("optimize", pictures, "--out", "loop/run")
+
+
+def test_a_folder_that_is_not_there_leaves_no_run_folder(
+    refused: Callable[..., str], tmp_path: Path
+) -> None:
+    refused("optimize", "nowhere")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_arguments_of_the_library_are_told_as_options(
+    refused: Callable[..., str], pictures: Path
+) -> None:
+    assert "--steps must be" in refused("optimize", pictures, "--steps", 0)
+    assert "--max-dollars must be" in refused("optimize", pictures, "--max-dollars", -1)
