@@ -52,7 +52,10 @@ _OURS: Mapping[str, Mapping[str, str]] = {
     },
     # Called with nothing; they give what became of models that publications used.
     "presets": {"poster": "ipo_dspy.local_models.presets:read_presets"},
-    "backends": {"local": "ipo_dspy.features.backends:LocalBackend"},
+    "backends": {
+        "local": "ipo_dspy.features.backends:LocalBackend",
+        "ray": "ipo_dspy.features.ray_backend:RayBackend",
+    },
     "optimizers": {
         "ipo": "ipo_dspy.optimizers.ipo:IPOOptimizer",
         "coop": "ipo_dspy.optimizers.coop:CoOp",

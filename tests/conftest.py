@@ -25,6 +25,22 @@ def own_feature_cache(
     monkeypatch.setenv("IPO_DSPY_CACHE", str(tmp_path_factory.mktemp("cache")))
 
 
+@pytest.fixture(scope="session")
+def ray_cluster() -> Iterator[None]:
+    """One local Ray for the whole run of the tests."""
+    pytest.importorskip("ray.data")
+    from ipo_dspy.features import cluster
+
+    ray = cluster.connect()
+    folder = cluster.local_folder()
+    assert ray.cluster_resources()["CPU"] >= 4
+    yield
+    cluster.stop()
+    assert folder is not None
+    assert not folder.exists()
+    assert not ray.is_initialized()
+
+
 @pytest.fixture
 def serve_lm() -> Callable[..., AbstractContextManager[dspy.LM]]:
     """Start a server that always answers the same; gives the language model that asks it.

@@ -4,7 +4,7 @@ python -m benchmarks.ablations llms --root DATA --clip open_clip:ViT-B-16-quickg
 --image-model hf:openbmb/MiniCPM-V-4.6 --prompt-models hf:microsoft/phi-2 openai/gpt-5.6-terra
 
 Takes the options of benchmarks.base_to_novel, shares its searches, and goes on after a stop as it
-does. Writes ablation_NAME.json and .md, and for the curve a picture.
+does, also with --backend ray. Writes ablation_NAME.json and .md, and for the curve a picture.
 """
 
 from __future__ import annotations

@@ -12,11 +12,14 @@ from rich.console import Console
 from benchmarks.ablations.variants import Variant
 from benchmarks.base_to_novel.bench import Bench, load_embedder, make_method
 from benchmarks.base_to_novel.datasets import Dataset, find_datasets
+from benchmarks.base_to_novel.learning import IPO
 from benchmarks.base_to_novel.options import BenchmarkOptions
 from benchmarks.base_to_novel.outcomes import Found, write_json, write_text
 from benchmarks.base_to_novel.table import origin
+from benchmarks.base_to_novel.tasks import Key, tasks_of
 from benchmarks.figures import NONE, Figures, Row, average, parallel
 from benchmarks.provenance import provenance
+from benchmarks.sweep import Sweep
 from ipo_dspy.errors import SearchStoppedError
 from ipo_dspy.terminal.output import remark
 
@@ -43,6 +46,18 @@ class VariantOutcome:
     def figures(self) -> Figures | None:
         """Averages over the data sets; None where a model could not be used."""
         return average(self.by_dataset.values()) if self.found and not self.problem else None
+
+
+@dataclass(frozen=True)
+class Searches:
+    """Does the search of a variant, a data set and a seed; pickles as options."""
+
+    options: Mapping[str, BenchmarkOptions]
+
+    def __call__(self, key: Key) -> None:
+        """Search, and keep what is found."""
+        value, dataset, seed = key
+        tasks_of(self.options[value])((IPO, dataset, seed))
 
 
 @dataclass(frozen=True)
@@ -73,10 +88,22 @@ class Ablation:
         datasets = find_datasets(run.data, run.files.runs)
         bench = Bench(load_embedder(run.encoder), run.files.runs)
         outcomes = [VariantOutcome(variant) for variant in variants]
+        sweep: Sweep[Key] = Sweep(run.encoder)
+        sweep.spread(
+            Searches({variant.value: variant.options.elsewhere for variant in variants}),
+            [
+                (variant.value, dataset.name, seed)
+                for variant in variants
+                for dataset in datasets
+                for seed in variant.options.data.seeds
+            ],
+        )
         for outcome in outcomes:
             remark(f"{outcome.variant.name}: {outcome.variant.value}")
             try:
-                self._search(outcome, bench, datasets, lambda: self._write(run, outcomes))
+                self._search(
+                    outcome, bench, datasets, sweep.problems, lambda: self._write(run, outcomes)
+                )
             except SearchStoppedError as error:
                 outcome.problem = str(error)
                 remark(outcome.problem)
@@ -90,6 +117,7 @@ class Ablation:
         outcome: VariantOutcome,
         bench: Bench,
         datasets: Sequence[Dataset],
+        problems: Mapping[Key, str],
         keep: Callable[[], object],
     ) -> None:
         options = outcome.variant.options
@@ -98,6 +126,8 @@ class Ablation:
             make_task = dataset.open()
             for seed in options.data.seeds:
                 remark(f"{dataset.name}, seed {seed}")
+                if problem := problems.get((outcome.variant.value, dataset.name, seed)):
+                    raise SearchStoppedError(problem)
                 found = bench.search(make_task(seed), method)
                 outcome.found.setdefault(dataset.name, []).append(found)
                 keep()

@@ -14,13 +14,16 @@ from rich.console import Console
 from benchmarks.ablations.comparison import COMMAND
 from benchmarks.base_to_novel.bench import Bench, load_embedder, make_method
 from benchmarks.base_to_novel.datasets import Dataset, find_datasets
+from benchmarks.base_to_novel.learning import IPO
 from benchmarks.base_to_novel.options import BenchmarkOptions
 from benchmarks.base_to_novel.outcomes import Found, Step, write_json, write_text
 from benchmarks.base_to_novel.table import origin
+from benchmarks.base_to_novel.tasks import Key, Tasks
 from benchmarks.figures import NONE, aligned
 from benchmarks.poster import POSTER
 from benchmarks.provenance import provenance
-from ipo_dspy.errors import ArgumentError
+from benchmarks.sweep import Sweep
+from ipo_dspy.errors import ArgumentError, SearchStoppedError
 from ipo_dspy.runs.folder import write_whole
 from ipo_dspy.terminal.output import remark
 
@@ -78,8 +81,12 @@ def draw_curve(run: BenchmarkOptions) -> None:
     bench = Bench(load_embedder(run.encoder), run.files.runs)
     method, make_task = make_method(run), dataset.open()
     found = []
+    sweep: Sweep[Key] = Sweep(run.encoder)
+    sweep.spread(Tasks(run.elsewhere), [(IPO, dataset.name, seed) for seed in run.data.seeds])
     for seed in run.data.seeds:
         remark(f"{dataset.name}, seed {seed}")
+        if problem := sweep.problems.get((IPO, dataset.name, seed)):
+            raise SearchStoppedError(problem)
         found.append(bench.search(make_task(seed), method))
     course = Course.of(found)
     if not course.steps:

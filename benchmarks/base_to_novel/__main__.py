@@ -10,40 +10,41 @@ with --demo over the demo world. Every search and training has a folder of its o
 command goes on where it was, and nothing is asked twice. Writes base_to_novel.json and .md, anew
 after each seed.
 
+--backend ray [--address ...] does one task for each method, data set and seed, side by side; its
+machines need the data and the folder --runs at the same path. The figures are the same. A task that
+fails is a row that says why; the command then exits with 1.
+
 --source ImageNet --targets Caltech101 ImageNetV2 ... trains on all classes of one data set and
 tests on others, in the demo on media; writes transfer_SOURCE.json and .md.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import sys
+from collections.abc import Mapping, Sequence
+from functools import partial
 
-import open_clip
 from cyclopts import App
 from rich.console import Console
 
-from benchmarks.base_to_novel.bench import Bench, load_embedder, make_lm, make_method
-from benchmarks.base_to_novel.datasets import Dataset, find_datasets
-from benchmarks.base_to_novel.described import DESCRIBED, WAFFLE
-from benchmarks.base_to_novel.learning import IPO, LEARNERS, check_methods
+from benchmarks.base_to_novel.datasets import find_datasets
+from benchmarks.base_to_novel.described import DESCRIBED
+from benchmarks.base_to_novel.learning import CLIP, IPO, LEARNERS, check_methods
 from benchmarks.base_to_novel.options import BenchmarkOptions
 from benchmarks.base_to_novel.outcomes import write_json, write_text
 from benchmarks.base_to_novel.published_counts import EXACT, check_counts
 from benchmarks.base_to_novel.results import (
-    ENSEMBLE,
-    GENERIC,
     HAND_WRITTEN,
-    POSTER_PROMPT,
     DatasetOutcome,
     SeedOutcome,
     as_json,
 )
 from benchmarks.base_to_novel.table import markdown
+from benchmarks.base_to_novel.tasks import Key, Tasks
 from benchmarks.base_to_novel.transfer import transfer
-from benchmarks.poster import POSTER
 from benchmarks.provenance import provenance
+from benchmarks.sweep import Sweep
 from ipo_dspy import __version__
-from ipo_dspy.prompts.template import DEFAULT_TEMPLATE, SLOT
 from ipo_dspy.terminal.command import run_app
 from ipo_dspy.terminal.options import Flag
 from ipo_dspy.terminal.output import remark
@@ -68,29 +69,34 @@ def base_to_novel(
         return
     methods = check_methods(run.compared.methods)
     datasets = find_datasets(run.data, run.files.runs)
-    method = make_method(run) if IPO in methods else None
-    described = [name for name in methods if name in DESCRIBED]
-    asks = any(name != WAFFLE for name in described)
-    lm = make_lm(run) if asks else None
-    epochs = {} if run.compared.epochs is None else {"epochs": run.compared.epochs}
-    bench = Bench(load_embedder(run.encoder), run.files.runs)
+    # The search comes first: a model that cannot be used is found out within seconds.
+    order = (IPO, CLIP, *DESCRIBED, *LEARNERS)
+    rows = [name for name in order if name in methods or name == CLIP]
+    tasks = Tasks(run)
+    tasks.load(methods)
+    sweep: Sweep[Key] = Sweep(run.encoder)
+    sweep.spread(
+        Tasks(run.elsewhere),
+        [
+            (row, dataset.name, seed)
+            for dataset in datasets
+            for seed in run.data.seeds
+            for row in rows
+            # Texts are asked for once, for all seeds of a data set.
+            if row not in DESCRIBED
+        ],
+    )
     done: list[DatasetOutcome] = []
     for dataset in datasets:
-        make_task = dataset.open()
         outcomes: list[SeedOutcome] = []
         for seed in run.data.seeds:
             remark(f"{dataset.name}, seed {seed}")
-            task = make_task(seed)
-            # The search comes first: a model that cannot be used is found out within seconds.
-            found = bench.search(task, method) if method else None
-            fixed = bench.test(task, fixed_texts(dataset)) | {
-                name: bench.describe(task, name, lm, run.describing.num_threads)
-                for name in described
+            found = {
+                row: sweep.attempt(key, partial(tasks, key))
+                for row in rows
+                for key in [(row, dataset.name, seed)]
             }
-            learned = {
-                name: bench.learn(task, name, **epochs) for name in methods if name in LEARNERS
-            }
-            outcomes.append(SeedOutcome(seed, fixed, found, learned))
+            outcomes.append(SeedOutcome.of(seed, found))
             counts = check_counts(
                 dataset.benchmark,
                 outcomes[0].fixed.get(HAND_WRITTEN),
@@ -100,29 +106,28 @@ def base_to_novel(
             )
             current = [*done, DatasetOutcome(dataset, outcomes, counts)]
             complete = len(current) == len(datasets) and len(outcomes) == len(run.data.seeds)
-            text = _write(run, current, complete)
+            text = _write(run, current, complete and not sweep.problems, sweep.problems)
         remark(f"{dataset.name}, CLIP's counts: {counts.state} ({counts.sentence})")
         done = current
     Console().print(text, markup=False, highlight=False, soft_wrap=True)
+    if sweep.problems:
+        sys.exit(1)
 
 
-def fixed_texts(dataset: Dataset) -> dict[str, str]:
-    """The prompts that nothing searched, by row; several lines are one ensemble."""
-    texts = {
-        HAND_WRITTEN: dataset.template.text,
-        GENERIC: DEFAULT_TEMPLATE.text,
-        ENSEMBLE: "\n".join(make(SLOT) for make in open_clip.OPENAI_IMAGENET_TEMPLATES),
-    }
-    if dataset.name in POSTER.best_prompts:
-        texts[POSTER_PROMPT] = POSTER.best_prompts[dataset.name]
-    return texts
-
-
-def _write(run: BenchmarkOptions, outcomes: Sequence[DatasetOutcome], complete: bool) -> str:
+def _write(
+    run: BenchmarkOptions,
+    outcomes: Sequence[DatasetOutcome],
+    complete: bool,
+    problems: Mapping[Key, str],
+) -> str:
     written = {
         "provenance": provenance(COMMAND),
         "settings": run.settings,
         "complete": complete,
+        "failed": [
+            {"method": row, "dataset": name, "seed": seed, "why": why}
+            for (row, name, seed), why in sorted(problems.items())
+        ],
         **as_json(outcomes),
     }
     write_json(run.file("base_to_novel", ".json"), written)

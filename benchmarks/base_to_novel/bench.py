@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from statistics import fmean
@@ -42,7 +42,7 @@ from ipo_dspy.scoring.ranking import Ranking
 from ipo_dspy.search.results import IPOResults
 from ipo_dspy.terminal.options import EncoderOptions, RunOptions
 from ipo_dspy.terminal.output import SearchProgress, stage
-from ipo_dspy.terminal.parts import make_describer, make_encoder, make_prompt_model
+from ipo_dspy.terminal.parts import make_describer, make_embedder, make_prompt_model
 
 
 @dataclass(frozen=True)
@@ -140,9 +140,9 @@ def load_embedder(options: EncoderOptions) -> Embedder:
         ArgumentError: the spec, device or precision is none there is.
         EncoderError: weights are missing, unreadable or do not fit.
     """
-    exact = EncoderOptions(options.clip, options.device, options.precision or EXACT)
+    exact = replace(options, precision=options.precision or EXACT)
     with stage(f"Loading the encoder {options.clip}"):
-        return Embedder(make_encoder(exact))
+        return make_embedder(exact)
 
 
 class Bench:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Any, TypeAlias
 
@@ -10,6 +10,7 @@ from cyclopts import Group, Parameter
 
 from benchmarks.provenance import RESULTS
 from ipo_dspy.terminal.options import (
+    LOCAL,
     SEARCH,
     DescribingOptions,
     EncoderOptions,
@@ -135,8 +136,19 @@ class BenchmarkOptions:
             self.transfer,
         )
         named = {name: value for group in groups for name, value in asdict(group).items()}
-        left_out = {"root", "api_base"}
+        left_out = {"root", "api_base", "backend", "address"}
         return {name: value for name, value in named.items() if name not in left_out}
+
+    @property
+    def elsewhere(self) -> BenchmarkOptions:
+        """The same for another process, which finds the files and embeds by itself."""
+        root = None if self.data.root is None else self.data.root.absolute()
+        return replace(
+            self,
+            data=replace(self.data, root=root),
+            encoder=replace(self.encoder, backend=LOCAL, address=None),
+            files=replace(self.files, runs=self.files.runs.absolute()),
+        )
 
     def file(self, name: str, suffix: str) -> Path:
         """Name a results file; those of the demo or of more shots never take others' place."""

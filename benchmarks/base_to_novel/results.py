@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import Any, Self, TypeAlias
 
 from benchmarks.base_to_novel.datasets import Dataset
 from benchmarks.base_to_novel.described import DESCRIBED
-from benchmarks.base_to_novel.learning import IPO, LEARNERS, Learned
+from benchmarks.base_to_novel.learning import CLIP, IPO, LEARNERS, Learned
 from benchmarks.base_to_novel.outcomes import Counted, Found
 from benchmarks.base_to_novel.published_counts import CountCheck
 from benchmarks.figures import Figures, average
@@ -35,6 +35,10 @@ OUTLIER = "FGVCAircraft"
 """The data set that averages are also given without."""
 
 
+Outcome: TypeAlias = Found | Learned | Counted | dict[str, Counted]
+"""What comes of a method on a seed of a data set; of prompts that nothing searched, their tests."""
+
+
 @dataclass(frozen=True)
 class SeedOutcome:
     """What came out on one seed of a data set."""
@@ -43,6 +47,18 @@ class SeedOutcome:
     fixed: Mapping[str, Counted]
     ipo: Found | None = None
     learned: Mapping[str, Learned] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, seed: int, found: Mapping[str, Outcome | None]) -> Self:
+        """Put together what came of the methods, by their names; None stands for what failed."""
+        fixed, searched = found.get(CLIP), found.get(IPO)
+        described = {name: each for name, each in found.items() if isinstance(each, Counted)}
+        return cls(
+            seed,
+            {**(fixed if isinstance(fixed, dict) else {}), **described},
+            searched if isinstance(searched, Found) else None,
+            {name: each for name, each in found.items() if isinstance(each, Learned)},
+        )
 
     @property
     def tested(self) -> dict[str, Counted]:

@@ -26,6 +26,8 @@ def markdown(outcomes: Sequence[DatasetOutcome], written: Mapping[str, Any]) -> 
         written: what the results file holds.
     """
     lines = ["# Base to novel", "", origin(written, _made(outcomes)), ""]
+    if written.get("failed"):
+        lines += ["## What failed", "", *_failed(written["failed"]), ""]
     if len(outcomes) > 1:
         lines += ["## Averages", "", *_averages(outcomes), ""]
     lines += ["## By data set", "", *_by_dataset(outcomes), ""]
@@ -37,6 +39,19 @@ def markdown(outcomes: Sequence[DatasetOutcome], written: Mapping[str, Any]) -> 
     if any(outcome.dataset.benchmark for outcome in outcomes):
         lines += ["## The poster's table", "", *_poster(outcomes), ""]
     return "\n".join(lines)
+
+
+def _failed(failed: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    rows = [
+        (one["method"], one["dataset"], str(one["seed"]), " ".join(one["why"].split()))
+        for one in failed
+    ]
+    yield from aligned(("method", "data set", "seed", "why"), rows, left=4)
+    yield ""
+    yield (
+        "A method has no figures on a data set where it failed with a seed, nor in the averages. "
+        "The same command tries what failed again."
+    )
 
 
 def _made(outcomes: Sequence[DatasetOutcome]) -> Iterator[Found | Learned]:
@@ -51,8 +66,8 @@ def _made(outcomes: Sequence[DatasetOutcome]) -> Iterator[Found | Learned]:
 def _trained(outcomes: Sequence[DatasetOutcome]) -> Iterator[str]:
     rows = []
     for outcome in outcomes:
-        for method in outcome.seeds[0].learned:
-            of_seeds = [seed.learned[method] for seed in outcome.seeds]
+        for method in dict.fromkeys(name for seed in outcome.seeds for name in seed.learned):
+            of_seeds = [seed.learned[method] for seed in outcome.seeds if method in seed.learned]
             memory = [each.peak_memory for each in of_seeds if each.peak_memory is not None]
             rows.append(
                 [

@@ -10,13 +10,9 @@ from the demo with one shot.
 from __future__ import annotations
 
 import argparse
-import logging
 import sys
 from collections import defaultdict
-from collections.abc import Callable
-from contextlib import redirect_stderr, redirect_stdout
 from functools import partial
-from os import devnull
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from textwrap import shorten
@@ -24,41 +20,46 @@ from textwrap import shorten
 from rich.console import Console
 
 from benchmarks import second_world
-from benchmarks.judging import Judge
 from benchmarks.provenance import RESULTS
-from benchmarks.teleprompters.contest import Arena, Outcome
-from benchmarks.teleprompters.contestants import TELEPROMPTERS
-from benchmarks.teleprompters.controls import CONTROLS, FIXED_TEXTS
+from benchmarks.sweep import Sweep
+from benchmarks.teleprompters.entries import Entries, Key, check_names
 from benchmarks.teleprompters.outcomes import DEMO, Outcomes, write_json
 from benchmarks.teleprompters.plot import plot
 from benchmarks.teleprompters.table import markdown
-from ipo_dspy import LMDescriber, load_encoder
-from ipo_dspy.datasets.task import benchmark_tasks
-from ipo_dspy.demo.task import demo_task
-from ipo_dspy.features.embedder import Embedder
-from ipo_dspy.images.task import MakeTask, Task
-from ipo_dspy.proposing.models import language_model, vision_model
+from ipo_dspy.terminal.command import as_command
+from ipo_dspy.terminal.options import LOCAL, EncoderOptions
 
+COMMAND = "benchmarks.teleprompters"
 _SHOWN_CHARACTERS = 80
 
 
 def main() -> None:
     """Run the contest that the options ask for."""
-    options = _options().parse_args()
+    with as_command(COMMAND):
+        _contest(_options().parse_args())
+
+
+def _contest(options: argparse.Namespace) -> None:
     if options.data == second_world.NAME:
         options.clip = second_world.NAME
-    names = options.only or [*FIXED_TEXTS, *CONTROLS, *TELEPROMPTERS]
+    names = check_names(options.only)
+    where = EncoderOptions(backend=options.backend, address=options.address)
+    if where.backend != LOCAL:
+        options.runs = options.runs or Path("runs/teleprompters")
+    if options.runs is not None:
+        options.runs, options.root = options.runs.absolute(), options.root.absolute()
     console = Console(file=sys.stderr)
+    outcomes: Outcomes = defaultdict(list)
+    sweep: Sweep[Key] = Sweep(where)
     with TemporaryDirectory() as folder:
-        make_task = _tasks(options, Path(folder))
-        is_second = options.data == second_world.NAME
-        encoder = second_world.load_second_encoder() if is_second else load_encoder(options.clip)
-        embedder = Embedder(encoder)
-        outcomes: Outcomes = defaultdict(list)
+        pictures = Path(folder) if options.runs is None else options.runs / "pictures"
+        entries = Entries(options, pictures)
+        sweep.spread(entries, [(name, seed) for seed in options.seeds for name in names])
         for seed in options.seeds:
-            arena = _arena(make_task(seed), embedder, options)
             for name in names:
-                outcome = _quietly(_entry(arena, name))
+                outcome = sweep.attempt((name, seed), partial(entries, (name, seed)))
+                if outcome is None:
+                    continue
                 outcomes[name].append(outcome)
                 _say(
                     console,
@@ -67,21 +68,17 @@ def main() -> None:
                     f"{outcome.calls} calls  {outcome.seconds:.1f} s  "
                     f"{shorten(outcome.text, _SHOWN_CHARACTERS)}",
                 )
+    # Seeds are compared in pairs, so who lacks one is left out.
+    whole = {name: of for name, of in outcomes.items() if len(of) == len(options.seeds)}
     options.out.mkdir(parents=True, exist_ok=True)
     stem = options.out / _stem(options)
-    written = write_json(stem.with_suffix(".json"), outcomes, options)
-    text = markdown(outcomes, written)
+    written = write_json(stem.with_suffix(".json"), whole, options, sweep.problems)
+    text = markdown(whole, written)
     stem.with_suffix(".md").write_text(text, encoding="utf-8")
-    plot(outcomes, stem.with_suffix(".svg"))
+    plot(whole, stem.with_suffix(".svg"))
     _say(Console(), text)
-
-
-def _tasks(options: argparse.Namespace, folder: Path) -> MakeTask:
-    if options.data == DEMO:
-        return partial(demo_task, folder, shots=options.shots)
-    if options.data == second_world.NAME:
-        return partial(second_world.second_task, folder, shots=options.shots)
-    return benchmark_tasks(options.data, options.root, options.shots)
+    if sweep.problems:
+        sys.exit(1)
 
 
 def _stem(options: argparse.Namespace) -> str:
@@ -122,41 +119,18 @@ def _options() -> argparse.ArgumentParser:
         "--told", action="store_true", help="tell every optimizer's LM about the images"
     )
     parser.add_argument("--only", nargs="+", metavar="NAME", help="rows of the table")
+    parser.add_argument(
+        "--backend", default=LOCAL, help="'ray' runs one task for each optimizer and seed"
+    )
+    parser.add_argument("--address", help="of a Ray cluster; by default one on this machine")
+    parser.add_argument(
+        "--runs",
+        type=Path,
+        help="folder to keep each run in, so that the same command and commit goes on where it was "
+        "stopped; with Ray runs/teleprompters by default",
+    )
     parser.add_argument("--out", type=Path, default=RESULTS, help="folder of the results")
     return parser
-
-
-def _arena(task: Task, embedder: Embedder, options: argparse.Namespace) -> Arena:
-    return Arena(
-        task=task,
-        embedder=embedder,
-        judge=Judge(task, embedder),
-        budget=options.budget,
-        # A model of its own for every run: what one keeps of a run does not reach the next.
-        make_lm=partial(language_model, options.lm),
-        describer=LMDescriber(vision_model(options.image_model)) if options.image_model else None,
-        told=options.told,
-    )
-
-
-def _entry(arena: Arena, name: str) -> Callable[[], Outcome]:
-    if name in FIXED_TEXTS:
-        return lambda: arena.run_fixed(FIXED_TEXTS[name])
-    runs = {**CONTROLS, **TELEPROMPTERS}
-    if name not in runs:
-        known = ", ".join([*FIXED_TEXTS, *runs])
-        raise SystemExit(f"There is no optimizer {name!r} to compare; choose from: {known}.")
-    return lambda: arena.run(runs[name])
-
-
-def _quietly(run: Callable[[], Outcome]) -> Outcome:
-    """Run without what DSPy's optimizers print and log."""
-    logging.disable(logging.WARNING)
-    try:
-        with open(devnull, "w") as nowhere, redirect_stdout(nowhere), redirect_stderr(nowhere):
-            return run()
-    finally:
-        logging.disable(logging.NOTSET)
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from statistics import fmean
+from types import MappingProxyType
 from typing import Any, TypeAlias
 
 from benchmarks import second_world
@@ -25,14 +26,33 @@ REFERENCE = "IPO"
 """What the others are compared with."""
 
 
-def write_json(file: Path, outcomes: Outcomes, options: argparse.Namespace) -> dict[str, Any]:
-    """Write everything to a file, and give what was written."""
+_LEFT_OUT = {"out", "root", "runs", "backend", "address"}
+"""Options that decide nothing."""
+
+
+def write_json(
+    file: Path,
+    outcomes: Outcomes,
+    options: argparse.Namespace,
+    problems: Mapping[tuple[str, int], str] = MappingProxyType({}),
+) -> dict[str, Any]:
+    """Write everything to a file, and give what was written.
+
+    Args:
+        file: the file.
+        outcomes: of optimizers that came through all seeds.
+        options: of the command.
+        problems: why others did not, by name and seed.
+    """
     # The drawn worlds have new test pictures for every seed; datasets have one test set.
     same_images = options.data not in (DEMO, second_world.NAME)
-    settings = {name: value for name, value in vars(options).items() if name not in {"out", "root"}}
+    settings = {name: value for name, value in vars(options).items() if name not in _LEFT_OUT}
     content = {
         "provenance": provenance("benchmarks.teleprompters"),
         "settings": settings,
+        "failed": [
+            {"optimizer": name, "seed": seed, "why": why} for (name, seed), why in problems.items()
+        ],
         "optimizers": {name: _summary(name, outcomes, same_images) for name in outcomes},
     }
     file.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")

@@ -32,6 +32,7 @@ def markdown(outcomes: Outcomes, written: Mapping[str, Any]) -> str:
             "templates tried | seconds |",
             f"|{'---|' * 11}",
             *rows,
+            *(_failed(one) for one in written["failed"]),
             "",
             "H is the mean over seeds of the harmonic mean of base and novel accuracy on unseen "
             "images. All optimizers are judged by the same rule: of the templates they tried, the "
@@ -43,6 +44,11 @@ def markdown(outcomes: Outcomes, written: Mapping[str, Any]) -> str:
             "",
         ]
     )
+
+
+def _failed(one: Mapping[str, Any]) -> str:
+    why = " ".join(one["why"].split()).replace("|", "/")
+    return f"| {one['optimizer']} | failed with seed {one['seed']}: {why} |{' |' * 9}"
 
 
 def _row(name: str, summary: Mapping[str, Any]) -> str:

@@ -14,6 +14,7 @@ from ipo_dspy.cli.check_data import check_data
 from ipo_dspy.cli.completion import completion
 from ipo_dspy.cli.config import read_config
 from ipo_dspy.cli.describe import describe
+from ipo_dspy.cli.embed import embed
 from ipo_dspy.cli.evaluate import compare, evaluate
 from ipo_dspy.cli.export import export
 from ipo_dspy.cli.optimize import optimize
@@ -30,7 +31,7 @@ app = App(
 )
 for command in (
     *(optimize, predict, plan, runs, compare, evaluate),
-    *(describe, export, check_data, presets, completion),
+    *(describe, embed, export, check_data, presets, completion),
 ):
     app.command(command)
 app.command(cache)

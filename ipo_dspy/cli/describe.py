@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 from ipo_dspy.errors import ArgumentError, SearchStoppedError
-from ipo_dspy.features.embedder import Embedder
 from ipo_dspy.optimizers.ipo import IPOOptimizer
 from ipo_dspy.proposing.describers import Describer, VocabularyDescriber
 from ipo_dspy.runs.folder import make_room, write_whole
@@ -17,7 +16,7 @@ from ipo_dspy.terminal.options import (
     SamplingOptions,
 )
 from ipo_dspy.terminal.output import remark, results, stage
-from ipo_dspy.terminal.parts import make_describer, make_encoder, make_task
+from ipo_dspy.terminal.parts import make_describer, make_embedder, make_task
 
 
 def describe(
@@ -45,7 +44,7 @@ def describe(
     if describer is None:
         with stage(f"Loading the encoder {encoder.clip}"):
             describer = VocabularyDescriber(
-                Embedder(make_encoder(encoder, trust_remote_code=describing.trust_remote_code))
+                make_embedder(encoder, trust_remote_code=describing.trust_remote_code)
             )
     images = IPOOptimizer().images_to_describe(task.train.examples)
     with stage(f"Describing {len(images)} images"):

@@ -32,7 +32,7 @@ from ipo_dspy.terminal.options import (
     Texts,
 )
 from ipo_dspy.terminal.output import remark, results, stage
-from ipo_dspy.terminal.parts import PROGRAM_FILE, make_encoder, read_labeled
+from ipo_dspy.terminal.parts import PROGRAM_FILE, make_embedder, read_labeled
 
 
 class Prompt(NamedTuple):
@@ -154,11 +154,13 @@ def _show(
     with stage(f"Reading images of {folder}"):
         images = read_labeled(folder, reading)
     with stage(f"Loading the encoder {clip}"):
-        options = EncoderOptions(clip, encoder.device, encoder.precision)
+        options = EncoderOptions(
+            clip, encoder.device, encoder.precision, encoder.backend, encoder.address
+        )
         # A file fetches nothing on its own.
         is_asked_for = encoder.clip is not None or prompts[0].encoder is None
-        embedder = Embedder(
-            make_encoder(options, trust_remote_code=encoder.trust_remote_code, fetch=is_asked_for)
+        embedder = make_embedder(
+            options, trust_remote_code=encoder.trust_remote_code, fetch=is_asked_for
         )
     for each in prompts:
         check_fit(embedder, each.template, images.classnames)

@@ -35,7 +35,7 @@ from ipo_dspy.terminal.parts import (
     LOCAL_MODELS,
     PROGRAM_FILE,
     REPORT_FILE,
-    make_encoder,
+    make_embedder,
     make_optimizer,
     make_task,
 )
@@ -85,9 +85,7 @@ def optimize(
     with stage(f"Reading images of {task_name(folder)}"):
         task = make_task(folder, run, run_folder / "pictures")
     with stage(f"Loading the encoder {run.encoder.clip}"):
-        embedder = Embedder(
-            make_encoder(run.encoder, trust_remote_code=run.describing.trust_remote_code)
-        )
+        embedder = make_embedder(run.encoder, trust_remote_code=run.describing.trust_remote_code)
     for images in (task.train, *task.tests.values()):
         check_fit(embedder, before, images.classnames)
 
@@ -211,7 +209,7 @@ def _settings(source: Path | None, run: RunOptions) -> dict[str, str]:
         field.name.replace("_", " "): getattr(group, field.name)
         for group in groups.values()
         for field in fields(group)
-        if field.name != "api_base"
+        if field.name not in ("api_base", "address")
     }
     named = {"images": source or "the demo"} | options | {"steps": run.steps}
     return {name: str(value) for name, value in named.items() if value is not None}

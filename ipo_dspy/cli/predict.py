@@ -24,8 +24,8 @@ from ipo_dspy.images.labeled import LeftOut
 from ipo_dspy.images.unlabelled import find_images
 from ipo_dspy.programs.labelling import label_images
 from ipo_dspy.runs.folder import make_room
-from ipo_dspy.terminal.options import SavedEncoderOptions, Whole
-from ipo_dspy.terminal.output import counted, remark, results, stage
+from ipo_dspy.terminal.options import LOCAL, SavedEncoderOptions, Whole
+from ipo_dspy.terminal.output import counted, counting, remark, results, stage
 from ipo_dspy.terminal.parts import read_program_of
 
 _MOST_CLASSES = 20
@@ -62,6 +62,10 @@ def predict(
         found = find_images(*images)
     _tell_left_out(found.left_out)
     began = monotonic()
+    if encoder.backend != LOCAL:
+        # All at once, for a cluster takes seconds to begin.
+        with counting("Embedding") as advance:
+            classify.embedder.fill_store(found.files, advance)
     labels = label_images(classify, found.files, top_k=top_k, threshold=threshold, progress=False)
     counts = write_labels(counted("Labelling", labels, len(found)), out)
     seconds = monotonic() - began

@@ -49,7 +49,7 @@ def work_of(source: Path | None, run: RunOptions) -> str:
             "class names": _content(run.reading.class_names),
             "skip bad images": run.reading.skip_bad_images,
             "drawing": asdict(run.drawing),
-            "encoder": asdict(run.encoder),
+            "encoder": run.encoder.decisive,
             "prompt model": run.proposing.prompt_model,
             "image model": describing.image_model,
             "server": without_secrets(describing.api_base),

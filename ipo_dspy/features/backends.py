@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol, runtime_checkable
+from functools import partial
+from inspect import signature
+from typing import TYPE_CHECKING, Protocol, TypeAlias, runtime_checkable
+
+from ipo_dspy import registry
+from ipo_dspy.errors import ArgumentError, UnreadableImage
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from ipo_dspy.encoders.base import Encoder
     from ipo_dspy.images.image import ImageSource
+
+ShardWork: TypeAlias = "Callable[[Sequence[ImageSource]], tuple[Tensor, Mapping[int, str]]]"
+"""From n images to a row for each that can be read, and why others cannot be, by their index."""
 
 
 @dataclass(frozen=True)
@@ -68,18 +76,105 @@ class Backend(Protocol):
         """
 
 
+@runtime_checkable
+class HashesContents(Protocol):
+    """What a backend may offer beside the protocol: reading images where it embeds them.
+
+    The features of an image are found again by its content. A backend on other machines spares
+    this one the reading of everything.
+    """
+
+    def content_hashes(self, images: Sequence[ImageSource], shard_size: int) -> Iterator[Shard]:
+        """Give the content hash of every image in the place of features: [n, 32] uint8."""
+
+
 class LocalBackend:
     """Embeds in this process, a shard after the other."""
 
     def run(self, job: EmbeddingJob) -> Iterator[Shard]:
         """Give the shards in order; see `Backend.run`."""
-        from ipo_dspy.features.image_batches import embed
+        return _in_order(job.images, job.shard_size, embedding(job.encoder))
 
-        for start in range(0, len(job.images), job.shard_size):
-            images = job.images[start : start + job.shard_size]
-            features, errors = embed(job.encoder, images)
-            yield Shard(
-                [start + number for number in range(len(images)) if number not in errors],
-                features,
-                {start + number: str(error) for number, error in errors.items()},
-            )
+    def content_hashes(self, images: Sequence[ImageSource], shard_size: int) -> Iterator[Shard]:
+        """Give the shards in order; see `HashesContents`."""
+        return _in_order(images, shard_size, hashing)
+
+
+def make_backend(backend: Backend | str, address: str | None = None) -> Backend:
+    """Find a backend by its name; one that is given stays as it is.
+
+    Args:
+        backend: `local`, `ray`, what an installed plug-in registers, or a backend.
+        address: of the cluster; only for backends that have one.
+
+    Raises:
+        ArgumentError: there is none of that name, or it takes no address, or an extra is missing.
+    """
+    if not isinstance(backend, str):
+        return backend
+    make = registry.find("backends", backend)
+    if address is None:
+        made: Backend = make()
+        return made
+    if "address" not in signature(make).parameters:
+        raise ArgumentError(
+            f"The backend {backend!r} takes no address, got {address!r}; leave the address out, "
+            "or choose another backend, such as 'ray'."
+        )
+    made = make(address=address)
+    return made
+
+
+def gather(backend: Backend, encoder: Encoder, images: Sequence[ImageSource]) -> Tensor:
+    """Embed images that are not kept anywhere: [N, D].
+
+    Raises:
+        UnreadableImage: an image cannot be read.
+        EncoderError: the encoder fails.
+    """
+    import torch
+
+    shards = list(backend.run(EmbeddingJob(encoder, images, len(images))))
+    errors = {number: text for shard in shards for number, text in shard.errors.items()}
+    if errors:
+        raise UnreadableImage(errors[min(errors)])
+    numbers = torch.tensor([number for shard in shards for number in shard.numbers])
+    rows: Tensor = torch.cat([shard.features for shard in shards])[numbers.argsort()]
+    return rows
+
+
+def embedding(encoder: Encoder) -> ShardWork:
+    """The work of an `EmbeddingJob`, the same wherever it is done."""
+    return partial(_embed, encoder)
+
+
+def hashing(images: Sequence[ImageSource]) -> tuple[Tensor, Mapping[int, str]]:
+    """The work of `HashesContents`."""
+    from ipo_dspy.features.image_batches import hash_contents
+
+    return _told(*hash_contents(images))
+
+
+def shard_of(numbers: Sequence[int], features: Tensor, errors: Mapping[int, str]) -> Shard:
+    """Put together what a `ShardWork` gave for these images of a job."""
+    return Shard(
+        [number for index, number in enumerate(numbers) if index not in errors],
+        features,
+        {numbers[index]: error for index, error in errors.items()},
+    )
+
+
+def _embed(encoder: Encoder, images: Sequence[ImageSource]) -> tuple[Tensor, Mapping[int, str]]:
+    from ipo_dspy.features.image_batches import embed
+
+    return _told(*embed(encoder, images))
+
+
+def _told(rows: Tensor, errors: Mapping[int, Exception]) -> tuple[Tensor, Mapping[int, str]]:
+    return rows, {index: str(error) for index, error in errors.items()}
+
+
+def _in_order(images: Sequence[ImageSource], shard_size: int, work: ShardWork) -> Iterator[Shard]:
+    for start in range(0, len(images), shard_size):
+        numbers = range(start, min(start + shard_size, len(images)))
+        yield shard_of(numbers, *work(images[start : start + shard_size]))

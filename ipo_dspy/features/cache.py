@@ -112,6 +112,11 @@ def clear(choice: CacheChoice = None) -> CacheInfo:
     return found
 
 
+def bytes_kept(folder: Path) -> int:
+    """The size of all files."""
+    return sum(_status(file)[1] for file in _files(folder))
+
+
 def trim(folder: Path, limit: int) -> None:
     """Remove files, those first that were used longest ago, until `limit` bytes are kept."""
     files = sorted((_status(file), file) for file in _files(folder))

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 from cachetools import LRUCache
 
 from ipo_dspy.errors import ArgumentError, EncoderError
-from ipo_dspy.features.backends import Backend, LocalBackend
+from ipo_dspy.features.backends import Backend, LocalBackend, gather, make_backend
 from ipo_dspy.features.cache import CacheChoice, cache_folder, cache_limit
 from ipo_dspy.images.image import ImageSource, image_key
 from ipo_dspy.prompts.template import Template
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from ipo_dspy.encoders.base import Encoder
-    from ipo_dspy.features.store import FeatureStore
+    from ipo_dspy.features.store import FeatureStore, Filled
 
 IMAGE_MEMORY = 65_536
 """Most image features kept in memory."""
@@ -45,7 +45,8 @@ class Embedder:
     Args:
         encoder: the encoder; image features of a `CacheableEncoder` are kept on disk.
         cache: the folder to keep them in, or `off`; None takes what the environment says.
-        backend: who embeds images where they are kept on disk; None embeds in this process.
+        backend: who embeds images, or the name of that; None embeds in this process. Fewer than 16
+            new images are always embedded here.
         exact: give a template the same bits whatever others it is encoded with, on all machines;
             templates then share no passes, which takes up to twice as long where classes are few.
     """
@@ -54,13 +55,13 @@ class Embedder:
         self,
         encoder: Encoder,
         cache: CacheChoice = None,
-        backend: Backend | None = None,
+        backend: Backend | str | None = None,
         *,
         exact: bool = False,
     ) -> None:
         self.encoder = encoder
         self._cache = cache
-        self._backend = backend
+        self._backend = None if backend is None else make_backend(backend)
         self._exact = exact
         # Texts are encoded under their lock, images not: decoding them takes long.
         self._lock = threading.RLock()
@@ -128,10 +129,43 @@ class Embedder:
     def _encode_images(self, images: Sequence[ImageSource]) -> ImageFeatures:
         from ipo_dspy.features.image_batches import encode_images
 
-        store = self._store if len(images) >= WORTH_KEEPING else None
-        if store is None:
+        if len(images) < WORTH_KEEPING:
             return encode_images(self.encoder, images)
-        return store.fetch(images, self._backend or LocalBackend())
+        backend = self._backend or LocalBackend()
+        if self._store is None:
+            return gather(backend, self.encoder, images)
+        return self._store.fetch(images, backend)
+
+    def fill_store(
+        self,
+        images: Sequence[ImageSource],
+        on_progress: Callable[[int], object] = lambda images: None,
+    ) -> Filled:
+        """Embed images for later, each that is not in the store yet; see `FeatureStore.fill`.
+
+        Raises:
+            ArgumentError: the encoder's features are not kept, or the cache is off.
+            StorageError: features cannot be kept, or are more than may be kept.
+            EncoderError: the encoder fails.
+        """
+        if self._store is None:
+            raise ArgumentError(
+                f"Features of {self.encoder.spec} are not kept: the cache is off, or the encoder "
+                "does not tell its weights (`image_fingerprint`)."
+            )
+        with _constants():
+            return self._store.fill(images, self._backend or LocalBackend(), on_progress)
+
+    @contextmanager
+    def backed_by(self, backend: Backend | str | None) -> Iterator[None]:
+        """Let another backend embed for a while; None changes nothing."""
+        before = self._backend
+        if backend is not None:
+            self._backend = make_backend(backend)
+        try:
+            yield
+        finally:
+            self._backend = before
 
     @cached_property
     def _store(self) -> FeatureStore | None:

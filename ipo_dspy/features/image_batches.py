@@ -15,7 +15,8 @@ from torch import Tensor
 
 from ipo_dspy.encoders.parallel import parallel_map
 from ipo_dspy.errors import EncoderError, UnreadableImage
-from ipo_dspy.images.image import ImageSource, open_image
+from ipo_dspy.images.image import ImageSource, content_hash, open_image
+from ipo_dspy.images.remote import RemoteImage
 
 if TYPE_CHECKING:
     import PIL.Image
@@ -29,6 +30,10 @@ AT_ONCE_ON_GPU = 64
 """Images in a batch where one runs at a time, while the next ones are prepared."""
 AT_ONCE_OPENED = 16
 """Images in a batch of an encoder that prepares them itself: at full size they take much memory."""
+READERS = 32
+"""Threads that wait for disk or network."""
+FETCHED_AHEAD = 64
+"""Most remote images whose bytes are in memory before they are decoded."""
 
 
 @runtime_checkable
@@ -94,26 +99,70 @@ def embed(
     return features, errors
 
 
+def hash_contents(
+    images: Sequence[ImageSource],
+) -> tuple[Tensor, Mapping[int, UnreadableImage]]:
+    """Read images and hash what they are, many at a time.
+
+    Returns:
+        [N, 32] uint8, of the images that can be read, in order; and why the others cannot be, by
+        their index.
+    """
+    rows, errors = bytearray(), {}
+    hashes = ahead(_unless_bad(content_hash), images, most=2 * READERS, threads=READERS)
+    for index, found in enumerate(hashes):
+        if isinstance(found, UnreadableImage):
+            errors[index] = found
+        else:
+            rows += bytes.fromhex(found)
+    if not rows:
+        return torch.empty((0, 0), dtype=torch.uint8), errors
+    return torch.frombuffer(rows, dtype=torch.uint8).view(len(images) - len(errors), -1), errors
+
+
 def _batches(
     encoder: Encoder, images: Sequence[ImageSource], readable: Callable[..., Iterator[Any]]
 ) -> Iterator[Tensor]:
+    fetched, block = _fetched(images)
     if not isinstance(encoder, PreparesImages):
-        opened = ahead(_unless_bad(open_image), images, most=2 * AT_ONCE_OPENED)
+        opened = ahead(_unless_bad(open_image), fetched, most=2 * AT_ONCE_OPENED)
         return _encoded(readable(opened), encoder.encode_images, AT_ONCE_OPENED)
 
     def prepare(image: ImageSource) -> Any:
         return encoder.prepare_image(open_image(image))
 
     if encoder.device.type != "cpu":
-        prepared = ahead(_unless_bad(prepare), images, most=2 * AT_ONCE_ON_GPU)
+        prepared = ahead(_unless_bad(prepare), fetched, most=2 * AT_ONCE_ON_GPU)
         return _encoded(readable(prepared), encoder.encode_prepared, AT_ONCE_ON_GPU)
 
     def encode(image: ImageSource) -> Tensor:
         return encoder.encode_prepared([prepare(image)])
 
-    # The last bits depend on the size of a batch and on the number of threads, so both are one.
-    tasks = [partial(_unless_bad(encode), image) for image in images]
-    return readable(parallel_map(tasks))
+    def encoded() -> Iterator[Tensor | UnreadableImage]:
+        rest = iter(fetched)
+        while some := list(islice(rest, block)):
+            # The last bits depend on the size of a batch and the number of threads; both are one.
+            yield from parallel_map([partial(_unless_bad(encode), image) for image in some])
+
+    return readable(encoded())
+
+
+def _fetched(images: Sequence[ImageSource]) -> tuple[Iterable[ImageSource], int]:
+    """Let remote images be fetched while others are decoded and encoded.
+
+    Returns:
+        The images, and how many of them are to be taken together.
+    """
+    if not any(isinstance(image, RemoteImage) for image in images):
+        return images, len(images)
+    return ahead(_fetch, images, most=FETCHED_AHEAD, threads=READERS), FETCHED_AHEAD
+
+
+def _fetch(image: ImageSource) -> ImageSource:
+    try:
+        return image.fetched() if isinstance(image, RemoteImage) else image
+    except UnreadableImage:
+        return image  # Once more, where an error counts.
 
 
 def _unless_bad(work: Callable[[_A], _B]) -> Callable[[_A], _B | UnreadableImage]:
@@ -136,9 +185,18 @@ def _encoded(
         yield encode(batch)
 
 
-def ahead(work: Callable[[_A], _B], items: Iterable[_A], most: int) -> Iterator[_B]:
-    """Do the work on items in order, at most `most` of them before they are asked for."""
-    pool = ThreadPoolExecutor(_usable_cpus())
+def ahead(
+    work: Callable[[_A], _B], items: Iterable[_A], most: int, threads: int | None = None
+) -> Iterator[_B]:
+    """Do the work on items in order, at most `most` of them before they are asked for.
+
+    Args:
+        work: what is done.
+        items: one after the other.
+        most: how many are done before they are asked for.
+        threads: that do it; None takes one for each usable CPU.
+    """
+    pool = ThreadPoolExecutor(threads or _usable_cpus())
     waiting: deque[Future[_B]] = deque()
     try:
         for item in items:

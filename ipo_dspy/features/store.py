@@ -13,11 +13,12 @@ import os
 import threading
 import time
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol, Self, TypeAlias, runtime_checkable
+from typing import Protocol, Self, runtime_checkable
 
 import numpy as np
 import torch
@@ -27,26 +28,31 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from ipo_dspy.encoders.base import Encoder
-from ipo_dspy.errors import EncoderError, IPOError, UnreadableImage
-from ipo_dspy.features.backends import Backend, EmbeddingJob
-from ipo_dspy.features.cache import CACHE, FEATURES, HASHES, trim, unfinished
-from ipo_dspy.images.image import ImageFile, ImageSource, content_hash
+from ipo_dspy.errors import EncoderError, IPOError, StorageError, UnreadableImage
+from ipo_dspy.features.backends import Backend, EmbeddingJob, HashesContents, LocalBackend, Shard
+from ipo_dspy.features.cache import (
+    CACHE,
+    CACHE_GB,
+    FEATURES,
+    HASHES,
+    bytes_kept,
+    trim,
+    unfinished,
+)
+from ipo_dspy.features.index import KEY_BYTES, NOWHERE, KeyIndex, Keys, Places, joined_keys
+from ipo_dspy.images.image import ImageFile, ImageSource
+from ipo_dspy.images.remote import RemoteImage
 
 logger = logging.getLogger(__name__)
 
 FORMAT = "ipo-dspy-features-1"
 IMAGES_PER_FILE = 4096
 """Most images in one shard, and so what a killed process may have to encode again."""
-KEY_BYTES = 32
-_NOWHERE = -1
 _DTYPES = {"F32": np.float32, "U8": np.uint8}
 _SETTLED_NS = 10**9
 """A file changed less than this ago may change again within one tick of its clock."""
-
-Keys: TypeAlias = NDArray[np.uint8]
-"""Content hashes: [N, 32]."""
-Places: TypeAlias = NDArray[np.int64]
-"""Where rows lie, the number of a shard and the row in it: [N, 2]."""
+_LOOKED_AT_TOGETHER = 1024
+"""Files whose state one thread looks at before the next ones."""
 
 
 class DamagedFileError(IPOError):
@@ -157,22 +163,30 @@ class Shards:
         self._lock = threading.RLock()
         self._opened: set[Path] = set()
         self._files: list[ShardFile | None] = []
-        self._heads: NDArray[np.uint64] | None = None
-        self._places: Places = np.empty((0, 2), np.int64)
+        self._index = KeyIndex()
 
     def rows(self) -> list[Tensor]:
         """The rows of every shard, by its number; the numbers stay."""
         with self._lock:
             return [torch.empty((0, 0)) if file is None else file.rows for file in self._files]
 
-    def find(self, keys: Keys) -> Places:
-        """Look up keys; -1 for those that are in no sound shard."""
+    def find(self, keys: Keys, check: bool = True) -> Places:
+        """Look up keys; -1 for those that are in no sound shard.
+
+        Args:
+            keys: [N, 32].
+            check: read the rows of shards that are used for the first time, to be sure of them.
+        """
         with self._lock:
             self._open_new_files()
-            places = self._look_up(keys)
-            while self._forget_damaged(np.unique(places[places[:, 0] != _NOWHERE, 0])):
-                places = self._look_up(keys)
+            places = self._index.find(keys, self._keys_of)
+            while check and self._forget_damaged(np.unique(places[places[:, 0] != NOWHERE, 0])):
+                places = self._index.find(keys, self._keys_of)
             return places
+
+    def _keys_of(self, number: int) -> Keys:
+        file = self._files[number]
+        return np.empty((0, KEY_BYTES), np.uint8) if file is None else file.keys
 
     def add(self, keys: Keys, rows: Tensor) -> tuple[int, int]:
         """Write a shard, and use it from there; where that fails, use it from memory.
@@ -189,50 +203,28 @@ class Shards:
             logger.log(level, "The features of %d images cannot be kept: %s", len(keys), error)
             file, size = ShardFile(Path(), keys, rows), 0
         with self._lock:
-            self._files.append(file)
             self._opened.add(file.path)
-            self._heads = None
-            return len(self._files) - 1, size
+            return self._take(file), size
 
-    def _look_up(self, keys: Keys) -> Places:
-        if self._heads is None:
-            self._index()
-        places = np.full((len(keys), 2), _NOWHERE)
-        if self._heads is None or not len(self._heads) or not len(keys):
-            return places
-        at = np.searchsorted(self._heads, _heads(keys))
-        found = self._places[np.minimum(at, len(self._heads) - 1)]
-        order = np.argsort(found[:, 0], kind="stable")
-        for group in np.split(order, np.flatnonzero(np.diff(found[order, 0])) + 1):
-            file = self._files[found[group[0], 0]]
-            if file is not None:
-                same = (file.keys[found[group, 1]] == keys[group]).all(axis=1)
-                places[group[same]] = found[group[same]]
-        return places
-
-    def _index(self) -> None:
-        """Sort the first eight bytes of all keys, which tell them apart but for chance."""
-        files = [(n, file) for n, file in enumerate(self._files) if file is not None]
-        heads = [_heads(file.keys) for _, file in files]
-        places = [
-            np.column_stack([np.full(len(file.keys), n), np.arange(len(file.keys))])
-            for n, file in files
-        ]
-        joined = np.concatenate(heads) if heads else np.empty(0, np.uint64)
-        order = np.argsort(joined, kind="stable")
-        self._heads = joined[order]
-        self._places = np.concatenate(places)[order] if places else np.empty((0, 2), np.int64)
+    def _take(self, file: ShardFile) -> int:
+        self._files.append(file)
+        self._index.add([(len(self._files) - 1, file.keys)])
+        return len(self._files) - 1
 
     def _open_new_files(self) -> None:
+        opened = []
         for path in sorted(set(self._folder.glob("*.safetensors")) - self._opened):
             try:
-                self._files.append(ShardFile.open(path, self._said["fingerprint"]))
-                self._opened.add(path)
-                self._heads = None
+                file = ShardFile.open(path, self._said["fingerprint"])
             except FileNotFoundError:
                 continue  # Another process has just removed it.
             except (DamagedFileError, OSError) as error:
                 _discard(path, error)
+                continue
+            opened.append((len(self._files), file.keys))
+            self._files.append(file)
+            self._opened.add(path)
+        self._index.add(opened)
 
     def _forget_damaged(self, numbers: NDArray[np.int64]) -> bool:
         """Check shards that are used for the first time; tell whether one had to be forgotten."""
@@ -246,7 +238,7 @@ class Shards:
                 _discard(file.path, error)
                 self._opened.discard(file.path)
                 self._files[number] = None
-                self._heads = None
+                self._index.forget(number)
                 forgotten = True
         return forgotten
 
@@ -309,91 +301,225 @@ class FeatureStore:
             UnreadableImage: an image cannot be read; the features of all others are kept.
             EncoderError: a file in the cache belongs to another encoder, or the encoder fails.
         """
-        keys, errors = self._content_hashes(images)
+        keys, errors = self._content_hashes(images, backend)
         places = self._shards.find(keys)
-        missing = places[:, 1] == _NOWHERE
-        missing[list(errors)] = False
-        if missing.any():
-            # Each content once, in the order in which it comes.
-            contents = keys[missing].view(f"V{KEY_BYTES}")[:, 0]
-            _, first, same = np.unique(contents, return_index=True, return_inverse=True)
-            order = np.argsort(first)
-            new = np.flatnonzero(missing)[first[order]]
-            found, unread = self._embed([images[n] for n in new.tolist()], keys[new], backend)
-            errors |= {int(new[number]): text for number, text in unread.items()}
-            places[missing] = found[np.argsort(order)[same]]
+        new, same = _first_of_each(keys, places, errors)
+        if len(new):
+            room = _Room(self._folder, self._limit)
+            found, unread = self._embed(images, keys, new, backend, room.make)
+            errors |= unread
+            places[same >= 0] = found[same[same >= 0]]
         if errors:
             raise UnreadableImage(errors[min(errors)])
         return StoredFeatures(self._shards.rows(), places)
 
+    def fill(
+        self,
+        images: Sequence[ImageSource],
+        backend: Backend,
+        on_progress: Callable[[int], object] = lambda images: None,
+    ) -> Filled:
+        """Embed the images that are not there yet; nothing that is kept is removed for them.
+
+        Args:
+            images: each costs itself alone where it cannot be read.
+            backend: who embeds.
+            on_progress: called with how many more images are done with.
+
+        Raises:
+            StorageError: features cannot be kept, or are more than may be kept.
+            EncoderError: a file in the cache belongs to another encoder, or the encoder fails.
+        """
+        keys, errors = self._content_hashes(images, backend)
+        new, same = _first_of_each(keys, self._shards.find(keys, check=False), errors)
+        on_progress(len(images) - len(new))
+        room = _Room(self._folder, self._limit)
+
+        def kept(shard: Shard, size: int) -> None:
+            if shard.numbers and not size:
+                raise StorageError(
+                    f"features cannot be kept in {self._folder}; what was kept before is there. "
+                    "Make room or choose another folder, and repeat the command to go on"
+                )
+            room.use(size)
+            on_progress(len(shard.numbers) + len(shard.errors))
+
+        _, unread = self._embed(images, keys, new, backend, kept) if len(new) else ((), {})
+        for number in np.flatnonzero(same != NOWHERE).tolist():
+            first = int(new[same[number]])
+            if first in unread:
+                errors[number] = unread[first]
+        return Filled(len(images), len(new) - len(unread), dict(sorted(errors.items())))
+
     def _embed(
-        self, images: Sequence[ImageSource], keys: Keys, backend: Backend
+        self,
+        images: Sequence[ImageSource],
+        keys: Keys,
+        new: NDArray[np.int64],
+        backend: Backend,
+        on_shard: Callable[[Shard, int], None],
     ) -> tuple[Places, dict[int, str]]:
-        """Embed and keep: where the features lie, and why images cannot be read."""
-        places = np.full((len(images), 2), _NOWHERE)
+        """Embed and keep the images with these numbers.
+
+        Returns:
+            Where their features lie, and why images cannot be read, by their number.
+        """
+        places = np.full((len(new), 2), NOWHERE)
         errors: dict[int, str] = {}
-        written = 0
-        for shard in backend.run(EmbeddingJob(self._encoder, images, IMAGES_PER_FILE)):
-            errors |= shard.errors
+        job = EmbeddingJob(self._encoder, [images[n] for n in new.tolist()], IMAGES_PER_FILE)
+        for shard in backend.run(job):
+            errors |= {int(new[number]): text for number, text in shard.errors.items()}
             numbers = np.asarray(shard.numbers, np.int64)
-            if not len(numbers):
-                continue
-            part, size = self._shards.add(keys[numbers], shard.features)
-            places[numbers] = np.column_stack(
-                [np.full(len(numbers), part), np.arange(len(numbers))]
-            )
-            written += size
-            if written > self._limit // 16:
-                trim(self._folder, self._limit)
-                written = 0
-        if written:
-            trim(self._folder, self._limit)
+            size = 0
+            if len(numbers):
+                part, size = self._shards.add(keys[new[numbers]], shard.features)
+                rows = np.arange(len(numbers))
+                places[numbers] = np.column_stack([np.full_like(rows, part), rows])
+            on_shard(shard, size)
         return places, errors
 
-    def _content_hashes(self, images: Sequence[ImageSource]) -> tuple[Keys, dict[int, str]]:
+    def _content_hashes(
+        self, images: Sequence[ImageSource], backend: Backend
+    ) -> tuple[Keys, dict[int, str]]:
         """The content hash of every image, and why images cannot be read.
 
         Files that did not change since they were hashed are not read.
         """
         keys = np.zeros((len(images), KEY_BYTES), np.uint8)
         unread = np.ones(len(images), bool)
-        before = [_identity(image) for image in images]
-        files = np.flatnonzero([identity is not None for identity in before])
-        if len(files):
-            asked = _joined_keys([before[index] or b"" for index in files.tolist()])
-            places = self._hashes.find(asked)
-            known = files[places[:, 1] != _NOWHERE]
+        before = _identities(images)
+        files = np.array([identity is not None for identity in before], bool)
+        known = np.flatnonzero(files)
+        if len(known):
+            places = self._hashes.find(joined_keys([before[n] or b"" for n in known.tolist()]))
+            here = places[:, 1] != NOWHERE
+            known = known[here]
             if len(known):
-                found = StoredFeatures(self._hashes.rows(), places[places[:, 1] != _NOWHERE])
-                keys[known] = found[:].numpy()
+                keys[known] = StoredFeatures(self._hashes.rows(), places[here])[:].numpy()
                 unread[known] = False
         errors: dict[int, str] = {}
+        # What is in the memory of this process, and what is little, is not read elsewhere.
+        many = np.flatnonzero(unread & files)
+        elsewhere: HashesContents = LocalBackend()
+        if isinstance(backend, HashesContents) and len(many) > IMAGES_PER_FILE:
+            elsewhere = backend
+        for hashing, numbers in (
+            (elsewhere, many),
+            (LocalBackend(), np.flatnonzero(unread & ~files)),
+        ):
+            asked = [images[n] for n in numbers.tolist()]
+            for shard in hashing.content_hashes(asked, IMAGES_PER_FILE) if asked else ():
+                errors |= {int(numbers[number]): text for number, text in shard.errors.items()}
+                read = numbers[np.asarray(shard.numbers, np.int64)]
+                if len(read):
+                    keys[read] = shard.features.numpy()
+                    self._remember(images, before, keys, read)
+        return keys, errors
 
-        def read(index: int) -> None:
-            try:
-                keys[index] = np.frombuffer(bytes.fromhex(content_hash(images[index])), np.uint8)
-            except UnreadableImage as error:
-                errors[index] = str(error)
-
-        new = np.flatnonzero(unread).tolist()
-        with ThreadPoolExecutor() as pool:
-            list(pool.map(read, new))
+    def _remember(
+        self,
+        images: Sequence[ImageSource],
+        before: Sequence[bytes | None],
+        keys: Keys,
+        read: NDArray[np.int64],
+    ) -> None:
+        """Keep the content hashes of files that stayed the same while they were read."""
         settled = [
-            index
-            for index in new
-            if index not in errors
-            and before[index] is not None
-            and _identity(images[index], settled=True) == before[index]
+            n
+            for n in read.tolist()
+            if before[n] is not None and _identity(images[n], settled=True) == before[n]
         ]
         if settled:
-            identities = _joined_keys([before[index] or b"" for index in settled])
+            identities = joined_keys([before[n] or b"" for n in settled])
             self._hashes.add(identities, torch.from_numpy(keys[settled]))
-        return keys, errors
+
+
+@dataclass(frozen=True)
+class Filled:
+    """What came of images that were to be embedded.
+
+    Attributes:
+        images: how many there were.
+        embedded: how many of them were new; the others were kept already, or come twice.
+        errors: why images cannot be read, by their number.
+    """
+
+    images: int
+    embedded: int
+    errors: Mapping[int, str] = field(default_factory=dict)
+
+
+class _Room:
+    """Room for features on disk.
+
+    Args:
+        folder: of the whole cache.
+        limit: most bytes in it.
+    """
+
+    def __init__(self, folder: Path, limit: int) -> None:
+        self._folder = folder
+        self._limit = limit
+        self._kept = bytes_kept(folder)
+
+    def make(self, _: Shard, size: int) -> None:
+        """Take note of what was written, and remove what was used longest ago where it is much."""
+        self._kept += size
+        if self._kept > self._limit:
+            trim(self._folder, self._limit)
+            # Trimming looks at every file, so not for every shard.
+            self._kept = self._limit - self._limit // 16
+
+    def use(self, size: int) -> None:
+        """Take note of what was written.
+
+        Raises:
+            StorageError: it is more than may be kept.
+        """
+        self._kept += size
+        if self._kept > self._limit:
+            raise StorageError(
+                f"the features in {self._folder} have {self._kept / 1e9:.1f} GB, but at most "
+                f"{self._limit / 1e9:g} GB are kept; what was embedded is there. Set {CACHE_GB} to "
+                "more gigabytes and repeat the command to go on"
+            )
+
+
+def _first_of_each(
+    keys: Keys, places: Places, errors: Mapping[int, str]
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Take each content that has no place once, in the order in which it comes.
+
+    Returns:
+        The numbers of the first images of these contents, and for every image the index of its
+        content among them, -1 for the others.
+    """
+    missing = places[:, 1] == NOWHERE
+    missing[list(errors)] = False
+    same = np.full(len(keys), NOWHERE)
+    if not missing.any():
+        return np.empty(0, np.int64), same
+    contents = np.ascontiguousarray(keys[missing]).view(f"V{KEY_BYTES}")[:, 0]
+    _, first, which = np.unique(contents, return_index=True, return_inverse=True)
+    order = np.argsort(first)
+    same[missing] = np.argsort(order)[which]
+    return np.flatnonzero(missing)[first[order]], same
 
 
 def short_hash(content: bytes) -> str:
     """A name for content: 32 hexadecimal digits."""
     return hashlib.blake2b(content, digest_size=16).hexdigest()
+
+
+def _identities(images: Sequence[ImageSource]) -> list[bytes | None]:
+    """See `_identity`; on a network, asking for the state of one file after the other is slow."""
+
+    def of_some(start: int) -> list[bytes | None]:
+        return [_identity(image) for image in images[start : start + _LOOKED_AT_TOGETHER]]
+
+    with ThreadPoolExecutor() as pool:
+        parts = pool.map(of_some, range(0, len(images), _LOOKED_AT_TOGETHER))
+        return [identity for part in parts for identity in part]
 
 
 def _identity(image: ImageSource, settled: bool = False) -> bytes | None:
@@ -403,6 +529,8 @@ def _identity(image: ImageSource, settled: bool = False) -> bytes | None:
         image: the image.
         settled: give None for files that were changed just now.
     """
+    if isinstance(image, RemoteImage):
+        return _key(image.identity) if image.version else None
     if isinstance(image, ImageFile):
         path = image.path
     elif isinstance(image, os.PathLike):
@@ -416,12 +544,11 @@ def _identity(image: ImageSource, settled: bool = False) -> bytes | None:
     if settled and time.time_ns() - max(status.st_mtime_ns, status.st_ctime_ns) < _SETTLED_NS:
         return None
     facts = (status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino)
-    text = f"{path.absolute()}\0{facts}"
+    return _key(f"{path.absolute()}\0{facts}")
+
+
+def _key(text: str) -> bytes:
     return hashlib.blake2b(os.fsencode(text), digest_size=KEY_BYTES).digest()
-
-
-def _joined_keys(keys: Sequence[bytes]) -> Keys:
-    return np.frombuffer(b"".join(keys), np.uint8).reshape(-1, KEY_BYTES)
 
 
 def _discard(path: Path, error: Exception) -> None:
@@ -456,8 +583,3 @@ def _mapped(path: Path, name: str) -> Tensor:
 
 def _checksum(tensor: Tensor) -> str:
     return f"{zlib.crc32(tensor.numpy().data):08x}"
-
-
-def _heads(keys: Keys) -> NDArray[np.uint64]:
-    heads: NDArray[np.uint64] = np.ascontiguousarray(keys[:, :8]).view(np.uint64)[:, 0]
-    return heads

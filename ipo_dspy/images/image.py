@@ -21,8 +21,9 @@ from PIL import Image
 
 from ipo_dspy.errors import ArgumentError, DataError, UnreadableImage
 from ipo_dspy.images.decoding import check, decode, format_of, one_error, open_file, to_rgb
+from ipo_dspy.images.remote import RemoteImage
 
-ImageSource: TypeAlias = str | os.PathLike[str] | Image.Image | dspy.Image
+ImageSource: TypeAlias = str | os.PathLike[str] | Image.Image | dspy.Image | RemoteImage
 
 _FILE_SCHEME = "file://"
 _REMOTE_SCHEMES = ("http://", "https://")
@@ -133,8 +134,9 @@ def open_image(source: ImageSource) -> Image.Image:
     black, and clip 16-bit gray. A `StoredImage` is read by that call all the same.
 
     Args:
-        source: a path, a PIL image, or a `dspy.Image`; text that starts with `data:`, `http://`
-            or `https://` is taken as `dspy.Image` takes it, and only then is anything fetched.
+        source: a path, a PIL image, a `RemoteImage` or a `dspy.Image`; text that starts with
+            `data:`, `http://` or `https://` is taken as `dspy.Image` takes it, and only then is
+            anything fetched.
 
     Raises:
         UnreadableImage: missing, truncated, or in a format Pillow cannot decode.
@@ -172,6 +174,8 @@ def image_key(source: ImageSource) -> str:
     found = _resolve(source)
     if isinstance(found, Image.Image):
         return content_hash(found)
+    if isinstance(found, RemoteImage):
+        return _digest(found.identity.encode("utf-8", "surrogateescape"))
     if isinstance(found, str):
         return _digest(found.encode("utf-8"))
     with one_error(str(found)):
@@ -221,8 +225,8 @@ def _digest(content: bytes) -> str:
     return _hash(content).hexdigest()
 
 
-def _resolve(source: ImageSource) -> Path | Image.Image | str:
-    """What the image really is: a file, a decoded image, or a URL."""
+def _resolve(source: ImageSource) -> Path | Image.Image | RemoteImage | str:
+    """What the image really is: a file, a decoded image, bytes in a store, or a URL."""
     if isinstance(source, ImageFile):
         return source.path
     if isinstance(source, DatasetImage):
@@ -230,28 +234,31 @@ def _resolve(source: ImageSource) -> Path | Image.Image | str:
     if isinstance(source, dspy.Image):
         url: str = source.url
         return url
-    if isinstance(source, Image.Image):
+    if isinstance(source, Image.Image | RemoteImage):
         return source
     if isinstance(source, str) and source.startswith(_URL_SCHEMES):
         return source
     if isinstance(source, str | os.PathLike):
         return Path(source)
     raise ArgumentError(
-        f"an image may be a path, a PIL image or a dspy.Image, not {type(source).__name__}"
+        "an image may be a path, a PIL image, a RemoteImage or a dspy.Image, not "
+        f"{type(source).__name__}"
     )
 
 
-def _name(found: Path | str) -> str:
+def _name(found: Path | RemoteImage | str) -> str:
     name = str(found)
     if isinstance(found, str) and found.startswith(_REMOTE_SCHEMES):
         # User, password and query of an address are secrets.
         name = name.partition("?")[0].rpartition("@")[2]
-    return name if isinstance(found, Path) or len(name) <= 80 else f"{name[:60]}..."
+    return name if not isinstance(found, str) or len(name) <= 80 else f"{name[:60]}..."
 
 
-def _opened(found: Path | str) -> BufferedIOBase:
+def _opened(found: Path | RemoteImage | str) -> BufferedIOBase:
     if isinstance(found, Path):
         return open_file(found)
+    if isinstance(found, RemoteImage):
+        return io.BytesIO(found.read())
     if not found.startswith(_REMOTE_SCHEMES):
         return io.BytesIO(_data_bytes(found))
     import requests

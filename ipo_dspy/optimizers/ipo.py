@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import replace
 from operator import index
 from pathlib import Path
@@ -15,6 +15,7 @@ from dspy.teleprompt import Teleprompter
 
 from ipo_dspy.errors import ArgumentError
 from ipo_dspy.errors.arguments import Count, Natural, NotNegative, checked
+from ipo_dspy.features.backends import Backend, make_backend
 from ipo_dspy.images.names import check_several
 from ipo_dspy.optimizers.base import (
     copy_to_optimize,
@@ -142,6 +143,8 @@ class IPOOptimizer(Teleprompter):
         steady: the same as `strategy="steady"`.
         budget: further bounds.
         most_failures: so many useless answers in a row end the search.
+        backend: who embeds the program's images during the search, a `Backend` or the name of one:
+            `local`, `ray`; None leaves that to the program. What is found does not depend on it.
         num_threads: most calls in flight; None takes DSPy's setting.
         max_errors: so many examples on which program or metric raise make a prompt `failed`; None
             takes DSPy's setting.
@@ -179,6 +182,7 @@ class IPOOptimizer(Teleprompter):
         steady: bool = False,
         budget: Budget | None = None,
         most_failures: Count = 10,
+        backend: Backend | str | None = None,
         num_threads: Count | None = None,
         max_errors: Natural | None = None,
         seed: int = 0,
@@ -220,6 +224,7 @@ class IPOOptimizer(Teleprompter):
         if steps is not None:
             self.budget = replace(self.budget, steps=steps)
         self.most_failures = most_failures
+        self.backend = None if backend is None else make_backend(backend)
         self.num_threads = num_threads
         self.max_errors = max_errors
         self.seed = whole_seed(seed)
@@ -270,6 +275,7 @@ class IPOOptimizer(Teleprompter):
         describer = self._describer(program)
         spent = Spent()
         with (
+            self._backed(program),
             self._open_journal(program, examples, valset, lm, describer) as journal,
             within(self.budget.seconds, since=spent.started),
             self._bar() as bar,
@@ -329,6 +335,14 @@ class IPOOptimizer(Teleprompter):
         if self.track_stats:
             attach_results(program, found)
         return program
+
+    @contextmanager
+    def _backed(self, program: dspy.Module) -> Iterator[None]:
+        """Let the backend embed the images of all CLIP predictors."""
+        with ExitStack() as stack:
+            for predictor in zero_shot_predictors(program).values():
+                stack.enter_context(predictor.embedder.backed_by(self.backend))
+            yield
 
     def plan(self, student: dspy.Module, *, trainset: Sequence[dspy.Example] | None = None) -> Plan:
         """Work out how many calls and about how many tokens `compile` takes, making none."""

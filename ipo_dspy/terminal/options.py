@@ -20,6 +20,8 @@ DEFAULT_STEPS = 30
 PAPER_STEPS = 100
 PAPER_SHOTS = 1
 
+LOCAL = "local"
+"""The backend that embeds in this process."""
 Flag: TypeAlias = Annotated[bool, Parameter(negative="", show_default=False)]
 """An option without a value."""
 
@@ -107,12 +109,17 @@ class SavedEncoderOptions:
         device: 'cuda', 'mps' or 'cpu'; by default the best there is.
         precision: 'float32', 'bfloat16' or 'float16'; by default bfloat16 on CUDA, else float32.
         trust_remote_code: run code that comes with the encoder.
+        backend: who embeds images: 'local' (this process), 'ray' (pip install 'ipo-dspy[ray]'), or
+            what an installed plug-in registers.
+        address: of a Ray cluster, such as 10.0.0.1:6379; by default one starts on this machine.
     """
 
     clip: str | None = None
     device: str | None = None
     precision: str | None = None
     trust_remote_code: Flag = False
+    backend: str = LOCAL
+    address: str | None = None
 
 
 @Parameter(name="*", group=MODELS)
@@ -125,11 +132,21 @@ class EncoderOptions:
             'hf:google/siglip2-base-patch16-224'.
         device: 'cuda', 'mps' or 'cpu'; by default the best there is.
         precision: 'float32', 'bfloat16' or 'float16'; by default bfloat16 on CUDA, else float32.
+        backend: who embeds images: 'local' (this process), 'ray' (pip install 'ipo-dspy[ray]'), or
+            what an installed plug-in registers.
+        address: of a Ray cluster, such as 10.0.0.1:6379; by default one starts on this machine.
     """
 
     clip: str = "demo"
     device: str | None = None
     precision: str | None = None
+    backend: str = LOCAL
+    address: str | None = None
+
+    @property
+    def decisive(self) -> dict[str, str | None]:
+        """What decides features: who embeds does not."""
+        return {"clip": self.clip, "device": self.device, "precision": self.precision}
 
 
 @Parameter(name="*", group=MODELS)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from time import monotonic
 from typing import TypeVar
@@ -110,6 +110,36 @@ def counted(title: str, items: Iterable[_T], total: int) -> Iterator[_T]:
             yield item
             speed = f"{number / (monotonic() - began):,.0f} images/s"
             bar.update(task, completed=number, speed=speed)
+
+
+@contextmanager
+def counting(title: str) -> Iterator[Callable[[int], None]]:
+    """Show how many images were dealt with and how many a second; gives what is told of more.
+
+    Without a terminal, a line now and then.
+    """
+    began = monotonic()
+    done, told = 0, began
+
+    def line() -> str:
+        return f"{title}: {done:,} images, {done / max(monotonic() - began, 1e-9):,.0f} a second"
+
+    def advance(images: int) -> None:
+        nonlocal done, told
+        done += images
+        if status is not None:
+            status.update(line())
+        elif monotonic() - told > _PATIENCE_WITHOUT_TERMINAL:
+            told = monotonic()
+            remark(line())
+
+    status = remarks.status(f"{title} ...") if remarks.is_terminal else None
+    if status is None:
+        remark(f"{title} ...")
+        yield advance
+        return
+    with _shown(status):
+        yield advance
 
 
 class SearchProgress:

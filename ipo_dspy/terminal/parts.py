@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING
 import dspy
 
 from ipo_dspy.errors import ArgumentError, DataError, EncoderError
+from ipo_dspy.features.backends import make_backend
+from ipo_dspy.features.embedder import Embedder
 from ipo_dspy.images import LabeledImages
 from ipo_dspy.images.readers import read_images
 from ipo_dspy.images.task import Sampling, Task, folder_task
@@ -174,7 +176,27 @@ def read_program_of(place: Path, encoder: SavedEncoderOptions) -> CLIPClassifier
             raise EncoderError(
                 f"{error}. A saved program fetches nothing on its own; --clip '{spec}' does."
             ) from error
-    return CLIPClassifier.from_file(file, clip)
+    backend = make_backend(encoder.backend, encoder.address)
+    return CLIPClassifier.from_file(file, Embedder(clip, backend=backend))
+
+
+def make_embedder(
+    options: EncoderOptions, *, trust_remote_code: bool = False, fetch: bool = True
+) -> Embedder:
+    """Load the encoder, and find who embeds with it.
+
+    Args:
+        options: name both.
+        trust_remote_code: see `make_encoder`.
+        fetch: see `make_encoder`.
+
+    Raises:
+        ArgumentError: the spec, device, precision or backend is none there is.
+        EncoderError: weights are missing, unreadable or do not fit.
+    """
+    backend = make_backend(options.backend, options.address)
+    encoder = make_encoder(options, trust_remote_code=trust_remote_code, fetch=fetch)
+    return Embedder(encoder, backend=backend)
 
 
 def make_prompt_model(options: RunOptions) -> dspy.LM:

@@ -3,8 +3,10 @@
 import argparse
 import json
 import math
+import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import dspy
 import numpy as np
@@ -198,3 +200,53 @@ def test_the_offline_proposer_heeds_what_it_is_told() -> None:
         for _ in range(20)
     ]
     assert any("risograph print" in answer for answer in answers)
+
+
+@pytest.mark.slow
+def test_a_contest_in_parts_has_the_figures_of_one_in_sequence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from benchmarks.teleprompters import __main__ as module
+
+    monkeypatch.chdir(tmp_path)
+
+    def figures(*arguments: str) -> dict[str, Any]:
+        command = ["x", "--budget", "3", "--only", "random search", "IPO", *arguments]
+        monkeypatch.setattr(sys, "argv", [*command, "--out", "results"])
+        module.main()
+        written = json.loads(Path("results", "teleprompters_3.json").read_text())["optimizers"]
+        for each in written.values():
+            del each["seconds"]
+        return written
+
+    expected = figures("--seeds", "0", "1")
+    figures("--seeds", "1", "--runs", "kept")
+    assert figures("--seeds", "0", "1", "--runs", "kept") == expected
+    capsys.readouterr()
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("ray_cluster")
+def test_a_contest_by_ray_has_the_figures_of_one_in_sequence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from benchmarks.teleprompters import __main__ as module
+
+    monkeypatch.chdir(tmp_path)
+    found = []
+    for backend in ("local", "ray"):
+        command = ["x", "--budget", "3", "--seeds", "0", "--only", "random search", "IPO"]
+        monkeypatch.setattr(sys, "argv", [*command, "--backend", backend, "--out", backend])
+        module.main()
+        written = json.loads(Path(backend, "teleprompters_3.json").read_text())["optimizers"]
+        found.append([(each["h"], each["seeds"]) for each in written.values()])
+    assert found[0] == found[1]
+
+
+def test_who_fails_is_a_row_that_says_why(arena: Arena, tmp_path: Path) -> None:
+    outcomes = {"IPO": [arena.run(TELEPROMPTERS["IPO"])]}
+    options = argparse.Namespace(
+        budget=BUDGET, lm="offline", data="colours", shots=2, seeds=[0], clip="colours", told=False
+    )
+    written = write_json(tmp_path / "x.json", outcomes, options, {("COPRO", 0): "no answer"})
+    assert "| COPRO | failed with seed 0: no answer |" in markdown(outcomes, written)

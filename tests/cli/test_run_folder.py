@@ -121,6 +121,11 @@ def test_another_option_has_another_folder(here: Path, changed: dict[str, object
     assert taken(None) == first
 
 
+def test_who_embeds_makes_no_other_folder(here: Path) -> None:
+    ray = EncoderOptions(backend="ray", address="10.0.0.1:6379")
+    assert taken(None, RunOptions(encoder=ray)) == taken(None)
+
+
 def test_the_key_in_an_address_makes_no_other_folder(here: Path) -> None:
     def at(address: str) -> Path:
         return taken(None, RunOptions(describing=DescribingOptions(api_base=address)))

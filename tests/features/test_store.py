@@ -15,7 +15,7 @@ from safetensors.torch import save_file
 
 from ipo_dspy import load_encoder
 from ipo_dspy.errors import EncoderError, UnreadableImage
-from ipo_dspy.features import store
+from ipo_dspy.features import image_batches, store
 from ipo_dspy.features.backends import EmbeddingJob, LocalBackend, Shard
 from ipo_dspy.features.cache import clear, info
 from ipo_dspy.features.image_batches import encode_images
@@ -136,7 +136,7 @@ def test_many_images_are_several_files_and_read_in_slices(
     monkeypatch.setattr(store, "IMAGES_PER_FILE", 16)
     stored = FeatureStore(tmp_path, encoder, LARGE).fetch(pictures, encoder)
 
-    assert len(list(tmp_path.rglob("*.safetensors"))) == 3
+    assert len(list(tmp_path.glob("features/*/*.safetensors"))) == 3
     assert len(stored) == 40
     assert grays(stored[14:34]) == list(range(14, 34))
     assert grays(stored[3:5]) == [3, 4]
@@ -235,7 +235,7 @@ def test_a_damaged_file_is_noticed_and_made_anew(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     fetch(tmp_path, encoder, pictures)
-    [file] = tmp_path.rglob("*.safetensors")
+    [file] = tmp_path.glob("features/*/*.safetensors")
     damage(file)
 
     with caplog.at_level(logging.WARNING):
@@ -250,15 +250,15 @@ def test_files_used_longest_ago_go_first(
     tmp_path: Path, encoder: Grayness, pictures: list[ImageFile]
 ) -> None:
     fetch(tmp_path, encoder, pictures[:10])
-    [first] = tmp_path.rglob("*.safetensors")
+    [first] = tmp_path.glob("features/*/*.safetensors")
     fetch(tmp_path, encoder, pictures[10:20])
-    [second] = set(tmp_path.rglob("*.safetensors")) - {first}
+    [second] = set(tmp_path.glob("features/*/*.safetensors")) - {first}
     for age, file in enumerate((second, first)):
         os.utime(file, (1000 + age, 1000 + age))
     fetch(tmp_path, encoder, pictures[10:20])  # Uses the second, so the first is older now.
 
     fetch(tmp_path, encoder, pictures[20:30], limit=2 * first.stat().st_size)
-    kept = set(tmp_path.rglob("*.safetensors"))
+    kept = set(tmp_path.glob("features/*/*.safetensors"))
     assert second in kept
     assert first not in kept
     assert len(kept) == 2
@@ -307,7 +307,7 @@ from pathlib import Path
 sys.path.insert(0, sys.argv[1])
 from test_store import Grayness, LARGE
 from ipo_dspy.images.image import ImageFile
-from ipo_dspy.features import store
+from ipo_dspy.features import image_batches, store
 from ipo_dspy.features.backends import EmbeddingJob, LocalBackend, Shard
 store.IMAGES_PER_FILE = 8
 encoder = Grayness()
@@ -358,7 +358,7 @@ def test_processes_share_a_cache_also_at_the_same_time(
 
 def read_nothing(monkeypatch: pytest.MonkeyPatch) -> list[object]:
     read: list[object] = []
-    monkeypatch.setattr(store, "content_hash", lambda image: read.append(image) or "0" * 64)
+    monkeypatch.setattr(image_batches, "content_hash", lambda image: read.append(image) or "0" * 64)
     return read
 
 

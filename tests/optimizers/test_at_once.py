@@ -164,4 +164,4 @@ def test_the_time_of_a_run_is_up_though_calls_hang(
     process = start(serve(servers), tmp_path, stage, seconds="0.5")
     out, _ = process.communicate(timeout=PATIENCE)
     assert out.startswith("ended by seconds")
-    assert kinds(tmp_path) == ["trial"]
+    assert set(kinds(tmp_path)) == {"trial"}

@@ -58,6 +58,22 @@ def read_table(
     return label_files(files, names=names, skip_bad_images=skip_bad_images)
 
 
+def image_column(path: Path, image: str = "path") -> Iterator[Path | str]:
+    """Give the images of a table, which needs no labels; addresses stay as they are.
+
+    Args:
+        path: see `read_table`.
+        image: the column of image paths or addresses.
+
+    Raises:
+        DataError: see `read_table`.
+    """
+    for number, row in _rows(path, (image,)):
+        file = _value(path, number, row, image)
+        is_address = "://" in file or file.startswith("data:")
+        yield file if is_address else _place(path.parent, file)
+
+
 def table_paths(path: str | os.PathLike[str], image: str = "path") -> list[Path]:
     """List the images of a table, whether it has labels or not.
 

@@ -11,8 +11,9 @@ import pytest
 from huggingface_hub import constants
 
 from benchmarks.base_to_novel import __main__ as module
-from benchmarks.base_to_novel.__main__ import fixed_texts
+from benchmarks.base_to_novel import tasks
 from benchmarks.base_to_novel.datasets import Dataset
+from benchmarks.base_to_novel.tasks import fixed_texts
 from benchmarks.poster import POSTER
 
 from ..conftest import Command
@@ -90,7 +91,7 @@ def test_a_hand_written_template_that_is_too_long_costs_its_row_and_not_the_run(
     def long_ones(dataset: Dataset) -> dict[str, str]:
         return {**fixed_texts(dataset), "CLIP, hand-written template": f"{'very ' * 99} <CLASS>."}
 
-    monkeypatch.setattr(module, "fixed_texts", long_ones)
+    monkeypatch.setattr(tasks, "fixed_texts", long_ones)
     outcome = run("--root", root, "--datasets", "dtd", *FEW, "--published-counts")
     assert outcome.code == 0
     of_dataset = written()["datasets"]["DTD"]
