@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
-from xml.sax.saxutils import quoteattr
+from xml.sax.saxutils import quoteattr  # nosec B406 - it writes XML and parses none
 
 from ipo_dspy.errors import ArgumentError
 from ipo_dspy.exports.base import Found
