@@ -22,6 +22,9 @@ FEWEST_CPUS = 4
 OBJECT_STORE_BYTES = 512 * 2**20
 """Memory of a local cluster for what goes to and fro."""
 _PREFIX = "ipo-dspy-ray-"
+_SKIPPED = "RAY_DEDUP_LOGS_SKIP_REGEX"
+_WORKER_DIED = "A worker died or was killed"
+"""What Ray would write to standard output, among the results, at every death; we say it shorter."""
 _local: dict[str, str | None] = {}
 """The folder of the local cluster and what the environment said before; empty without one."""
 
@@ -32,6 +35,7 @@ def ray_module() -> ModuleType:
     Raises:
         ArgumentError: it is not installed.
     """
+    os.environ.setdefault(_SKIPPED, _WORKER_DIED)  # Ray looks at it once.
     try:
         import ray
     except ImportError as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from ipo_dspy.images.image import ImageSource
+
+logger = logging.getLogger(__name__)
 
 RETRIES = 2
 """How often images are tried again whose worker died."""
@@ -117,6 +120,7 @@ class RayBackend:
                 tried, outcome = crew.wait()
                 if isinstance(outcome, _Death):
                     deaths += 1
+                    logger.warning("A worker of Ray died; another one takes its place.")
                     if deaths >= most_deaths:
                         raise EncoderError(
                             f"{deaths} workers of Ray died one after the other, whatever they "
