@@ -16,6 +16,10 @@ fast *arguments:
 test *arguments:
     pytest {{arguments}}
 
+# new random examples for the property tests, of which CI draws the same each time
+explore *arguments:
+    pytest --hypothesis-profile=explore {{arguments}}
+
 # linters, types, and the direction of imports
 check:
     ruff check .

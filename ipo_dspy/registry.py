@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from difflib import get_close_matches
+from functools import cache
 from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
 from types import MappingProxyType
@@ -19,7 +20,7 @@ from typing import Any
 
 from ipo_dspy.errors import UnknownNameError
 
-_OURS: Mapping[str, Mapping[str, str]] = {
+_OURS: Mapping[str, dict[str, str]] = {
     "strategies": {
         "steps": "ipo_dspy.search.strategies.steps:Steps",
         "random": "ipo_dspy.search.strategies.random_texts:RandomTexts",
@@ -78,10 +79,14 @@ def names(kind: str) -> Mapping[str, str]:
     """
     if kind not in _OURS:
         raise UnknownNameError(f"{kind!r} is no kind of plug-in; expected {_listed(KINDS)}.")
-    found = dict(_OURS[kind])
-    for point in entry_points(group=f"ipo_dspy.{kind}"):
-        found.setdefault(point.name, point.value)
-    return MappingProxyType(found)
+    return MappingProxyType(_OURS[kind] | _plugged_in(kind) | _OURS[kind])
+
+
+@cache
+def _plugged_in(kind: str) -> dict[str, str]:
+    # Read once: it opens a file of every distribution there is.
+    points = entry_points(group=f"ipo_dspy.{kind}")
+    return {point.name: point.value for point in points}
 
 
 def find(kind: str, name: str) -> Any:

@@ -12,9 +12,11 @@ import dspy
 import hypothesis
 import pytest
 
-# A busy machine is no failure.
-hypothesis.settings.register_profile("patient", deadline=None)
-hypothesis.settings.load_profile("patient")
+# A busy machine is no failure, and a change is judged by the examples that its author saw too. New
+# ones are looked for with `pytest --hypothesis-profile=explore`.
+hypothesis.settings.register_profile("same", deadline=None, derandomize=True)
+hypothesis.settings.register_profile("explore", deadline=None, max_examples=1000)
+hypothesis.settings.load_profile("same")
 
 
 @pytest.fixture(autouse=True)

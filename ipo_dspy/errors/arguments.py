@@ -71,6 +71,7 @@ def checked_call(
         hints: what to give, for arguments whose annotation does not say it.
     """
     signature = inspect.signature(function)
+    bind = _binder(signature)
     is_method = next(iter(signature.parameters), "") in _OWNERS
     adapters: dict[str, tuple[TypeAdapter[Any], str]] = {}
 
@@ -81,12 +82,12 @@ def checked_call(
             owner = args[0] if isinstance(args[0], type) else type(args[0])
             name = owner.__name__ if name in _CALLS else f"{owner.__name__}.{name}"
         try:
-            given = signature.bind(*args, **kwargs).arguments
+            given = bind(args, kwargs)
         except TypeError as error:
             raise ArgumentError(_unbound(name, signature, kwargs, elsewhere, error)) from None
         if not adapters:
             adapters.update(_adapters(function, signature))
-        for argument, value in _flat(signature, given):
+        for argument, value in given:
             if argument in adapters:
                 adapter, expected = adapters[argument]
                 _check(name, argument, value, adapter, expected, hints)
@@ -136,6 +137,34 @@ _CALLS = ("__init__", "__call__", "forward")
 """Methods that people call by the name of their class."""
 _FREE = ("forward", "dump_state", "load_state")
 """Methods that DSPy calls with arguments of its own choice."""
+
+
+def _binder(
+    signature: inspect.Signature,
+) -> Callable[[tuple[Any, ...], Mapping[str, Any]], Iterable[tuple[str, Any]]]:
+    """Make what gives arguments one by one with their names; never those that are not given."""
+    parameters = signature.parameters
+    required = {name for name, each in parameters.items() if each.default is each.empty}
+    positional = [
+        name for name, each in parameters.items() if each.kind is each.POSITIONAL_OR_KEYWORD
+    ]
+    named = {
+        *positional,
+        *(name for name, each in parameters.items() if each.kind is each.KEYWORD_ONLY),
+    }
+    is_plain = len(named) == len(parameters)
+
+    def bind(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Iterable[tuple[str, Any]]:
+        # Metrics are called for every image; inspect's way takes longer than they do.
+        if is_plain and len(args) <= len(positional):
+            given = dict(zip(positional, args, strict=False))
+            if given.keys().isdisjoint(kwargs) and kwargs.keys() <= named:
+                given |= kwargs
+                if required <= given.keys():
+                    return given.items()
+        return _flat(signature, signature.bind(*args, **kwargs).arguments)
+
+    return bind
 
 
 def _flat(signature: inspect.Signature, given: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:

@@ -10,6 +10,7 @@ from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar, runtime_checkable
 
+import PIL.Image
 import torch
 from torch import Tensor
 
@@ -19,8 +20,6 @@ from ipo_dspy.images.image import ImageSource, content_hash, open_image
 from ipo_dspy.images.remote import RemoteImage
 
 if TYPE_CHECKING:
-    import PIL.Image
-
     from ipo_dspy.encoders.base import Encoder
 
 _A = TypeVar("_A")
@@ -109,7 +108,10 @@ def hash_contents(
         their index.
     """
     rows, errors = bytearray(), {}
-    hashes = ahead(_unless_bad(content_hash), images, most=2 * READERS, threads=READERS)
+    work = _unless_bad(content_hash)
+    in_memory = all(isinstance(image, PIL.Image.Image) for image in images)
+    # Threads wait for files and networks; pictures in memory only wait for each other.
+    hashes = map(work, images) if in_memory else ahead(work, images, 2 * READERS, READERS)
     for index, found in enumerate(hashes):
         if isinstance(found, UnreadableImage):
             errors[index] = found

@@ -106,9 +106,15 @@ class Context:
         """Fill in class names.
 
         Raises:
-            ArgumentError: a text is too long for the tower.
+            ArgumentError: a text is too long for the tower, or the vectors alone are.
             EncoderError: the tokenizer has no token that can stand for a vector.
         """
+        room = towers.encoder.context_length
+        if self.n + 3 > room:
+            raise ArgumentError(
+                f"n_ctx={self.n} leaves no room for a class name among the {room} tokens that "
+                f"{towers.encoder.spec} reads; give at most {room - 3}."
+            )
         vectors = " ".join([_PLACEHOLDER] * self.n)
         [alone] = towers.tokenize([vectors])
         if len(alone) != self.n + 2:

@@ -65,8 +65,9 @@ class PromptedModel(nn.Module):
         self.step = 0
         self.towers = towers
         self.context = context
-        self.vectors = nn.Parameter(context.initial(towers, generator).to(towers.device))
+        # The texts first: they say whether so many vectors fit at all.
         self._read(classnames)
+        self.vectors = nn.Parameter(context.initial(towers, generator).to(towers.device))
 
     def _read(self, classnames: Sequence[str]) -> None:
         self.classnames = tuple(classnames)

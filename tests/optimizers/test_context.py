@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from ipo_dspy import CLIPClassifier
+from ipo_dspy import CLIPClassifier, CoOp
 from ipo_dspy.encoders.prompted_towers import Towers, towers_of
 from ipo_dspy.errors import ArgumentError
 from ipo_dspy.optimizers.context import Context
@@ -100,3 +100,11 @@ def test_a_class_name_that_does_not_fit_is_named(towers: Towers) -> None:
     long = "very " * 80 + "long"
     with pytest.raises(ArgumentError, match="very long"):
         Context.of(towers, "a photo of a", None).place(towers, ["cat", long])
+
+
+@pytest.mark.parametrize("n", [75, 10**9, 10**308])
+def test_more_vectors_than_tokens_are_refused_before_anything_is_made(
+    n: int, towers: Towers
+) -> None:
+    with pytest.raises(ArgumentError, match=r"at most 74"):
+        CoOp(n_ctx=n, init=None).prompted(CLIPClassifier(["cat"], towers.encoder))
