@@ -22,6 +22,8 @@ ShardWork: TypeAlias = "Callable[[Sequence[ImageSource]], tuple[Tensor, Mapping[
 """From n images to a row for each that can be read, and why others cannot be, by their index."""
 
 
+PATIENCE = 6
+"""How many times as long shards of a long job wait to be put together."""
 IMAGES_ON_CPU = 256
 """Most images of a shard that a CPU embeds in this process."""
 
@@ -180,17 +182,19 @@ def joined(shards: Iterable[Shard], most: int, seconds: float) -> Iterator[Shard
     Args:
         shards: of one job.
         most: images that are put together.
-        seconds: how long shards wait for others, unless none come.
+        seconds: how long shards wait for others that come; later for a tenth of the time that the
+            job takes already, but no longer than `PATIENCE` times that.
     """
     waiting: list[Shard] = []
-    since = monotonic()
+    began = since = monotonic()
     try:
         for shard in shards:
             if waiting and sum(len(one.numbers) for one in (*waiting, shard)) > most:
                 yield _joined(waiting)
                 waiting, since = [], monotonic()
             waiting.append(shard)
-            if monotonic() - since >= seconds:
+            now = monotonic()
+            if now - since >= min(max(seconds, (now - began) / 10), PATIENCE * seconds):
                 yield _joined(waiting)
                 waiting, since = [], monotonic()
     except (Exception, KeyboardInterrupt):

@@ -56,7 +56,8 @@ FORMAT = "ipo-dspy-features-1"
 IMAGES_PER_FILE = 4096
 """Most images in one file."""
 SECONDS_PER_FILE = 10.0
-"""After so long a file is written, full or not: what a killed process may have to do again."""
+"""After so long a file is written, full or not, and after a minute in a job that takes longer: what
+a killed process may have to do again."""
 _DTYPES = {"F32": np.float32, "U8": np.uint8}
 _SETTLED_NS = 10**9
 """A file changed less than this ago may change again within one tick of its clock."""
