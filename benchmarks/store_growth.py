@@ -84,11 +84,16 @@ class Cost:
         return 1e6 * self.seconds / self.images
 
 
+def named(first: int, end: int) -> list[RemoteImage]:
+    """Name the images with these numbers."""
+    return [RemoteImage(f"s3://b/{number}", "1") for number in range(first, end)]
+
+
 def fill(stores: Sequence[FeatureStore], backend: Synthetic, rows: int) -> list[Cost]:
     """Let stores fill one folder in turn, a block each."""
     costs = []
     for turn, start in enumerate(range(0, rows, BLOCK)):
-        images = [RemoteImage(f"s3://b/{n}", "1") for n in range(start, min(start + BLOCK, rows))]
+        images = named(start, min(start + BLOCK, rows))
         began = time.process_time()
         stores[turn % len(stores)].fill(images, backend)
         costs.append(Cost(start + len(images), len(images), time.process_time() - began))
@@ -113,7 +118,7 @@ def measure(rows: int, width: int) -> dict[str, Any]:
         del writers
         began = time.process_time()
         merged = FeatureStore(folder, backend, _NO_LIMIT)
-        merged.fill([RemoteImage("s3://b/0", "1")], backend)
+        merged.fill(named(0, 1), backend)
         opening = time.process_time() - began
         skipped = fill([merged], backend, rows)
         files = [file.stat().st_size for file in folder.rglob("*.safetensors")]

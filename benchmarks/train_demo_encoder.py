@@ -3,8 +3,9 @@
 python -m benchmarks.train_demo_encoder --out ipo_dspy/demo/weights
 
 First the convolutions learn to name class and medium. Then the pooling and the text tower learn by
-CLIP's contrast, with every batch a grid of classes and media. Two runs with the same settings agree
-up to the order in which threads add.
+CLIP's contrast, with every batch a grid of classes and media. At last the logit scale alone learns
+from naming the objects of new pictures, so that probabilities mean what they say. Two runs with the
+same settings agree up to the order in which threads add.
 """
 
 from __future__ import annotations
@@ -25,8 +26,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from benchmarks.demo_pictures import Pictures, Vocabulary, prepare
-from ipo_dspy.demo.encoder import WEIGHTS_FORMAT, read_config
-from ipo_dspy.demo.world import CLASSES, MEDIA
+from benchmarks.measure_demo_encoder import RIGHT
+from ipo_dspy.demo.encoder import WEIGHTS_FORMAT, load_demo_model, read_config
+from ipo_dspy.demo.world import CLASSES, MEDIA, draw, picture_seed
 
 
 @dataclass(frozen=True)
@@ -36,7 +38,8 @@ class Settings:
     `per_pair` counts the pictures of a class in a medium; `trunk_steps` and `trunk_batch` belong to
     the first stage, `steps` and `classes` (in a batch, each in every medium) to the second; `views`
     is how many shifts of each picture the second stage sees; `strictness` is how much the hardest
-    negatives weigh at last, in logits; `scale_limit` bounds the logit scale.
+    negatives weigh at last, in logits; `scale_limit` bounds the logit scale in the second stage;
+    `scale_steps` belong to the third, which sees `scale_pictures` of each class and medium.
     """
 
     out: Path
@@ -51,6 +54,8 @@ class Settings:
     learning_rate: float = 1e-3
     strictness: float = 7.0
     scale_limit: float = 10.0
+    scale_steps: int = 400
+    scale_pictures: int = 2
     workers: int = 2
     threads: int = 2
 
@@ -70,6 +75,7 @@ def train(settings: Settings) -> None:
     seen = see(model, pictures, settings)
     train_contrastive(model, pictures, seen, vocabulary, settings)
     save(model, vocabulary, settings.out)
+    learn_scale(settings)
 
 
 # First stage
@@ -224,7 +230,48 @@ def contrastive_loss(scale: Tensor, images: Tensor, texts: Tensor, offset: Tenso
     return (by_picture + by_text) / 2
 
 
-# Both stages
+# Third stage
+
+
+def learn_scale(settings: Settings) -> None:
+    """Teach saved weights the logit scale alone, by what the encoder is for: naming objects.
+
+    The pictures trained nothing, and one caption for each medium is filled with every class name.
+    What is learned is the scale at which cosines are the most likely probabilities, at most 100 as
+    in CLIP (Radford et al. 2021, section 2.5).
+    """
+    model, preprocess, tokenizer = load_demo_model(settings.out)
+    cosines = []
+    with torch.no_grad():
+        for medium in MEDIA:
+            pixels = torch.stack(
+                [
+                    preprocess(
+                        draw(name, medium, picture_seed("encoder", settings.seed + 1, index))
+                    )
+                    for name in CLASSES
+                    for index in range(settings.scale_pictures)
+                ]
+            )
+            texts = tokenizer([RIGHT[medium].replace("<CLASS>", name) for name in CLASSES])
+            images = model.encode_image(pixels, normalize=True)
+            cosines.append(images @ model.encode_text(texts, normalize=True).T)
+    labels = torch.arange(len(CLASSES)).repeat_interleave(settings.scale_pictures)
+    scale = nn.Parameter(model.logit_scale.detach().clone())
+    descent = Descent([scale], settings.scale_steps, 2e-2)
+    for _ in range(settings.scale_steps):
+        logits = scale.exp() * torch.cat(cosines)
+        descent.step(functional.cross_entropy(logits, labels.repeat(len(MEDIA))))
+        with torch.no_grad():
+            scale.clamp_(max=math.log(100))
+    print(f"logit scale {scale.exp().item():.2f}", flush=True)
+    file = settings.out / "model.safetensors"
+    tensors = safetensors.torch.load_file(file)
+    tensors["logit_scale"] = scale.detach()
+    safetensors.torch.save_file(tensors, file, metadata={"format": WEIGHTS_FORMAT})
+
+
+# All stages
 
 
 class Descent:
@@ -274,9 +321,14 @@ def main() -> None:
     for field in dataclasses.fields(Settings)[1:]:
         flag = "--" + field.name.replace("_", "-")
         parser.add_argument(flag, type=type(field.default), default=field.default)
-    settings = Settings(**vars(parser.parse_args()))
+    parser.add_argument(
+        "--only-scale", action="store_true", help="run the third stage on the weights in --out"
+    )
+    options = vars(parser.parse_args())
+    work = learn_scale if options.pop("only_scale") else train
+    settings = Settings(**options)
     print(settings)
-    train(settings)
+    work(settings)
 
 
 if __name__ == "__main__":

@@ -30,7 +30,7 @@ def own_feature_cache(
 @pytest.fixture(scope="session")
 def ray_cluster() -> Iterator[None]:
     """One local Ray for the whole run of the tests."""
-    pytest.importorskip("ray.data")
+    pytest.importorskip("ray")
     from ipo_dspy.features import cluster
 
     ray = cluster.connect()

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 from collections.abc import Callable
+from time import monotonic
 
 import torch
 from rich.console import Console
@@ -19,8 +21,9 @@ from benchmarks.scoring.memory import measure_memory
 from benchmarks.scoring.photographs import measure_photographs
 from benchmarks.scoring.report import growth_table, markdown, result, row_table
 from benchmarks.scoring.rows import Row
-from benchmarks.scoring.scaling import measure_growth
+from benchmarks.scoring.scaling import Growth, measure_growth
 from benchmarks.scoring.searching import measure_searching
+from benchmarks.scoring.storing import measure_storing
 from benchmarks.scoring.texts import measure_classifier, measure_features, measure_passes
 from benchmarks.scoring.waiting import measure_waiting
 from benchmarks.scoring.workload import Workload
@@ -35,12 +38,16 @@ MEASUREMENTS: dict[str, Callable[[Workload], list[Row]]] = {
     "memory": measure_memory,
     "waiting": measure_waiting,
 }
-GROWTH = "growth"
+GROWTHS: dict[str, Callable[[Workload], list[Growth]]] = {
+    "growth": measure_growth,
+    "storing": measure_storing,
+    "searching": measure_searching,
+}
 
 
 def main() -> None:
     """Measure what was asked for."""
-    names = (*MEASUREMENTS, GROWTH)
+    names = (*MEASUREMENTS, *GROWTHS)
     parser = argparse.ArgumentParser(prog="python -m benchmarks.scoring", description=__doc__)
     parser.add_argument("--device", default="cpu", choices=("cpu", "cuda"))
     parser.add_argument("--rounds", type=int, default=Workload.rounds)
@@ -51,12 +58,16 @@ def main() -> None:
     chosen = options.only or names
     workload = Workload(options.device, options.rounds)
 
-    rows = [row for name in MEASUREMENTS if name in chosen for row in MEASUREMENTS[name](workload)]
-    growths = [
-        growth
-        for measure in ((measure_growth, measure_searching) if GROWTH in chosen else ())
-        for growth in measure(workload)
-    ]
+    rows: list[Row] = []
+    growths: list[Growth] = []
+    for name in names:
+        if name in chosen:
+            began = monotonic()
+            if name in MEASUREMENTS:
+                rows += MEASUREMENTS[name](workload)
+            else:
+                growths += GROWTHS[name](workload)
+            print(f"{name}: {monotonic() - began:.0f} s", file=sys.stderr)
 
     console = Console()
     if rows:

@@ -10,7 +10,7 @@ from rich.table import Table
 
 from benchmarks.provenance import provenance
 from benchmarks.scoring.rows import Figure, Row
-from benchmarks.scoring.scaling import Growth
+from benchmarks.scoring.scaling import MOST_EXPONENT, Growth
 from benchmarks.scoring.workload import Workload
 
 
@@ -48,7 +48,7 @@ def markdown(rows: list[Row], growths: list[Growth], origin: dict[str, Any]) -> 
         for name, figure in row.figures.items()
     ]
     exponents = [
-        f"| {growth.task} | {size} | {exponent:.2f} |"
+        f"| {growth.task} | {size} | {_span(growth, size)} | {exponent:.2f} | {_low(exponent)} |"
         for growth in growths
         for size, exponent in growth.exponents.items()
     ]
@@ -66,8 +66,8 @@ def markdown(rows: list[Row], growths: list[Growth], origin: dict[str, Any]) -> 
             "",
             "How cost grows: with the exponent e, twice the size costs 2^e times as much.",
             "",
-            "| task | size | exponent |",
-            "|---|---|---|",
+            f"| task | size | from, to | exponent | at most {MOST_EXPONENT} |",
+            "|---|---|---|---|---|",
             *exponents,
             "",
         ]
@@ -86,13 +86,21 @@ def _bound(figure: Figure) -> str:
     return "" if figure.at_most is None else f"at most {figure.at_most:g}"
 
 
+def _span(growth: Growth, size: str) -> str:
+    sizes = [cost.sizes[size] for cost in growth.costs]
+    return f"{min(sizes):,} to {max(sizes):,}"
+
+
+def _low(exponent: float) -> str:
+    return "yes" if exponent <= MOST_EXPONENT else "no"
+
+
 def growth_table(growths: list[Growth]) -> Table:
     """One line per size that a task has, with the exponent of its cost."""
-    table = Table("task", "size", "from", "to", "exponent")
+    table = Table("task", "size", "from, to", "exponent", f"at most {MOST_EXPONENT}")
     for growth in growths:
         for number, (name, exponent) in enumerate(growth.exponents.items()):
-            sizes = [cost.sizes[name] for cost in growth.costs]
             task = growth.task if number == 0 else ""
-            table.add_row(task, name, str(min(sizes)), str(max(sizes)), f"{exponent:.2f}")
+            table.add_row(task, name, _span(growth, name), f"{exponent:.2f}", _low(exponent))
         table.add_section()
     return table

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 
 import open_clip
 import torch
 from torch import Tensor
 from torch.nn.functional import normalize
-from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.scoring.rows import Figure, Row
-from benchmarks.scoring.timing import Work, alternate
+from benchmarks.scoring.timing import Work, alternate, matrix_rate, operations_of
 from benchmarks.scoring.workload import MODEL, PROMPTS, Workload, filled, random_features
 
 CLASSES = 100
@@ -44,13 +43,13 @@ def measure_features(workload: Workload) -> list[Row]:
     for group in groups:
         works = {
             _OPEN_CLIP: Work(partial(_encode, workload, group)),
-            _OPEN_CLIP_HALF: Work(partial(_encode, workload, group, half=True)),
             **{name: Work(partial(each.encode_texts, group)) for name, each in encoders.items()},
         }
         total.update(alternate(works, workload.rounds))
         outputs.append({name: work.result for name, work in works.items()})
+        outputs[-1][_OPEN_CLIP_HALF] = _encode(workload, group, half=True)
     seconds = dict(total)
-    found = {name: torch.stack([output[name] for output in outputs]) for name in seconds}
+    found = {name: torch.stack([output[name] for output in outputs]) for name in outputs[0]}
     against = "open_clip encode_text, float32"
     return [
         Row(
@@ -74,10 +73,11 @@ def measure_features(workload: Workload) -> list[Row]:
                 "equal top-1 of open_clip in bfloat16": Figure(
                     _equal_top_1(found[_OPEN_CLIP_HALF], found[_OPEN_CLIP])
                 ),
+                "texts a second": Figure(len(PROMPTS) * CLASSES / seconds[_HALF]),
                 "share of the matrix rate": Figure(
-                    _operations(lambda: encoders[_HALF].encode_templates(groups))
+                    operations_of(lambda: encoders[_HALF].encode_templates(groups))
                     / seconds[_HALF]
-                    / _matrix_rate(workload)
+                    / matrix_rate(workload.device)
                 ),
             },
             seconds=seconds,
@@ -166,21 +166,3 @@ def _equal_top_1(found: Tensor, expected: Tensor) -> float:
     images = random_features(IMAGES, found.shape[-1])
     best = [(images @ features.transpose(1, 2)).argmax(dim=-1) for features in (found, expected)]
     return (best[0] == best[1]).float().mean().item()
-
-
-def _operations(work: Callable[[], object]) -> float:
-    """The floating-point operations of the matrix products that torch can count."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)  # Only on this thread can they be counted.
-    with FlopCounterMode(display=False) as counter:
-        work()
-    torch.set_num_threads(threads)
-    return counter.get_total_flops()
-
-
-def _matrix_rate(workload: Workload) -> float:
-    """Operations a second in a large bfloat16 product."""
-    size = 2048 if workload.device == "cpu" else 8192
-    matrix = torch.randn(size, size, dtype=torch.bfloat16, device=workload.device)
-    seconds = alternate({"product": lambda: matrix @ matrix}, rounds=20)["product"]
-    return 2 * size**3 / seconds

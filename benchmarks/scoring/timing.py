@@ -1,4 +1,4 @@
-"""Times works side by side, so that whatever else the machine does slows all of them."""
+"""Times works in turn, so that whatever else the machine does slows all of them; counts them."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from statistics import median
 from typing import Generic, TypeVar
 
 import torch
+from torch.utils.flop_counter import FlopCounterMode
 
 _Result = TypeVar("_Result")
 
@@ -32,6 +33,24 @@ def alternate(works: Mapping[str, Callable[[], object]], rounds: int) -> dict[st
         for name, work in works.items():
             seconds[name].append(_time(work))
     return {name: median(taken) for name, taken in seconds.items()}
+
+
+def operations_of(work: Callable[[], object]) -> float:
+    """The floating-point operations of the matrix products that torch can count."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # Only on this thread can they be counted.
+    with FlopCounterMode(display=False) as counter:
+        work()
+    torch.set_num_threads(threads)
+    return counter.get_total_flops()
+
+
+def matrix_rate(device: str) -> float:
+    """Operations a second in a large bfloat16 product."""
+    size = 2048 if device == "cpu" else 8192
+    matrix = torch.randn(size, size, dtype=torch.bfloat16, device=device)
+    seconds = alternate({"product": lambda: matrix @ matrix}, rounds=20)["product"]
+    return 2 * size**3 / seconds
 
 
 def _time(work: Callable[[], object]) -> float:

@@ -22,7 +22,7 @@ from ipo_dspy.proposing.describing import MOST_FAILURES, describe_images, spread
 from ipo_dspy.runs.journal import NoJournal
 from ipo_dspy.scoring.ranking import Ranking
 from ipo_dspy.scoring.scorers import TensorScorer
-from ipo_dspy.search.ensemble import best_together
+from ipo_dspy.search.ensemble import differing
 
 _TOGETHER = 5
 """So many texts are an ensemble."""
@@ -36,11 +36,12 @@ class Outcome:
     """What one optimizer found on one seed.
 
     Attributes:
-        text: of all templates it tried, the one with the highest training accuracy, ties going to
-            the lower loss at the run's scale and then to the earlier one: the same rule for every
-            optimizer.
+        text: of all templates it tried, the one that IPO would keep (see `Ranking`): the same rule
+            for every optimizer.
         train: its training accuracy in percent.
         verdict: its test results.
+        by_accuracy: test results of what DSPy's optimizers keep: the template with the highest
+            training accuracy, the earliest of equals.
         ensemble: those of the best five together, by one rule for every optimizer.
         best_so_far: test H in percent after each call: of what was best in training until then.
         returned: test H in percent of the program that the optimizer gave at last; None where the
@@ -54,6 +55,7 @@ class Outcome:
     text: str
     train: float
     verdict: Verdict
+    by_accuracy: Verdict
     ensemble: Verdict
     best_so_far: tuple[float, ...]
     returned: float | None
@@ -133,16 +135,18 @@ class Arena:
         scorer = TensorScorer(program.predict, program.trainset or [], clip_acc)
         scores = scorer.score([tried.text for tried in meter.tried])
         bests = []
-        best = 0
-        order = Ranking.of(scores).order
+        ranking = Ranking()
         for index, score in enumerate(scores):
-            if order(score) > order(scores[best]):
-                best = index
-            bests.append(best)
-        texts = [tried.text for tried in meter.tried]
-        together = best_together(
-            program.predict, list(zip(texts, scores, strict=True)), Ranking.of(scores), _TOGETHER
+            ranking.add(score)
+            # `max` and `sorted` leave the earlier of equals in front.
+            bests.append(max(range(index + 1), key=lambda one: ranking.order(scores[one])))
+        best = bests[-1]
+        most_accurate = max(range(len(scores)), key=lambda one: scores[one].accuracy)
+        ranked = sorted(
+            range(len(scores)), key=lambda one: ranking.order(scores[one]), reverse=True
         )
+        texts = [meter.tried[index].text for index in ranked]
+        together = differing(program.predict, texts, _TOGETHER)
         verdicts = {index: self.judge.judge(meter.tried[index].text) for index in set(bests)}
         curve = [
             next(
@@ -156,6 +160,7 @@ class Arena:
             text=meter.tried[best].text,
             train=scores[best].accuracy,
             verdict=verdicts[best],
+            by_accuracy=self.judge.judge(meter.tried[most_accurate].text),
             ensemble=self.judge.judge(*together),
             best_so_far=tuple(curve),
             returned=None,

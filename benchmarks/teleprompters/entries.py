@@ -35,6 +35,7 @@ Key: TypeAlias = tuple[str, int]
 
 NAMES = (*FIXED_TEXTS, *CONTROLS, *TELEPROMPTERS)
 """Everything that can be compared, in the order of the table."""
+_VERDICTS = ("verdict", "by_accuracy", "ensemble")
 _DECIDING = ("lm", "budget", "data", "shots", "clip", "image_model", "told")
 
 
@@ -57,6 +58,7 @@ class Kept(Record):
     text: str
     train: float
     verdict: tuple[str, str]
+    by_accuracy: tuple[str, str]
     ensemble: tuple[str, str]
     best_so_far: tuple[float, ...]
     returned: float | None
@@ -70,7 +72,7 @@ class Kept(Record):
         """Write down an outcome."""
         verdicts = {
             name: (_bits(getattr(outcome, name).base), _bits(getattr(outcome, name).novel))
-            for name in ("verdict", "ensemble")
+            for name in _VERDICTS
         }
         return cls(**{**vars(outcome), **verdicts})
 
@@ -78,7 +80,7 @@ class Kept(Record):
     def outcome(self) -> Outcome:
         """The outcome that was written down."""
         fields: dict[str, Any] = {name: getattr(self, name) for name in type(self).model_fields}
-        for name in ("verdict", "ensemble"):
+        for name in _VERDICTS:
             base, novel = fields[name]
             fields[name] = Verdict(_hits(base), _hits(novel))
         return Outcome(**fields)

@@ -68,6 +68,7 @@ def _summary(name: str, outcomes: Outcomes, same_images: bool) -> dict[str, Any]
         "base": round(base, 2),
         "novel": round(novel, 2),
         "h": round(h, 2),
+        "accuracy_h": round(fmean(o.by_accuracy.accuracies[2] for o in ours), 2),
         "ensemble_h": round(fmean(o.ensemble.accuracies[2] for o in ours), 2),
         "calls": round(fmean(o.calls for o in ours), 1),
         "tokens": round(fmean(o.tokens for o in ours)),
@@ -79,6 +80,7 @@ def _summary(name: str, outcomes: Outcomes, same_images: bool) -> dict[str, Any]
         theirs = outcomes[REFERENCE]
         for key, reference, this in (
             ("reference_minus_this", [o.verdict for o in theirs], [o.verdict for o in ours]),
+            ("choices_differ", [o.verdict for o in theirs], [o.by_accuracy for o in ours]),
             ("ensembles_differ", [o.ensemble for o in theirs], [o.ensemble for o in ours]),
         ):
             summary[key] = _difference(reference, this, same_images)
@@ -100,6 +102,7 @@ def _one(outcome: Outcome) -> Mapping[str, Any]:
         "base": round(base, 2),
         "novel": round(novel, 2),
         "h": round(h, 2),
+        "accuracy_h": round(outcome.by_accuracy.accuracies[2], 2),
         "ensemble_h": round(outcome.ensemble.accuracies[2], 2),
         "returned_h": None if outcome.returned is None else round(outcome.returned, 2),
         "calls": outcome.calls,

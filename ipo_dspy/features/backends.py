@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from inspect import signature
+from time import monotonic
 from typing import TYPE_CHECKING, Protocol, TypeAlias, runtime_checkable
 
 from ipo_dspy import registry
@@ -19,6 +20,12 @@ if TYPE_CHECKING:
 
 ShardWork: TypeAlias = "Callable[[Sequence[ImageSource]], tuple[Tensor, Mapping[int, str]]]"
 """From n images to a row for each that can be read, and why others cannot be, by their index."""
+
+
+PATIENCE = 6
+"""How many times as long shards of a long job wait to be put together."""
+IMAGES_ON_CPU = 256
+"""Most images of a shard that a CPU embeds in this process."""
 
 
 @dataclass(frozen=True)
@@ -92,8 +99,13 @@ class LocalBackend:
     """Embeds in this process, a shard after the other."""
 
     def run(self, job: EmbeddingJob) -> Iterator[Shard]:
-        """Give the shards in order; see `Backend.run`."""
-        return _in_order(job.images, job.shard_size, embedding(job.encoder))
+        """Give the shards in order; see `Backend.run`.
+
+        On a CPU they are small, for that many images may take a minute.
+        """
+        on_gpu = str(getattr(job.encoder, "device", "cpu")) != "cpu"
+        most = job.shard_size if on_gpu else min(job.shard_size, IMAGES_ON_CPU)
+        return _in_order(job.images, most, embedding(job.encoder))
 
     def content_hashes(self, images: Sequence[ImageSource], shard_size: int) -> Iterator[Shard]:
         """Give the shards in order; see `HashesContents`."""
@@ -161,6 +173,46 @@ def shard_of(numbers: Sequence[int], features: Tensor, errors: Mapping[int, str]
         [number for index, number in enumerate(numbers) if index not in errors],
         features,
         {numbers[index]: error for index, error in errors.items()},
+    )
+
+
+def joined(shards: Iterable[Shard], most: int, seconds: float) -> Iterator[Shard]:
+    """Put shards together, for files of them to be few; what came before an error is given too.
+
+    Args:
+        shards: of one job.
+        most: images that are put together.
+        seconds: how long shards wait for others that come; later for a tenth of the time that the
+            job takes already, but no longer than `PATIENCE` times that.
+    """
+    waiting: list[Shard] = []
+    began = since = monotonic()
+    try:
+        for shard in shards:
+            if waiting and sum(len(one.numbers) for one in (*waiting, shard)) > most:
+                yield _joined(waiting)
+                waiting, since = [], monotonic()
+            waiting.append(shard)
+            now = monotonic()
+            if now - since >= min(max(seconds, (now - began) / 10), PATIENCE * seconds):
+                yield _joined(waiting)
+                waiting, since = [], monotonic()
+    except (Exception, KeyboardInterrupt):
+        if waiting:
+            yield _joined(waiting)
+        raise
+    if waiting:
+        yield _joined(waiting)
+
+
+def _joined(shards: Sequence[Shard]) -> Shard:
+    import torch
+
+    rows = [shard.features for shard in shards if shard.numbers]
+    return Shard(
+        [number for shard in shards for number in shard.numbers],
+        torch.cat(rows) if rows else shards[0].features,
+        {number: error for shard in shards for number, error in shard.errors.items()},
     )
 
 

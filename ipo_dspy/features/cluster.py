@@ -8,8 +8,8 @@ import os
 import secrets
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from types import ModuleType
 
@@ -22,7 +22,9 @@ FEWEST_CPUS = 4
 OBJECT_STORE_BYTES = 512 * 2**20
 """Memory of a local cluster for what goes to and fro."""
 _PREFIX = "ipo-dspy-ray-"
-_NOISY = ("ray", "ray.data")
+_SKIPPED = "RAY_DEDUP_LOGS_SKIP_REGEX"
+_WORKER_DIED = "A worker died or was killed"
+"""What Ray would write to standard output, among the results, at every death; we say it shorter."""
 _local: dict[str, str | None] = {}
 """The folder of the local cluster and what the environment said before; empty without one."""
 
@@ -33,9 +35,9 @@ def ray_module() -> ModuleType:
     Raises:
         ArgumentError: it is not installed.
     """
+    os.environ.setdefault(_SKIPPED, _WORKER_DIED)  # Ray looks at it once.
     try:
         import ray
-        import ray.data
     except ImportError as error:
         raise ArgumentError(
             f"The backend 'ray' needs Ray ({error}); install it: pip install 'ipo-dspy[ray]'"
@@ -113,20 +115,6 @@ def usable_cpus() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
-
-
-@contextmanager
-def quiet() -> Iterator[None]:
-    """Keep Ray from writing what is dealt with here."""
-    loggers = [logging.getLogger(name) for name in _NOISY]
-    before = [logger.level for logger in loggers]
-    for logger in loggers:
-        logger.setLevel(logging.CRITICAL)
-    try:
-        yield
-    finally:
-        for logger, level in zip(loggers, before, strict=True):
-            logger.setLevel(level)
 
 
 def _start(ray: ModuleType, options: Mapping[str, object]) -> None:

@@ -13,7 +13,7 @@ import os
 import threading
 import time
 import zlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -29,7 +29,14 @@ from torch import Tensor
 
 from ipo_dspy.encoders.base import Encoder
 from ipo_dspy.errors import EncoderError, IPOError, StorageError, UnreadableImage
-from ipo_dspy.features.backends import Backend, EmbeddingJob, HashesContents, LocalBackend, Shard
+from ipo_dspy.features.backends import (
+    Backend,
+    EmbeddingJob,
+    HashesContents,
+    LocalBackend,
+    Shard,
+    joined,
+)
 from ipo_dspy.features.cache import (
     CACHE,
     CACHE_GB,
@@ -47,7 +54,10 @@ logger = logging.getLogger(__name__)
 
 FORMAT = "ipo-dspy-features-1"
 IMAGES_PER_FILE = 4096
-"""Most images in one shard, and so what a killed process may have to encode again."""
+"""Most images in one file."""
+SECONDS_PER_FILE = 10.0
+"""After so long a file is written, full or not, and after a minute in a job that takes longer: what
+a killed process may have to do again."""
 _DTYPES = {"F32": np.float32, "U8": np.uint8}
 _SETTLED_NS = 10**9
 """A file changed less than this ago may change again within one tick of its clock."""
@@ -367,7 +377,7 @@ class FeatureStore:
         places = np.full((len(new), 2), NOWHERE)
         errors: dict[int, str] = {}
         job = EmbeddingJob(self._encoder, [images[n] for n in new.tolist()], IMAGES_PER_FILE)
-        for shard in backend.run(job):
+        for shard in _for_files(backend.run(job)):
             errors |= {int(new[number]): text for number, text in shard.errors.items()}
             numbers = np.asarray(shard.numbers, np.int64)
             size = 0
@@ -408,7 +418,8 @@ class FeatureStore:
             (LocalBackend(), np.flatnonzero(unread & ~files)),
         ):
             asked = [images[n] for n in numbers.tolist()]
-            for shard in hashing.content_hashes(asked, IMAGES_PER_FILE) if asked else ():
+            shards = hashing.content_hashes(asked, IMAGES_PER_FILE) if asked else ()
+            for shard in _for_files(shards):
                 errors |= {int(numbers[number]): text for number, text in shard.errors.items()}
                 read = numbers[np.asarray(shard.numbers, np.int64)]
                 if len(read):
@@ -504,6 +515,10 @@ def _first_of_each(
     order = np.argsort(first)
     same[missing] = np.argsort(order)[which]
     return np.flatnonzero(missing)[first[order]], same
+
+
+def _for_files(shards: Iterable[Shard]) -> Iterator[Shard]:
+    return joined(shards, IMAGES_PER_FILE, SECONDS_PER_FILE)
 
 
 def short_hash(content: bytes) -> str:

@@ -247,9 +247,10 @@ class IPOOptimizer(Teleprompter):
     ) -> dspy.Module:
         """Search, and give a copy of the student with the best prompt.
 
-        The student is not changed and its encoder is shared. The kept prompt has the highest
-        training accuracy, ties going to the lower loss at the scale that fits all prompts of the
-        run (see `Ranking`); with a `valset`, its accuracy and loss decide.
+        The student is not changed and its encoder is shared. Of the prompts
+        whose training accuracy is within a standard error of the highest, the kept one has the
+        lowest loss, at one scale for all prompts of the run (see `Ranking`); with a `valset`, its
+        accuracy and loss decide.
 
         Args:
             student: a `CLIPClassifier`, any program around one, or a program of predictors.

@@ -110,7 +110,7 @@ class MetaPrompt:
     )
     scores: str = (
         "The scored history lists earlier prompts. The accuracy, 0 to 100, counts first; between "
-        "equal ones the lower loss does."
+        "those that may be equal but for luck the lower loss does."
     )
     goal: str = (
         "Write one prompt that differs from every prompt tried before and has a higher accuracy "

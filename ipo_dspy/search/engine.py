@@ -277,11 +277,9 @@ class Search:
             self._log.append({"trial": trial.model_dump(mode="json")})
             self.spent.add(trial)
         self.trials.append(trial)
-        scale = target.history.ranking.scale
-        target.history.add(trial)
+        reordered = target.history.add(trial)
         if trial.state is State.OK:
-            rescaled = target.history.ranking.scale != scale
-            self._choose(target, target.history.scored if rescaled else [trial])
+            self._choose(target, target.history.scored if reordered else [trial])
         self.spent.steps_without_gain = max(0, trial.step - self.best.step)
         if not trial.edited:
             self._failures = self._failures + 1 if trial.counts_as_failure else 0
@@ -291,7 +289,7 @@ class Search:
             self._give_up(trial)
 
     def _choose(self, target: Target, trials: Sequence[Trial]) -> None:
-        """Let the predictor hold the best text; another scale may make it an earlier one."""
+        """Let the predictor hold the best text; another order may make it an earlier one."""
         known = [*([self._best] if self._best else []), *trials]
         best = max(known, key=target.history.ranking.key)
         if best is not self._best:

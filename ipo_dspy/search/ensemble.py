@@ -9,8 +9,8 @@ import dspy
 
 from ipo_dspy.programs.predict import ZeroShotPredict, zero_shot_predictors
 from ipo_dspy.prompts.template import Template
-from ipo_dspy.records import Score, Trial
-from ipo_dspy.scoring.ranking import Ranking, by_merit
+from ipo_dspy.records import Trial
+from ipo_dspy.scoring.ranking import Ranking
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -24,14 +24,12 @@ def join_best(
 ) -> dspy.Module | None:
     """Join the best prompts of a search to one program: the mean of their text features.
 
-    The best are those with the highest sum of standardised accuracy and standardised negative
-    fitted loss: over several prompts luck evens out, so the loss may count as much as the accuracy.
-    Texts that the encoder reads alike count once.
+    The best are those that the ranking puts first. Texts that the encoder reads alike count once.
 
     Args:
         program: the program found; it is not changed.
         trials: of the search; those of other predictors' texts are left out.
-        ranking: knows the fitted loss.
+        ranking: orders them.
         size: most prompts to join.
 
     Returns:
@@ -41,12 +39,9 @@ def join_best(
     if size < 2 or len(predictors) != 1:
         return None
     [(name, predictor)] = predictors.items()
-    scored = [
-        (trial.text, trial.validation or trial.score)
-        for trial in trials
-        if trial.score is not None and trial.predictor in ("", name)
-    ]
-    texts = best_together(predictor, scored, ranking, size) if scored else []
+    scored = [one for one in trials if one.score is not None and one.predictor in ("", name)]
+    ranked = sorted(scored, key=ranking.key, reverse=True)
+    texts = differing(predictor, [trial.text for trial in ranked], size)
     if len(texts) < 2:
         return None
     ensemble = program.deepcopy()
@@ -56,19 +51,8 @@ def join_best(
     return ensemble
 
 
-def best_together(
-    predictor: ZeroShotPredict, scored: Sequence[tuple[str, Score]], ranking: Ranking, size: int
-) -> list[str]:
-    """Choose the texts to join, at most `size`, best first; see `join_best`."""
-    return _differing(predictor, _best_first(scored, ranking), size)
-
-
-def _best_first(scored: Sequence[tuple[str, Score]], ranking: Ranking) -> list[str]:
-    order = by_merit([(score.accuracy, ranking.loss(score)) for _, score in scored])
-    return [scored[index][0] for index in reversed(order)]
-
-
-def _differing(predictor: ZeroShotPredict, texts: Sequence[str], size: int) -> list[str]:
+def differing(predictor: ZeroShotPredict, texts: Sequence[str], size: int) -> list[str]:
+    """Choose the first `size` of some templates that the encoder does not read alike."""
     chosen: list[str] = []
     known: list[Tensor] = []
     for text in texts:

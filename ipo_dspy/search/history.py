@@ -17,7 +17,8 @@ class History:
 
     Args:
         keeps_case: whether texts that differ in letter case alone are different ones.
-        fit_scale: order trials by the loss at a scale that is fitted to them.
+        fit_scale: order trials by what is no luck of their accuracy, and by the loss at a scale
+            that is fitted to them; see `Ranking`.
 
     Attributes:
         ranking: how the trials are ordered.
@@ -34,17 +35,20 @@ class History:
         self._best_first: list[Trial] = []
         self.is_in_percent = True
 
-    def add(self, trial: Trial) -> None:
-        """Remember one trial."""
+    def add(self, trial: Trial) -> bool:
+        """Remember one trial; tells whether the order of the earlier ones may have changed."""
         self._trials.append(trial)
         if trial.state is State.OK:
             self._texts.add(self.folded(trial.text))
-        if trial.score is not None:
-            self.is_in_percent &= 0.0 <= trial.score.accuracy <= 100.0
-            self._rank(trial, rescaled=self.ranking.add(trial.score))
+        if trial.score is None:
+            return False
+        self.is_in_percent &= 0.0 <= trial.score.accuracy <= 100.0
+        reordered = self.ranking.add(trial.score)
+        self._rank(trial, reordered)
+        return reordered
 
-    def _rank(self, trial: Trial, rescaled: bool) -> None:
-        if rescaled:
+    def _rank(self, trial: Trial, reordered: bool) -> None:
+        if reordered:
             scored = [one for one in self._trials if one.score is not None]
             self._worst_first = sorted(scored, key=self._order)
             self._best_first = sorted(scored, key=self._order_from_best)

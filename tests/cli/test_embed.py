@@ -89,7 +89,7 @@ def test_a_backend_that_is_none_is_said(run: Run, pictures: Path, option: tuple[
 def test_a_killed_driver_leaves_its_shards_and_nothing_that_runs(
     run: Run, pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    pytest.importorskip("ray.data")
+    pytest.importorskip("ray")
     folder, cache = tmp_path / "many", tmp_path / "cache"
     folder.mkdir()
     drawn = [file.read_bytes() for file in sorted(pictures.rglob("*.png"))]

@@ -3,6 +3,7 @@ from pathlib import Path
 
 import pytest
 import safetensors.torch
+import scipy.stats
 import torch
 from PIL import Image
 
@@ -31,6 +32,18 @@ CHALK_DESCRIPTIONS = (
     "the <CLASS> appears as pale smudged chalk strokes against a dark background.",
     "rough white outlines of a <CLASS> on a dark blackboard surface.",
     "a simple chalk art picture of one <CLASS> on a black wall.",
+)
+
+OTHER_DESCRIPTIONS = (
+    "<CLASS>",
+    "a <CLASS>.",
+    "a drawing of a <CLASS>.",
+    "a glowing neon sign of a <CLASS> at night.",
+    "a mosaic of a <CLASS> made of small tiles.",
+    "a watercolour painting of a <CLASS>.",
+    "a stained glass window showing a <CLASS>.",
+    "a blurry picture of a <CLASS> at the beach.",
+    "banana monday of a <CLASS> justice.",
 )
 
 PER_CLASS = 6
@@ -70,6 +83,13 @@ class DemoTask:
         base, novel = accuracies
         return 2 * base * novel / (base + novel)
 
+    def loss(self, template: str) -> float:
+        """On the base classes, at the scale that the encoder comes with."""
+        texts = self.encode_texts([template.replace("<CLASS>", name) for name in BASE_CLASSES])
+        labels = torch.arange(len(BASE_CLASSES)).repeat_interleave(PER_CLASS)
+        logits = self.model.logit_scale.exp().detach() * self.features[BASE_CLASSES] @ texts.T
+        return torch.nn.functional.cross_entropy(logits, labels).item()
+
 
 @pytest.fixture(scope="module")
 def task() -> DemoTask:
@@ -84,6 +104,14 @@ def test_the_default_prompt_leaves_room_to_improve(task: DemoTask) -> None:
 def test_describing_the_medium_beats_the_default_prompt(task: DemoTask, template: str) -> None:
     assert DEMO_MEDIUM == "chalk"
     assert task.harmonic_mean(template) > task.harmonic_mean(DEFAULT)
+
+
+def test_the_loss_is_lower_where_the_accuracy_is_higher(task: DemoTask) -> None:
+    # At a scale of 10, as the towers were trained with, this is +0.16.
+    templates = [DEFAULT, *CHALK_DESCRIPTIONS, *OTHER_DESCRIPTIONS]
+    losses = [task.loss(template) for template in templates]
+    means = [task.harmonic_mean(template) for template in templates]
+    assert scipy.stats.spearmanr(losses, means).statistic < -0.8
 
 
 def test_random_words_help_less_than_any_description(task: DemoTask) -> None:

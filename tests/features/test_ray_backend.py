@@ -1,7 +1,9 @@
 import os
 import pickle
+import signal
 import sys
 import threading
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -15,8 +17,9 @@ from ipo_dspy.errors import ArgumentError, EncoderError
 from ipo_dspy.features.backends import EmbeddingJob, LocalBackend, make_backend
 from ipo_dspy.testing import ColourEncoder, check_backend
 
-pytest.importorskip("ray.data")
+pytest.importorskip("ray")
 
+from ipo_dspy.features import ray_backend
 from ipo_dspy.features.ray_backend import RayBackend
 
 ray_needed = pytest.mark.usefixtures("ray_cluster")
@@ -45,6 +48,72 @@ class Deadly(ColourEncoder):
                 self.flag.touch()
                 os._exit(1)
         return super().encode_images(images)
+
+
+class Signing(ColourEncoder):
+    """Leaves a file named by its process wherever it embeds, and takes its time."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__()
+        self.folder = folder
+
+    def encode_images(self, images: Sequence[PIL.Image.Image]) -> torch.Tensor:
+        (self.folder / str(os.getpid())).touch()
+        time.sleep(0.1)
+        return super().encode_images(images)
+
+
+@pytest.mark.slow
+@ray_needed
+@pytest.mark.usefixtures("by_value")
+def test_workers_killed_from_outside_cost_time_and_nothing_else(tmp_path: Path) -> None:
+    files = draw(tmp_path, [(n, 255 - n, 100) for n in range(200)])
+    killed: set[str] = set()
+    over = threading.Event()
+    folder = tmp_path / "processes"
+    folder.mkdir()
+
+    def kill() -> None:
+        while not over.wait(0.05):
+            for process in {file.name for file in folder.iterdir()} - killed:
+                # More often than an image may end its worker.
+                if len(killed) < 5:
+                    killed.add(process)
+                    os.kill(int(process), signal.SIGKILL)
+
+    killer = threading.Thread(target=kill)
+    killer.start()
+    try:
+        job = EmbeddingJob(Signing(folder), files, 4096)
+        shards = list(RayBackend(workers=2, retries=1).run(job))
+    finally:
+        over.set()
+        killer.join()
+    assert len(killed) == 5
+    assert not [error for shard in shards for error in shard.errors]
+    numbers = [number for shard in shards for number in shard.numbers]
+    assert sorted(numbers) == list(range(200))
+    [expected] = LocalBackend().run(EmbeddingJob(ColourEncoder(), files, 4096))
+    assert torch.equal(torch.cat([shard.features for shard in shards]), expected.features[numbers])
+
+
+class Unloadable(ColourEncoder):
+    """Ends the process that loads it."""
+
+    def __reduce__(self) -> Any:
+        return os._exit, (1,)
+
+
+@pytest.mark.slow
+@ray_needed
+@pytest.mark.usefixtures("by_value")
+def test_an_encoder_that_ends_every_process_ends_the_job(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ray_backend, "PATIENCE_SECONDS", 1)
+    job = EmbeddingJob(Unloadable(), draw(tmp_path, [(1, 2, 3), (4, 5, 6)]), 4)
+    with pytest.raises(EncoderError, match="died"):
+        list(RayBackend(workers=1, retries=0).run(job))
 
 
 class Faulty(ColourEncoder):

@@ -28,12 +28,12 @@ def joined(program: dspy.Module, size: int, *trials: Trial) -> tuple[str, ...] |
     return None if ensemble is None else ensemble.template.lines
 
 
-def test_loss_and_accuracy_count_alike_for_what_is_joined(program: CLIPClassifier) -> None:
+def test_what_the_ranking_puts_first_is_joined(program: CLIPClassifier) -> None:
     trials = [
-        trial("a crisp <CLASS>", 50, 0.1),
         trial("a flat <CLASS>", 60, 0.9),
+        trial("a crisp <CLASS>", 50, 0.3),
         trial("a flat crisp <CLASS>", 60, 0.2),
-        trial("a <CLASS>", 20, 1.0),
+        trial("a <CLASS>", 20, 0.1),
     ]
     assert joined(program, 2, *trials) == ("a flat crisp <CLASS>", "a crisp <CLASS>")
 
