@@ -6,6 +6,7 @@ import logging
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from time import monotonic
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
@@ -37,6 +38,9 @@ SHARDS_A_WORKER = 16
 """At least so many shards are made for each worker, as far as they are worth it."""
 LIVES = 5
 """So often a worker may die for each time that images are tried, without anything done by any."""
+PATIENCE_SECONDS = 600.0
+"""And so long: where machines are taken away every few seconds, few workers live to do anything."""
+_LONGEST_REASON = 300
 
 
 class RayBackend:
@@ -45,11 +49,11 @@ class RayBackend:
     The bits are those of `LocalBackend` at the same precision: on the CPU always; on a GPU unless
     an image cannot be read or ends its worker, for others of its shard then share other batches.
 
-    A worker that dies is replaced, however often, as long as others get something done. It costs
-    its shard alone, which is tried again `retries` times, then in ever smaller parts: an image that
-    ends whoever reads it ends as an error of its own. A worker that is killed while it still loads
-    its encoder costs nothing. Any other error of an encoder ends the job, as it would in this
-    process.
+    A worker that dies is replaced, however often, unless none gets anything done for ten minutes.
+    It costs its shard alone, which is tried again `retries` times, then in ever smaller parts: an
+    image that ends whoever reads it ends as an error of its own. A worker that is killed while it
+    still loads its encoder costs nothing. Any other error of an encoder ends the job, as it would
+    in this process.
 
     Args:
         address: of the cluster; None takes that of the environment's `RAY_ADDRESS`, or starts one
@@ -112,7 +116,7 @@ class RayBackend:
         parts = Parts(len(images), size, self.retries, BATCH if on_gpu else 1)
         crew = _Crew(ray, work, min(workers, math.ceil(len(images) / size)), on_gpu)
         most_deaths = LIVES * (self.retries + 1) * crew.size
-        deaths = 0
+        deaths, since = 0, monotonic()
         with crew:
             while parts.left:
                 for part in parts.take(crew.idle):
@@ -120,8 +124,9 @@ class RayBackend:
                 tried, outcome = crew.wait()
                 if isinstance(outcome, _Death):
                     deaths += 1
-                    logger.warning("A worker of Ray died; another one takes its place.")
-                    if deaths >= most_deaths:
+                    doing = "started" if tried is None else "embedded"
+                    logger.warning("A worker of Ray died while it %s; it is replaced.", doing)
+                    if deaths >= most_deaths and monotonic() - since >= PATIENCE_SECONDS:
                         raise EncoderError(
                             f"{deaths} workers of Ray died one after the other, whatever they "
                             f"embedded: {outcome.reason} They may lack memory, or not be able to "
@@ -131,7 +136,7 @@ class RayBackend:
                     if tried is not None and parts.lost(tried):
                         yield _killer(tried.numbers[0], images[tried.numbers[0]])
                 elif tried is not None:
-                    deaths = 0
+                    deaths, since = 0, monotonic()
                     parts.done(tried)
                     yield shard_of(tried.numbers, *outcome.told)
 
@@ -273,7 +278,7 @@ class _Crew:
         except (errors.RayActorError, errors.ObjectLostError, errors.OutOfMemoryError) as error:
             self._ray.kill(worker)
             self._replace()
-            return part, _Death(" ".join(str(error).split()))
+            return part, _Death(" ".join(str(error).split())[:_LONGEST_REASON])
         except errors.RayError as error:
             raise EncoderError(f"Ray failed: {error}") from error
         self._idle.append(worker)

@@ -19,6 +19,7 @@ from ipo_dspy.testing import ColourEncoder, check_backend
 
 pytest.importorskip("ray")
 
+from ipo_dspy.features import ray_backend
 from ipo_dspy.features.ray_backend import RayBackend
 
 ray_needed = pytest.mark.usefixtures("ray_cluster")
@@ -106,7 +107,10 @@ class Unloadable(ColourEncoder):
 @pytest.mark.slow
 @ray_needed
 @pytest.mark.usefixtures("by_value")
-def test_an_encoder_that_ends_every_process_ends_the_job(tmp_path: Path) -> None:
+def test_an_encoder_that_ends_every_process_ends_the_job(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ray_backend, "PATIENCE_SECONDS", 1)
     job = EmbeddingJob(Unloadable(), draw(tmp_path, [(1, 2, 3), (4, 5, 6)]), 4)
     with pytest.raises(EncoderError, match="died"):
         list(RayBackend(workers=1, retries=0).run(job))
