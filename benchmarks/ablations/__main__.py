@@ -24,7 +24,7 @@ from benchmarks.ablations.variants import (
 )
 from benchmarks.base_to_novel.options import BenchmarkOptions, Names
 from ipo_dspy import __version__
-from ipo_dspy.terminal.command import as_command
+from ipo_dspy.terminal.command import run_app
 
 Lengths: TypeAlias = Annotated[tuple[int, ...], Parameter(consume_multiple=True, negative="")]
 
@@ -134,8 +134,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     Args:
         arguments: of the command line; None takes those of the process.
     """
-    with as_command(COMMAND):
-        app(arguments)
+    run_app(app, COMMAND, arguments)
 
 
 if __name__ == "__main__":

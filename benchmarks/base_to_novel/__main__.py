@@ -45,7 +45,7 @@ from benchmarks.base_to_novel.transfer import transfer
 from benchmarks.provenance import provenance
 from benchmarks.sweep import Sweep
 from ipo_dspy import __version__
-from ipo_dspy.terminal.command import as_command
+from ipo_dspy.terminal.command import run_app
 from ipo_dspy.terminal.options import Flag
 from ipo_dspy.terminal.output import remark
 
@@ -150,8 +150,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     Args:
         arguments: of the command line; None takes those of the process.
     """
-    with as_command(COMMAND):
-        app(arguments)
+    run_app(app, COMMAND, arguments)
 
 
 if __name__ == "__main__":

@@ -23,7 +23,7 @@ from ipo_dspy.terminal.options import (
 DATA = Group("Data", sort_key=0)
 FILES = Group("Files", sort_key=5)
 
-Seeds: TypeAlias = Annotated[tuple[int, ...], Parameter(consume_multiple=True, negative="")]
+Seeds: TypeAlias = Annotated[tuple[Whole, ...], Parameter(consume_multiple=True, negative="")]
 Names: TypeAlias = Annotated[tuple[str, ...], Parameter(consume_multiple=True, negative="")]
 
 

@@ -99,7 +99,13 @@ def _options() -> argparse.ArgumentParser:
         description=__doc__,
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
-    parser.add_argument("--lm", default="offline", help="what proposes, such as openai/...")
+    parser.add_argument(
+        *("--prompt-model", "--lm"),
+        dest="lm",
+        metavar="MODEL",
+        default="offline",
+        help="what proposes, such as openai/...",
+    )
     parser.add_argument("--budget", type=int, default=20, help="calls of the LM for each optimizer")
     parser.add_argument("--seeds", type=int, nargs="+", default=list(range(10)))
     parser.add_argument("--data", default=DEMO, help="'demo', 'second' or a benchmark dataset")

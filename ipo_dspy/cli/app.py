@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
 
-from cyclopts import App
+from cyclopts import App, Parameter
 
 from ipo_dspy import __version__
 from ipo_dspy.cli.cache import cache
 from ipo_dspy.cli.check_data import check_data
+from ipo_dspy.cli.completion import completion
+from ipo_dspy.cli.config import read_config
 from ipo_dspy.cli.describe import describe
 from ipo_dspy.cli.embed import embed
 from ipo_dspy.cli.evaluate import compare, evaluate
@@ -18,7 +22,7 @@ from ipo_dspy.cli.plan import plan
 from ipo_dspy.cli.predict import predict
 from ipo_dspy.cli.presets import presets
 from ipo_dspy.cli.runs import runs
-from ipo_dspy.terminal.command import as_command
+from ipo_dspy.terminal.command import run_app
 
 app = App(
     name="ipo-dspy",
@@ -27,17 +31,35 @@ app = App(
 )
 for command in (
     *(optimize, predict, plan, runs, compare, evaluate),
-    *(describe, embed, export, check_data, presets),
+    *(describe, embed, export, check_data, presets, completion),
 ):
     app.command(command)
 app.command(cache)
 
 
+# What stands behind `--` is the commands' affair.
+app.meta.end_of_options_delimiter = ""
+
+
+@app.meta.default
+def _launch(
+    *tokens: Annotated[str, Parameter(show=False, allow_leading_hyphen=True)],
+    config: Annotated[
+        Path | None,
+        Parameter(help="TOML file of options, a table for each command; those given here count."),
+    ] = None,
+) -> None:
+    app.config = () if config is None else (read_config(config, app),)
+    try:
+        app(tokens, exit_on_error=False, print_error=False)
+    finally:
+        app.config = ()
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run one command; exits with 1 after an error and with 130 after Ctrl-C.
+    """Run one command; see `run_app` for what it ends with.
 
     Args:
         arguments: of the command line; None takes those of the process.
     """
-    with as_command(app.name[0]):
-        app(arguments)
+    run_app(app.meta, app.name[0], arguments)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ipo_dspy.errors import SearchStoppedError
+from ipo_dspy.errors import ArgumentError, SearchStoppedError
 from ipo_dspy.optimizers.ipo import IPOOptimizer
 from ipo_dspy.proposing.describers import Describer, VocabularyDescriber
-from ipo_dspy.runs.folder import write_whole
+from ipo_dspy.runs.folder import make_room, write_whole
 from ipo_dspy.terminal.options import (
     DescribingOptions,
     EncoderOptions,
@@ -36,6 +36,8 @@ def describe(
         out: file to write, one description a line, for `--image-model file:PATH`; by default they
             are printed.
     """
+    if out is not None:
+        _check_out(out, folder, describing.image_model)
     describer = make_describer(describing)
     with stage(f"Reading images of {folder}"):
         task = make_task(folder, RunOptions(reading=reading, sampling=sampling))
@@ -54,6 +56,21 @@ def describe(
     content = "".join(f"{text}\n" for text in texts)
     write_whole(out, lambda path: path.write_text(content, encoding="utf-8"))
     remark(f"Wrote {len(texts)} descriptions to {out}; use them with --image-model file:{out}")
+
+
+def _check_out(out: Path, folder: Path, image_model: str) -> None:
+    """Make room before anything is asked of a model.
+
+    Raises:
+        ArgumentError: the file is one of the images, or read otherwise.
+        StorageError: it cannot be written.
+    """
+    make_room(out, (folder, Path(image_model.removeprefix("file:"))))
+    if folder.is_dir() and out.exists() and out.resolve().is_relative_to(folder.resolve()):
+        raise ArgumentError(
+            f"{out} lies among the images of {folder} and would be replaced; name another file "
+            "with --out."
+        )
 
 
 def _describe(describer: Describer, images: list[object]) -> list[str]:

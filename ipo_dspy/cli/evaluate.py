@@ -8,19 +8,19 @@ from functools import partial
 from pathlib import Path
 from typing import Annotated, NamedTuple
 
-import orjson
 from cyclopts import Parameter
 from rich import box
 from rich.table import Table
 from rich.text import Text
 
-from ipo_dspy.cli.table import check_ending, rows_of, write_rows
-from ipo_dspy.errors import ArgumentError, StorageError
+from ipo_dspy.cli.table import check_out, rows_of, write_rows
+from ipo_dspy.errors import ArgumentError
 from ipo_dspy.features.embedder import Embedder
 from ipo_dspy.images import LabeledImages
 from ipo_dspy.programs.classifier import CLIPClassifier
 from ipo_dspy.programs.prompt import Prompt as ClassifyingPrompt
 from ipo_dspy.programs.prompt import TextPrompt
+from ipo_dspy.programs.state import read_predictor, read_program
 from ipo_dspy.prompts.template import DEFAULT_TEMPLATE, SLOT, Template
 from ipo_dspy.runs.folder import make_room, write_whole
 from ipo_dspy.scoring.comparison import Evaluation, Evaluator, check_fit
@@ -71,26 +71,26 @@ def evaluate(
         against: a further program or template; may be given several times.
         baselines: add the bare class name, `a photo of a <CLASS>.` and the mean of the 80
             templates that CLIP's authors wrote for ImageNet.
-        published: add the prompts that IPO's authors published for the eleven benchmarks: 'poster'
-            for those of one shot, 'table17' for those of 16.
+        published: add prompts that were published for the eleven benchmarks: IPO's, 'poster' for
+            those of one shot and 'table17' for those of 16, or 'coop', written by hand.
         method: what trained the checkpoints that are given; --clip must name the CLIP they were
             trained with.
         out: also write the table to this file, as .csv, .json or .md.
     """
-    prompts = [_prompt(text, method) for text in (prompt, *against)]
-    added = _published(published) if published else []
-    added += _baselines() if baselines else []
-    if method is not None and not any(each.name.startswith(f"{method} ") for each in prompts):
+    texts = (prompt, *against)
+    if method is not None and not any(_is_checkpoint(text) for text in texts):
         raise ArgumentError(
             f"--method {method} says what trained a checkpoint, and none is given; name its file, "
             "such as model.pth.tar-5, or leave --method out."
         )
-    _show(prompts, folder, reading, encoder, added, out, _sources((prompt, *against)))
+    prompts = [_prompt(text, method) for text in texts]
+    _show(prompts, folder, reading, encoder, _added(baselines, published), out, _sources(texts))
 
 
 def compare(
     *prompts_and_folder: Annotated[str, Parameter(json_list=False)],
     baselines: Flag = False,
+    published: str | None = None,
     out: Path | None = None,
     reading: ReadingOptions = ReadingOptions(),  # noqa: B008 - frozen
     encoder: SavedEncoderOptions = SavedEncoderOptions(),  # noqa: B008 - frozen
@@ -102,6 +102,7 @@ def compare(
             for `optimize`. The first prompt is what the others are compared with.
         baselines: add the bare class name, `a photo of a <CLASS>.` and the mean of the 80
             templates that CLIP's authors wrote for ImageNet.
+        published: add published prompts; see `evaluate`.
         out: also write the table to this file, as .csv, .json or .md.
     """
     if len(prompts_and_folder) < 2:
@@ -112,8 +113,13 @@ def compare(
         )
     *texts, folder = prompts_and_folder
     prompts = [_prompt(text, None) for text in texts]
-    added = _baselines() if baselines else []
+    added = _added(baselines, published)
     _show(prompts, Path(folder), reading, encoder, added, out, _sources(texts))
+
+
+def _added(baselines: bool, published: str | None) -> list[Prompt]:
+    """What is compared besides what was given."""
+    return (_published(published) if published else []) + (_baselines() if baselines else [])
 
 
 def _sources(prompts: Sequence[str]) -> list[Path]:
@@ -136,8 +142,8 @@ def _show(
     sources: Sequence[Path],
 ) -> None:
     if out is not None:
-        check_ending(out)
         make_room(out, [folder, *sources])
+        check_out(out)
     clip = encoder.clip or prompts[0].encoder or EncoderOptions.clip
     for each in prompts:
         if each.encoder not in (None, clip):
@@ -192,31 +198,31 @@ def _evaluations(
     ]
 
 
+def _is_checkpoint(text: str) -> bool:
+    return not text.endswith(".json") and os.path.isfile(text)
+
+
 def _prompt(text: str, method: str | None) -> Prompt:
-    if method is not None and not text.endswith(".json") and Path(text).is_file():
+    if method is not None and _is_checkpoint(text):
         return _checkpoint(text, method)
     path = Path(text) / PROGRAM_FILE if os.path.isdir(text) else Path(text)
     if path.suffix != ".json":
         template = Template(text)
         return Prompt(template.text, template)
-    try:
-        saved = orjson.loads(path.read_bytes())["predict"]
-        template = Template(saved["signature"]["instructions"])
-        clip = saved["clip"]
-        if "learned" in clip:
-            name = f"{clip['learned']['learner']} {text}"
-            return Prompt(name, template, clip["encoder"], partial(_prompt_in, path))
-        if "class_texts" in clip:
-            name = f"{template.text} (with texts for each class)"
-            return Prompt(name, template, clip["encoder"], partial(_prompt_in, path))
-        return Prompt(template.text, template, clip["encoder"])
-    except OSError as error:
-        raise StorageError(
-            f"{path} cannot be read: {error.strerror}. Expected a run folder of ipo-dspy optimize, "
-            "a saved program, or a template with <CLASS>; ipo-dspy runs lists run folders."
-        ) from error
-    except (orjson.JSONDecodeError, KeyError, TypeError) as error:
-        raise ArgumentError(f"{path} is no program that CLIPClassifier.save wrote.") from error
+    if not path.is_file():
+        raise ArgumentError(
+            f"There is no file {path}. Expected a run folder of ipo-dspy optimize, a saved "
+            "program, or a template with <CLASS>; ipo-dspy runs lists run folders."
+        )
+    saved = read_predictor(read_program(path)["predict"])
+    template, clip = Template(saved.signature.instructions), saved.clip
+    beside = partial(_prompt_in, path)
+    if clip.learned is not None:
+        return Prompt(f"{clip.learned.learner} {text}", template, clip.encoder, beside)
+    if clip.class_texts is not None:
+        name = f"{template.text} (with texts for each class)"
+        return Prompt(name, template, clip.encoder, beside)
+    return Prompt(template.text, template, clip.encoder)
 
 
 def _prompt_in(path: Path, embedder: Embedder, classnames: Sequence[str]) -> ClassifyingPrompt:

@@ -78,7 +78,8 @@ def optimize(
 
     optimizer = make_optimizer(run, run_folder, show)
     before = Template(run.search.initial[0])
-    make_run_folder(run_folder, folder)
+    for images_of in (folder, run.unseen.test):
+        make_run_folder(run_folder, images_of)
     mark_folder(run_folder, work_of(folder, run))
     _introduce(folder, run)
     with stage(f"Reading images of {task_name(folder)}"):

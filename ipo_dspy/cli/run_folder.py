@@ -41,7 +41,8 @@ def work_of(source: Path | None, run: RunOptions) -> str:
 
     How long it goes on makes no difference, nor do keys and patience.
     """
-    describing, search = run.describing, run.search
+    describing, search, test = run.describing, run.search, run.unseen.test
+    own_test = {} if test is None else {"test": (str(test.resolve()), _listed(test))}
     return identity(
         {
             "images": None if source is None else (os.path.realpath(source), _listed(source)),
@@ -59,6 +60,7 @@ def work_of(source: Path | None, run: RunOptions) -> str:
                 for field in fields(search)
                 if field.name not in ("steps", "preset", "class_texts")
             ],
+            **own_test,
         }
     )
 

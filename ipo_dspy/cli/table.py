@@ -32,15 +32,20 @@ def rows_of(names: list[str], evaluations: list[Evaluation]) -> list[dict[str, A
     ]
 
 
-def check_ending(out: Path) -> None:
-    """Refuse a file whose ending says of no table how it is written.
+def check_out(out: Path) -> None:
+    """Refuse a file whose ending says of no table how it is written, or that is another's.
 
     Raises:
-        ArgumentError: it is none of `.csv`, `.json` and `.md`.
+        ArgumentError: it is none of `.csv`, `.json` and `.md`, or it is there and no such table.
     """
     if out.suffix not in _WRITERS:
         raise ArgumentError(
             f"{out} ends in {out.suffix or 'nothing'}; a table is written as {', '.join(_WRITERS)}."
+        )
+    if out.is_file() and not out.read_bytes().startswith(_BEGINNINGS[out.suffix]):
+        raise ArgumentError(
+            f"{out} is there already and is no table that this command wrote; name another file "
+            "with --out, or move it away."
         )
 
 
@@ -75,3 +80,7 @@ def _write_markdown(rows: list[dict[str, Any]], file: TextIO) -> None:
 _WRITERS: Mapping[str, Callable[[list[dict[str, Any]], TextIO], None]] = MappingProxyType(
     {".csv": _write_csv, ".json": _write_json, ".md": _write_markdown}
 )
+_BEGINNINGS: Mapping[str, bytes] = MappingProxyType(
+    {".csv": b'"prompt","accuracy"', ".json": b'[\n  {\n    "prompt":', ".md": b"| prompt |"}
+)
+"""What the tables begin with, by which they are known again."""

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeAlias
 
 from ipo_dspy.errors import ArgumentError, DataError
+from ipo_dspy.images.copies import byte_equal
 from ipo_dspy.images.labeled import LabeledImages, LeftOut
 from ipo_dspy.images.names import Names
 from ipo_dspy.images.readers import TABLE_SUFFIXES, read_images
@@ -92,6 +93,7 @@ def folder_task(
     *,
     names: Names | None = None,
     skip_bad_images: bool = False,
+    test: Path | None = None,
 ) -> Task:
     """Divide a person's own images, a folder of class folders or a table.
 
@@ -101,10 +103,16 @@ def folder_task(
         sampling: how the images are divided.
         names: see `read_folder`.
         skip_bad_images: see `read_folder`.
+        test: unseen images, a folder or table of their own; nothing is then held out of the others.
+            Classes that all are among the others are told apart among these.
 
     Raises:
+        ArgumentError: a share to hold out is given beside `test`.
         DataError: the images cannot be used, or are too few to be divided as asked.
     """
+    if test is not None:
+        _refuse_share(sampling)
+        sampling = replace(sampling, hold_out=0)
     found = read_images(path, names=names, skip_bad_images=skip_bad_images)
     images = found.without_copies()
     searched, novel = images, None
@@ -116,19 +124,87 @@ def folder_task(
             )
         searched, novel = images.base_and_novel()
     kept, held_out = _hold_out(searched, sampling)
-    tests = {} if novel is None else {"novel": novel}
-    if held_out.examples:
-        tests = {"held-out images" if novel is None else "base": held_out} | tests
+    if test is None:
+        tests = {} if novel is None else {"novel": novel}
+        if held_out.examples:
+            tests = {"held-out images" if novel is None else "base": held_out} | tests
+        remarks, left_out = _remarks(kept, held_out, sampling), found.left_out
+    else:
+        given = read_images(test, names=names, skip_bad_images=skip_bad_images)
+        halves = None if novel is None else {"base": searched, "novel": novel}
+        tests, remarks = _own_tests(test, images, given, halves)
+        left_out = (*found.left_out, *given.left_out)
     return Task(
         task_name(path),
         kept.few_shot(sampling.shots or MOST_SHOTS, sampling.seed),
         tests,
         template,
         sampling.seed,
-        (*_copies(len(found) - len(images)), *_remarks(kept, held_out, sampling)),
-        found.left_out,
+        (*_copies(len(found) - len(images)), *remarks),
+        left_out,
         len(found) - len(images),
     )
+
+
+def _refuse_share(sampling: Sampling) -> None:
+    if sampling.hold_out not in (0, Sampling.hold_out):
+        raise ArgumentError(
+            f"hold_out={sampling.hold_out} has no effect beside test=, which gives the unseen "
+            "images; give one of them."
+        )
+
+
+def _own_tests(
+    place: Path,
+    images: LabeledImages,
+    given: LabeledImages,
+    halves: Mapping[str, LabeledImages] | None,
+) -> tuple[dict[str, LabeledImages], tuple[str, ...]]:
+    """Unseen images that a person gave, by part, and what to say of them.
+
+    Raises:
+        DataError: none is left that is not searched on too, or a half of the classes has none.
+    """
+    unseen = _without(given, images)
+    if not unseen.examples:
+        raise DataError(f"all images of {place} are among those searched on; give unseen ones")
+    copies = len(given) - len(unseen)
+    remarks = [f"{copies} of {len(given)} images of {place} are left out as copies."] * bool(copies)
+    strange = [name for name in unseen.classnames if name not in images.classnames]
+    if halves is None:
+        if strange:
+            remarks.append(f"Classes of {place} alone: {_listed(strange)}.")
+        names = unseen.classnames if strange else images.classnames
+        return {"test images": LabeledImages(unseen.examples, names)}, tuple(remarks)
+    if strange:
+        raise DataError(
+            f"novel=True divides the classes there are, and {place} has others: {_listed(strange)}"
+        )
+    tests = {part: unseen.only(half.classnames) for part, half in halves.items()}
+    for part, half in tests.items():
+        if not half.examples:
+            raise DataError(
+                f"{place} has no images of the {part} classes, of which novel=True asks"
+            )
+    return tests, tuple(remarks)
+
+
+def _without(images: LabeledImages, others: LabeledImages) -> LabeledImages:
+    """Leave out images that equal one of the others, or an earlier one, byte for byte."""
+    first = len(others.examples)
+    copies = {
+        index
+        for group in byte_equal([*others.examples, *images.examples])
+        for index in group[1:]
+        if index >= first
+    }
+    kept = tuple(e for i, e in enumerate(images.examples, start=first) if i not in copies)
+    return LabeledImages(kept, images.classnames)
+
+
+def _listed(names: Sequence[str]) -> str:
+    some = ", ".join(names[:_CLASSES_NAMED])
+    return f"{some} and {len(names) - _CLASSES_NAMED} more" if names[_CLASSES_NAMED:] else some
 
 
 def task_name(path: Path | None) -> str:
@@ -159,7 +235,5 @@ def _remarks(kept: LabeledImages, held_out: LabeledImages, sampling: Sampling) -
     lacking = [name for name in kept.classnames if name not in held]
     if not lacking:
         return ()
-    some = ", ".join(lacking[:_CLASSES_NAMED])
-    more = f" and {len(lacking) - _CLASSES_NAMED} more" if len(lacking) > _CLASSES_NAMED else ""
     one = "has" if len(lacking) == 1 else "have"
-    return (f"{some}{more} {one} one image only, which the search needs; none is held out.",)
+    return (f"{_listed(lacking)} {one} one image only, which the search needs; none is held out.",)

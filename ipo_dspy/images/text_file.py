@@ -42,7 +42,8 @@ def read_text(file: Path) -> str:
     except (OSError, ValueError) as error:
         if isinstance(error, DataError):
             raise
-        raise DataError(f"{file} cannot be read ({error})") from error
+        why = error.strerror if isinstance(error, OSError) else error
+        raise DataError(f"{file} cannot be read: {why}") from error
     encoding = next((name for mark, name in _MARKS if content.startswith(mark)), "utf-8")
     try:
         return content.decode(encoding)

@@ -129,7 +129,10 @@ def read_program(path: str | Path) -> dict[str, Any]:
         raise ArgumentError(
             f"{path} is no saved CLIPClassifier: it names no class names and encoder."
         )
-    read_predictor(predict)
+    try:
+        read_predictor(predict)
+    except ArgumentError as error:
+        raise ArgumentError(f"{path}: {error}") from error
     found: dict[str, Any] = state
     return found
 

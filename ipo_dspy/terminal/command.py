@@ -1,4 +1,4 @@
-"""One command on the terminal: errors as sentences, warnings, Ctrl-C."""
+"""One command on the terminal: wrong use and errors as sentences, warnings, Ctrl-C."""
 
 from __future__ import annotations
 
@@ -8,18 +8,21 @@ import os
 import re
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from types import FrameType
 
-from ipo_dspy.errors import IPOError, SearchStoppedError
+from cyclopts import App, CycloptsError, UnusedCliTokensError
+
+from ipo_dspy.errors import ArgumentError, IPOError, SearchStoppedError
 from ipo_dspy.records import visible
 from ipo_dspy.runs.folder import give_up_writing
 from ipo_dspy.terminal.output import stop_moving
 
 SHOW_TRACEBACK = "IPO_DSPY_TRACEBACK"
 """Set in the environment, it shows where an expected error came from."""
+_MISUSED = 2
 _INTERRUPTED = 130
 _OUTPUT_ENDED = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EPIPE)
 _CALL = re.compile(r"^(?:\w+: )(\w+) must be (.+?)(?: or None)?, got (.+?) of type \w+")
@@ -28,6 +31,46 @@ _BUG = (
     "This is a fault of ipo-dspy, not of yours. Please report it, with the command, these lines "
     "and `ipo-dspy --version`, where you got ipo-dspy from."
 )
+
+
+def run_app(app: App, name: str, arguments: Sequence[str] | None = None) -> None:
+    """Run what a command line asks for, and leave the process.
+
+    It ends with 0 when the work is done, 1 after an error, 2 where the command line cannot be read,
+    and 130 after Ctrl-C.
+
+    Args:
+        app: its commands.
+        name: of the program, which sentences begin with.
+        arguments: of the command line; None takes those of the process.
+    """
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    with as_command(name):
+        _check_texts(given)
+        try:
+            app(given, exit_on_error=False, print_error=False)
+        except CycloptsError as error:
+            sys.stderr.write(f"{name}: {_misuse(error)} --help lists what there is.\n")
+            sys.exit(_MISUSED)
+
+
+def _check_texts(arguments: Sequence[str]) -> None:
+    for number, text in enumerate(arguments, start=1):
+        if not text.strip() or "\0" in text:
+            what = "has a zero byte in it" if text.strip() else "is empty"
+            after = f", after {arguments[number - 2]!r}," if number > 1 else ""
+            raise ArgumentError(
+                f"Argument number {number}{after} {what}; give it a value, or leave it out. An "
+                "unset variable of the shell may be the cause."
+            )
+
+
+def _misuse(error: CycloptsError) -> str:
+    text = visible(" ".join(str(error).split()))
+    if isinstance(error, UnusedCliTokensError):
+        left = ", ".join(map(repr, error.unused_tokens or ()))
+        text = visible(f"There is no place for {left}; a text with blanks needs quotes")
+    return text if text.endswith((".", "!", "?")) else f"{text}."
 
 
 @contextmanager

@@ -55,8 +55,9 @@ class ReadingOptions:
     """How images are read.
 
     Attributes:
-        class_names: file of what classes are called, a folder name and its text a line with a tab
-            or a blank between them, or a .json object.
+        class_names: file of what CLIP is to read for every class: a line each with the name of its
+            folder (in a table, its label), a tab, and the text; without tabs, the first blank
+            divides. Or a .json object of the same.
         skip_bad_images: go on without images that cannot be read.
     """
 
@@ -81,6 +82,19 @@ class SamplingOptions:
     hold_out: float = 0.3
     novel: Flag = False
     seed: Whole = 0
+
+
+@Parameter(name="*", group=IMAGES)
+@dataclass(frozen=True)
+class UnseenOptions:
+    """Images that are kept for the final figures by whoever took them.
+
+    Attributes:
+        test: labelled images of your own for the final figures, as a folder or table like the
+            first; all of the first are then searched on, and --hold-out does nothing.
+    """
+
+    test: Path | None = None
 
 
 @Parameter(name="*", group=MODELS)
@@ -235,6 +249,7 @@ class RunOptions:
 
     reading: ReadingOptions = ReadingOptions()
     sampling: SamplingOptions = SamplingOptions()
+    unseen: UnseenOptions = UnseenOptions()
     encoder: EncoderOptions = EncoderOptions()
     proposing: ProposingOptions = ProposingOptions()
     describing: DescribingOptions = DescribingOptions()

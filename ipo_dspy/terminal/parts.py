@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -44,7 +45,7 @@ REPORT_FILE = "report.html"
 """What the report of a run is called in its folder."""
 LOCAL_MODELS = ("offline", "hf:")
 """Beginnings of the specs of models that run on this machine."""
-_OPTIONS = re.compile(r"\b(shots|hold_out|novel|skip_bad_images)=(True\b ?)?")
+_OPTIONS = re.compile(r"\b(shots|hold_out|novel|test|skip_bad_images|steady|strategy)=(True\b ?)?")
 
 
 def make_task(source: Path | None, run: RunOptions, pictures: Path = Path("pictures")) -> Task:
@@ -73,6 +74,7 @@ def make_task(source: Path | None, run: RunOptions, pictures: Path = Path("pictu
             sampling,
             names=run.reading.class_names,
             skip_bad_images=run.reading.skip_bad_images,
+            test=run.unseen.test,
         )
 
 
@@ -86,6 +88,7 @@ def _check_demo(run: RunOptions) -> None:
         "--class-names": run.reading.class_names is not None,
         "--skip-bad-images": run.reading.skip_bad_images,
         "--hold-out": run.sampling.hold_out != Sampling.hold_out,
+        "--test": run.unseen.test is not None,
     }
     for option, is_given in given.items():
         if is_given:
@@ -233,6 +236,15 @@ def make_optimizer(
     Raises:
         ArgumentError: a setting is out of its range.
     """
+    if options.search.strategy is not None:
+        find("strategies", options.search.strategy)
+    with _in_words_of_options():
+        return _optimizer(options, run_dir, on_trial)
+
+
+def _optimizer(
+    options: RunOptions, run_dir: Path | None, on_trial: Callable[[Trial, Spent], None] | None
+) -> IPOOptimizer:
     search, bounds = options.search, options.bounds
     return IPOOptimizer(
         prompt_model=make_prompt_model(options),
@@ -266,7 +278,7 @@ def make_optimizer(
 
 
 def _connection(options: DescribingOptions) -> Connection:
-    if options.timeout <= 0:
+    if not (math.isfinite(options.timeout) and options.timeout > 0):
         raise ArgumentError(f"--timeout must be above 0 seconds, got {options.timeout:g}.")
     if options.num_threads < 1:
         raise ArgumentError(f"--num-threads must be at least 1, got {options.num_threads}.")

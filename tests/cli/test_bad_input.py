@@ -1,3 +1,4 @@
+import re
 import resource
 import shutil
 import subprocess
@@ -98,12 +99,17 @@ def test_a_class_name_of_sixty_words_is_named_before_any_trial(
         (["--image-model", "offline"], "sees no images"),
         (["--image-model", "file:missing.txt"], "missing.txt"),
         (["--initial", "a photo"], "<CLASS>"),
-        (["--steps", "0"], "steps"),
-        (["--prompts-per-step", "0"], "--prompts-per-step"),
-        (["--max-calls", "-1"], "calls"),
+        (["--steps", "0"], "--steps must be"),
+        (["--prompts-per-step", "0"], "--prompts-per-step must"),
+        (["--max-calls", "-1"], "--max-calls must"),
         (["--shots", "0"], "--shots"),
         (["--hold-out", "1.5"], "--hold-out"),
         (["--timeout", "0"], "--timeout"),
+        (["--timeout", "nan"], "--timeout"),
+        (["--strategy", "nope"], "'steps'"),
+        (["--steady", "--strategy", "evolve"], "--steady"),
+        (["--test", "nowhere"], "nowhere"),
+        (["--out", ""], "after '--out'"),
         (["--num-threads", "0"], "--num-threads"),
     ],
 )
@@ -244,6 +250,97 @@ def test_only_errors_of_the_package_are_taken_for_the_users_mistake(
 
 
 @pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["optimize", "p", "--shots", "2.5"], "'2.5'"),
+        (["optimize", "p", "--steps", "1e3"], "'1e3'"),
+        (["predict", "p", "--program", "x.json", "--top-k", "1.5"], "'1.5'"),
+        (["optimize", "p", "--preset", "papre"], "paper"),
+        (["optimize", "p", "extra"], "no place for 'extra'"),
+        (["optimize", "p", "--stepps", "3"], "--steps"),
+        (["optimise", "p"], "optimize"),
+        (["evaluate", "a <CLASS>"], "FOLDER"),
+    ],
+)
+def test_a_command_line_that_cannot_be_read_ends_with_2_and_one_sentence(
+    run: Run, arguments: list[str], expected: str
+) -> None:
+    outcome = run(*arguments)
+    assert outcome.code == 2
+    [sentence] = outcome.err.splitlines()
+    assert sentence.startswith("ipo-dspy: ")
+    assert expected in sentence
+    assert "--help" in sentence
+
+
+@pytest.fixture
+def saved(run: Run) -> str:
+    """A saved program in the working folder."""
+    CLIPClassifier(("x", "y"), "demo", "a chalk <CLASS>").save("saved.json")
+    return "saved.json"
+
+
+@pytest.mark.parametrize("command", ["evaluate", "compare"])
+def test_a_table_takes_no_other_files_place(
+    refused: Callable[..., str], run: Run, pictures: Path, saved: str, command: str
+) -> None:
+    before = Path(saved).read_bytes()
+    assert saved in refused(command, saved, pictures, "--out", saved)
+    assert Path(saved).read_bytes() == before
+    for _ in range(2):
+        assert run(command, saved, pictures, "--out", "table.json").code == 0
+
+
+def test_a_method_without_a_checkpoint_is_refused(
+    refused: Callable[..., str], pictures: Path
+) -> None:
+    assert "--method" in refused("evaluate", "a <CLASS>", pictures, "--method", "coop")
+
+
+@pytest.mark.parametrize("out", ["file/texts.txt", "own/cup/000.png", "own"])
+def test_descriptions_are_given_room_before_any_is_made(
+    refused: Callable[..., str], own: Path, tmp_path: Path, out: str
+) -> None:
+    (tmp_path / "file").write_text("")
+    before = (own / "cup" / "000.png").read_bytes()
+    assert "--out" in refused("describe", own, "--image-model", "openai/x", "--out", out)
+    assert (own / "cup" / "000.png").read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "expected"),
+    [
+        ("table.jsonl", '{"path": "a.png", "label": "a"}\n{oops', "line 2 of table.jsonl"),
+        ("table.csv", "path,label\na.png,a\nb.png\n", "line 3 of table.csv"),
+    ],
+)
+def test_a_damaged_table_is_told_by_its_line(
+    refused: Callable[..., str], tmp_path: Path, name: str, content: str, expected: str
+) -> None:
+    (tmp_path / name).write_text(content)
+    assert expected in refused("optimize", name)
+
+
+def test_a_damaged_program_is_told_by_its_place(
+    refused: Callable[..., str], pictures: Path, saved: str
+) -> None:
+    text = Path(saved).read_text()
+    Path("typed.json").write_text(text.replace('"encoder": "demo"', '"encoder": 3'))
+    Path("cut.json").write_text(text[: len(text) // 2])
+    assert "typed.json: " in (told := refused("evaluate", "typed.json", pictures))
+    assert "clip.encoder" in told
+    assert re.search(r"cut\.json .* line \d+", refused("evaluate", "cut.json", pictures))
+
+
+def test_images_of_ones_own_to_test_on_leave_nothing_to_hold_out(
+    refused: Callable[..., str], pictures: Path, own: Path
+) -> None:
+    assert "--hold-out" in refused("optimize", pictures, "--test", own, "--hold-out", "0.5")
+    assert "unseen" in refused("plan", pictures, "--test", own)
+    assert "--test" in refused("plan", "--test", own)
+
+
+@pytest.mark.parametrize(
     "arguments",
     [("plan", "--shots", "2.5"), ("plan", "--steps", "1e1"), ("predict", "--top-k", "1.5")],
 )
@@ -297,9 +394,3 @@ def test_arguments_of_the_library_are_told_as_options(
 ) -> None:
     assert "--steps must be" in refused("optimize", pictures, "--steps", 0)
     assert "--max-dollars must be" in refused("optimize", pictures, "--max-dollars", -1)
-
-
-def test_a_method_without_a_checkpoint_is_refused(
-    refused: Callable[..., str], pictures: Path
-) -> None:
-    assert "--method" in refused("evaluate", "a <CLASS>", pictures, "--method", "maple")

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from ipo_dspy.cli.table import check_ending, rows_of, write_rows
+from ipo_dspy.cli.table import check_out, rows_of, write_rows
 from ipo_dspy.errors import ArgumentError
 from ipo_dspy.prompts.template import Template
 from ipo_dspy.records import Score
@@ -34,7 +34,7 @@ def test_rows_have_intervals_and_a_p_value_against_the_first() -> None:
 @pytest.mark.parametrize("ending", [".csv", ".json", ".md"])
 def test_the_ending_says_how_rows_are_written(ending: str, tmp_path: Path) -> None:
     path = tmp_path / f"table{ending}"
-    check_ending(path)
+    check_out(path)
     write_rows(ROWS, path)
     text = path.read_text("utf-8")
     if ending == ".json":
@@ -48,4 +48,4 @@ def test_the_ending_says_how_rows_are_written(ending: str, tmp_path: Path) -> No
 
 def test_another_ending_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ArgumentError, match="xlsx"):
-        check_ending(tmp_path / "table.xlsx")
+        check_out(tmp_path / "table.xlsx")

@@ -5,7 +5,7 @@ from ipo_dspy.errors import ArgumentError
 from ipo_dspy.prompts.template import Template
 
 
-@pytest.mark.parametrize("source", ["poster", "table17"])
+@pytest.mark.parametrize("source", ["poster", "table17", "iclr16", "coop"])
 def test_each_benchmark_has_one_template(source: str) -> None:
     prompts = published_prompts(source)
     assert set(prompts) == {benchmark.name for benchmark in BASE_TO_NOVEL}

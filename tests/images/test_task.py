@@ -61,3 +61,50 @@ def test_a_task_is_named_after_its_folder_or_table() -> None:
     assert task_name(None) == "demo"
     assert task_name(Path("some/pets.v2/")) == "pets.v2"
     assert task_name(Path("some/pets.csv")) == "pets"
+
+
+def picture(place: Path, colour: tuple[int, int, int]) -> None:
+    place.parent.mkdir(parents=True, exist_ok=True)
+    Image.new("RGB", (4, 4), colour).save(place)
+
+
+def test_images_of_ones_own_are_tested_on_and_all_others_searched_on(
+    photos: Path, tmp_path: Path
+) -> None:
+    for name in ("ant", "cat"):
+        picture(
+            tmp_path / "test" / name / "new.png", (1, 2, len(name)) if name == "ant" else (9,) * 3
+        )
+    picture(tmp_path / "test" / "ant" / "copy.png", (0, 10, 7))
+
+    task = folder_task(photos, TEMPLATE, Sampling(shots=20), test=tmp_path / "test")
+    assert len(task.train) == 80
+    [unseen] = task.tests.values()
+    assert [example.label for example in unseen.examples] == ["ant", "cat"]
+    assert unseen.classnames == task.train.classnames
+    assert any("copies" in remark for remark in task.remarks)
+
+
+def test_classes_that_are_only_tested_on_are_named(photos: Path, tmp_path: Path) -> None:
+    for number, name in enumerate(("ant", "yak")):
+        picture(tmp_path / "test" / name / "new.png", (1, 2, number))
+    task = folder_task(photos, TEMPLATE, test=tmp_path / "test")
+    assert task.tests["test images"].classnames == ("ant", "yak")
+    assert any("yak" in remark for remark in task.remarks)
+    with pytest.raises(DataError, match="yak"):
+        folder_task(photos, TEMPLATE, Sampling(novel=True), test=tmp_path / "test")
+
+
+def test_images_of_ones_own_are_halved_as_the_classes_are(photos: Path, tmp_path: Path) -> None:
+    for number, name in enumerate(("ant", "dog")):
+        picture(tmp_path / "test" / name / "new.png", (1, 2, number))
+    task = folder_task(photos, TEMPLATE, Sampling(novel=True), test=tmp_path / "test")
+    assert {part: len(images) for part, images in task.tests.items()} == {"base": 1, "novel": 1}
+    assert task.tests["novel"].classnames == ("cat", "dog")
+
+
+def test_a_test_of_the_images_searched_on_is_refused(photos: Path) -> None:
+    with pytest.raises(DataError, match="unseen"):
+        folder_task(photos, TEMPLATE, test=photos)
+    with pytest.raises(ArgumentError, match="hold_out"):
+        folder_task(photos, TEMPLATE, Sampling(hold_out=0.5), test=photos)

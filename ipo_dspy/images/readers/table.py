@@ -148,8 +148,11 @@ def _json_rows(table: Path, text: str) -> Iterator[tuple[int, Mapping[str, Any]]
             continue
         try:
             row = json.loads(line)
-        except (json.JSONDecodeError, RecursionError) as error:
-            raise DataError(f"line {number} of {table} is not valid JSON ({error})") from error
+        except json.JSONDecodeError as error:
+            why = f"{error.msg}, column {error.colno}"
+            raise DataError(f"line {number} of {table} is not valid JSON: {why}") from error
+        except RecursionError as error:
+            raise DataError(f"line {number} of {table} is nested too deeply") from error
         if not isinstance(row, dict):
             raise DataError(f"line {number} of {table} should be a JSON object")
         yield number, row
