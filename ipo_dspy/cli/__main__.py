@@ -1,5 +1,5 @@
 """Run the command line: `python -m ipo_dspy.cli`."""
 
-from ipo_dspy.cli.app import main
+from ipo_dspy.cli import main
 
 main()

@@ -17,6 +17,9 @@ from ipo_dspy.records import hidden_name
 
 logger = logging.getLogger(__name__)
 
+LONGEST = 1000
+"""Characters of a class name; no encoder reads as many, and counting their tokens takes long."""
+
 Names = Mapping[str, str] | str | os.PathLike[str]
 
 
@@ -33,9 +36,9 @@ def checked_classnames(names: Iterable[Any]) -> tuple[str, ...]:
     """Give class names as a tuple, once it is clear that a classifier can tell them apart.
 
     Raises:
-        ArgumentError: they are no list, there are none, one is no text, empty or has a hidden
-            character, or two read alike for CLIP: letter case, `_`, blanks, HTML entities and the
-            form of accents aside.
+        ArgumentError: they are no list, there are none, one is no text, empty, too long or has a
+            hidden character, or two read alike for CLIP: letter case, `_`, blanks, HTML entities
+            and the form of accents aside.
     """
     if isinstance(names, str | bytes):
         raise ArgumentError(f"Expected a list of class names, got the single text {names!r}.")
@@ -52,6 +55,11 @@ def checked_classnames(names: Iterable[Any]) -> tuple[str, ...]:
             raise ArgumentError(
                 f"Class name number {index} is {name!r}, a {type(name).__name__}; give every "
                 "class a name in words, which CLIP can read."
+            )
+        if len(name) > LONGEST:
+            raise ArgumentError(
+                f"Class name number {index}, '{name[:40]}...', has {len(name):,} characters; give "
+                f"every class a name of at most {LONGEST:,}."
             )
         if not reading(name):
             raise ArgumentError(f"Class name number {index} is empty; give every class a name.")

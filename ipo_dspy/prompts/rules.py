@@ -12,7 +12,7 @@ from typing import Protocol
 from ipo_dspy.errors import InvalidTemplateError, RefusedError
 from ipo_dspy.prompts.template import SLOT, Template
 from ipo_dspy.prompts.wording import token_limit
-from ipo_dspy.records import hidden_character
+from ipo_dspy.records import hidden_name
 
 SLOT_FREE_SAMPLE = "rough pencil sketch on white paper, seen from the side, with grey lines"
 """What the tokens of a word are measured on."""
@@ -272,5 +272,5 @@ def _one_line(text: str) -> str:
 
 
 def _refuse_hidden(text: str) -> None:
-    if (hidden := hidden_character(text)) is not None:
-        raise RefusedError(f"it has the hidden character {hidden!a}")
+    if hidden := hidden_name(text):
+        raise RefusedError(f"it has the hidden character {hidden}")

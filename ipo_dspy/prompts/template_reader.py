@@ -14,6 +14,9 @@ from ipo_dspy.upstream.dspy_parts import says_nothing
 
 logger = logging.getLogger(__name__)
 
+LONGEST = 10_000
+"""Characters of a template; no encoder reads as many, and counting their tokens takes long."""
+
 
 class TemplateReader:
     """Reads the instruction texts of one classifier, each text once.
@@ -59,12 +62,13 @@ class TemplateReader:
         except InvalidTemplateError:
             template, fitting = None, Template.repair(text)
         lines = [line for line in fitting.lines if self._fits(Template(line))]
-        fitting = Template("\n".join(lines) if lines else f"{SLOT}. {_without_slots(fitting)}")
+        whole = f"{SLOT}. {_without_slots(fitting)[:LONGEST]}"
+        fitting = Template("\n".join(lines) if lines else whole)
         if fitting != template:
             self._repairs[text] = fitting.text
             logger.warning(
-                "The instructions %r are no CLIP template with one %s in each line of at most %d "
-                "tokens; classifying with %r instead.",
+                "The instructions %.300r are no CLIP template with one %s in each line of at "
+                "most %d tokens; classifying with %.300r instead.",
                 text,
                 SLOT,
                 self._token_counter.context_length,
@@ -73,6 +77,8 @@ class TemplateReader:
         return fitting
 
     def _fits(self, template: Template) -> bool:
+        if len(template.text) > LONGEST:
+            return False
         tokens = self._token_counter.count_tokens(template, self._classnames)
         return tokens <= self._token_counter.context_length
 

@@ -41,6 +41,21 @@ def test_the_help_lists_the_commands(run: Run) -> None:
         assert command in out
 
 
+def test_control_c_while_loading_ends_without_a_traceback() -> None:
+    code = (
+        "import sys\n"
+        "class Stopped:\n"
+        "    def find_spec(self, name, *rest):\n"
+        "        if name == 'ipo_dspy.cli.app': raise KeyboardInterrupt\n"
+        "sys.meta_path.insert(0, Stopped())\n"
+        "from ipo_dspy.cli import main\n"
+        "main(['--version'])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 130
+    assert done.stderr == ""
+
+
 @pytest.mark.slow
 def test_an_unknown_option_is_refused(run: Run, pictures: Path) -> None:
     outcome = run("optimize", pictures, "--stepps", 3)

@@ -119,3 +119,9 @@ def test_a_name_with_a_hidden_character_is_refused_by_the_name_of_that(name: str
 @pytest.mark.parametrize("name", ["می\u200cخواهم", "\N{MAN}\u200d\N{PERSONAL COMPUTER}", "ക്\u200d"])
 def test_what_joins_letters_of_other_scripts_is_not_hidden(name: str) -> None:
     assert checked_classnames(["dog", name])[1] == name
+
+
+def test_a_name_longer_than_any_encoder_reads_is_refused_without_showing_it_all() -> None:
+    with pytest.raises(ArgumentError) as caught:
+        checked_classnames(["cat", "x" * 10**6])
+    assert len(str(caught.value)) < 300

@@ -1,9 +1,11 @@
 import threading
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
 from ipo_dspy.features.embedder import Embedder
+from ipo_dspy.prompts.template import Template
 from ipo_dspy.prompts.template_reader import TemplateReader
 from ipo_dspy.testing import ColourEncoder
 from ipo_dspy.upstream.dspy_parts import says_nothing
@@ -84,3 +86,21 @@ def test_many_threads_read_a_text_once(
     with ThreadPoolExecutor(8) as pool:
         assert len(set(pool.map(read, range(8)))) == 1
     assert len(caplog.records) == 1
+
+
+def test_instructions_of_any_length_are_read_and_shown_shortly(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    asked: list[int] = []
+
+    class Counter:
+        context_length = 77
+
+        def count_tokens(self, template: Template, classnames: Sequence[str]) -> int:
+            asked.append(len(template.text))
+            return 10
+
+    read = TemplateReader(Counter(), ("cat",)).read("x" * 10**6)
+    assert len(read.text) < 20_000
+    assert max(asked, default=0) < 20_000
+    assert len(caplog.text) < 2000
