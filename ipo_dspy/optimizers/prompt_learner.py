@@ -20,6 +20,7 @@ from ipo_dspy.errors import ArgumentError
 from ipo_dspy.errors.arguments import Count, Positive, checked
 from ipo_dspy.images.examples import image_of, label_of
 from ipo_dspy.images.image import ImageSource
+from ipo_dspy.images.names import saved_classnames
 from ipo_dspy.optimizers.base import copy_to_optimize, open_run, training_examples, whole_seed
 from ipo_dspy.optimizers.checkpoint import Epoch
 from ipo_dspy.optimizers.context import INITIAL_WORDS, Context, Position
@@ -307,7 +308,7 @@ class PromptLearner(Teleprompter, ABC):
             context = Context(
                 Template(state["text"]), int(state["n_ctx"]), position=state["position"]
             )
-            classnames = tuple(map(str, state["classnames"]))
+            classnames = saved_classnames(state["classnames"])
             learner = cls(**settings)
         except (LookupError, TypeError, ValueError, OverflowError, AttributeError) as error:
             raise ArgumentError(

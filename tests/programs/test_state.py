@@ -187,6 +187,18 @@ def saved(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     return files
 
 
+@pytest.mark.parametrize("names", ["", [], {}, "cat", ["cat", "cat"], ["x" * 10**5]])
+def test_class_names_of_a_learned_prompt_are_checked_like_those_of_the_program(
+    names: Any, saved: list[Path]
+) -> None:
+    state = json.loads(saved[1].read_text())
+    state["predict"]["clip"]["learned"]["classnames"] = names
+    changed = saved[1].with_name("changed.json")
+    changed.write_text(json.dumps(state))
+    with pytest.raises(ArgumentError):
+        CLIPClassifier.from_file(changed)(image=PIL.Image.new("RGB", (8, 8)))
+
+
 @pytest.mark.slow
 @given(data=st.data())
 @settings(max_examples=200, deadline=None)
