@@ -1,13 +1,18 @@
 import asyncio
 import copy
 import json
+import math
 from pathlib import Path
 
 import dspy
 import PIL.Image
 import pytest
+import torch
 
 from ipo_dspy import CLIPClassifier, clip_prob, read_folder
+from ipo_dspy.demo.encoder import load_demo_model
+from ipo_dspy.encoders.dual_encoder import frozen
+from ipo_dspy.encoders.open_clip import OpenCLIPEncoder
 from ipo_dspy.errors import DataError
 from ipo_dspy.testing import COLOURS, ColourEncoder, colour_examples
 
@@ -182,13 +187,22 @@ def test_strange_class_names_survive_classifying_and_saving(tmp_path: Path) -> N
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", ["plain", "demos"])
 def test_a_program_saved_by_version_0_1_predicts_as_it_did(kind: str) -> None:
-    """The files were written by the code of 0.1, with what it predicted of these pictures."""
+    """The files were written by the code of 0.1, with what it predicted of these pictures.
+
+    The demo encoder has learned its logit scale since; here it has the one of then.
+    """
+    model, preprocess, tokenizer = load_demo_model()
+    with torch.no_grad():
+        model.logit_scale.fill_(math.log(10))
+    encoder = OpenCLIPEncoder(
+        "demo", frozen(model, "cpu"), preprocess, tokenizer, device="cpu", precision="float32"
+    )
     said = json.loads((DATA / "program_0_1_scores.json").read_text())[kind]
     name = {"plain": "program_0_1.json", "demos": "program_0_1_demos.json"}[kind]
     examples = colour_examples(2, size=16)
-    by_load = CLIPClassifier(["x"])
+    by_load = CLIPClassifier(["x"], encoder)
     by_load.load(DATA / name)
-    for loaded in (CLIPClassifier.from_file(DATA / name), by_load):
+    for loaded in (CLIPClassifier.from_file(DATA / name, encoder), by_load):
         found = loaded.predict_batch([example.image for example in examples])
         assert [prediction.label for prediction in found] == said["labels"]
         for prediction, scores in zip(found, said["scores"], strict=True):
