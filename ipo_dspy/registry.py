@@ -79,14 +79,14 @@ def names(kind: str) -> Mapping[str, str]:
     """
     if kind not in _OURS:
         raise UnknownNameError(f"{kind!r} is no kind of plug-in; expected {_listed(KINDS)}.")
-    return MappingProxyType(_OURS[kind] | _plugged_in(kind) | _OURS[kind])
+    return MappingProxyType(_OURS[kind] | _plugged_in(kind))
 
 
 @cache
 def _plugged_in(kind: str) -> dict[str, str]:
     # Read once: it opens a file of every distribution there is.
     points = entry_points(group=f"ipo_dspy.{kind}")
-    return {point.name: point.value for point in points}
+    return {point.name: point.value for point in points if point.name not in _OURS[kind]}
 
 
 def find(kind: str, name: str) -> Any:
