@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import platform
 import subprocess
 import sys
@@ -30,6 +31,12 @@ def provenance(module: str) -> dict[str, Any]:
         "machine": f"{platform.machine()}, {_processor()}",
         "versions": {name: version(name) for name in _PACKAGES},
     }
+
+
+def write_result(stem: Path, content: dict[str, Any], text: str) -> None:
+    """Write a result beside its page: `stem` with `.json` and with `.md`."""
+    stem.with_suffix(".json").write_text(json.dumps(content, indent=1) + "\n", "utf-8")
+    stem.with_suffix(".md").write_text(text, "utf-8")
 
 
 def _git(*arguments: str) -> str:

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import hashlib
-import json
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -23,7 +22,7 @@ import torch
 from rich.console import Console
 
 from benchmarks.memory import peak_memory
-from benchmarks.provenance import RESULTS, provenance
+from benchmarks.provenance import RESULTS, provenance, write_result
 from ipo_dspy.features.backends import EmbeddingJob, Shard
 from ipo_dspy.features.index import joined_keys
 from ipo_dspy.features.store import FeatureStore
@@ -189,10 +188,7 @@ def main() -> None:
     found = measure(options.rows, options.width)
     origin = provenance("benchmarks.store_growth")
     text = markdown(found, origin)
-    stem = options.out / "store_growth"
-    content = {"provenance": origin, **found}
-    stem.with_suffix(".json").write_text(json.dumps(content, indent=1) + "\n", "utf-8")
-    stem.with_suffix(".md").write_text(text, "utf-8")
+    write_result(options.out / "store_growth", {"provenance": origin, **found}, text)
     Console().print(text, markup=False, highlight=False, soft_wrap=True)
 
 

@@ -8,7 +8,6 @@ one process makes of the same pictures. Writes ray_kills.json and .md. Needs Lin
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import random
 import signal
@@ -27,7 +26,7 @@ import PIL.Image
 import torch
 from rich.console import Console
 
-from benchmarks.provenance import RESULTS, provenance
+from benchmarks.provenance import RESULTS, provenance, write_result
 from benchmarks.ray_kills.driver import DEADLY, Fragile, embed, embed_with_ray
 from ipo_dspy.errors import IPOError
 from ipo_dspy.features import cluster
@@ -196,10 +195,7 @@ def main() -> None:
     found = measure(options.images, options.workers, options.every)
     origin = provenance("benchmarks.ray_kills")
     text = markdown(found, origin)
-    stem = options.out / "ray_kills"
-    content = {"provenance": origin, **found}
-    stem.with_suffix(".json").write_text(json.dumps(content, indent=1) + "\n", "utf-8")
-    stem.with_suffix(".md").write_text(text, "utf-8")
+    write_result(options.out / "ray_kills", {"provenance": origin, **found}, text)
     Console().print(text, markup=False, highlight=False, soft_wrap=True)
 
 

@@ -6,7 +6,6 @@ Everything is timed side by side, in turn, and as medians. With `--only`, nothin
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from collections.abc import Callable
 from time import monotonic
@@ -14,7 +13,7 @@ from time import monotonic
 import torch
 from rich.console import Console
 
-from benchmarks.provenance import RESULTS
+from benchmarks.provenance import RESULTS, write_result
 from benchmarks.scoring.evaluations import measure_evaluation
 from benchmarks.scoring.imports import measure_import
 from benchmarks.scoring.memory import measure_memory
@@ -78,9 +77,7 @@ def main() -> None:
         content = result(workload, rows, growths)
         file = RESULTS / ("scoring" if options.device == "cpu" else "scoring_cuda")
         file.parent.mkdir(exist_ok=True)
-        file.with_suffix(".json").write_text(json.dumps(content, indent=1) + "\n", "utf-8")
-        text = markdown(rows, growths, content["provenance"])
-        file.with_suffix(".md").write_text(text, "utf-8")
+        write_result(file, content, markdown(rows, growths, content["provenance"]))
 
 
 if __name__ == "__main__":
