@@ -4,28 +4,40 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from pickle import UnpicklingError
-from zipfile import BadZipFile
+from typing import Any
 
 import torch
-from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from ipo_dspy.errors import ArgumentError
+
 _PREFIXES = ("model.", "clip.", "clip_model.", "net.", "student.", "teacher.", "ema.", "_orig_mod.")
 """What training frameworks put in front of the names of weights."""
-_READING_ERRORS = (
-    OSError,
-    RuntimeError,
-    ValueError,
-    LookupError,
-    AttributeError,
-    TypeError,
-    EOFError,
-    BadZipFile,
-    UnpicklingError,
-    SafetensorError,
-)
+
+
+MOST_LAYERS = 1000
+"""The deepest towers there are have some fifty."""
+
+
+def check_depth(config: Any) -> None:
+    """Refuse a model of so many layers that only making it would take hours.
+
+    Args:
+        config: what describes the model, as JSON has it.
+
+    Raises:
+        ArgumentError: a part of it says so.
+    """
+    if isinstance(config, list):
+        for each in config:
+            check_depth(each)
+    if not isinstance(config, Mapping):
+        return
+    for name, value in config.items():
+        if "layers" in str(name) and isinstance(value, int) and value > MOST_LAYERS:
+            raise ArgumentError(f"its config asks for {name} {value}, more than {MOST_LAYERS}")
+        check_depth(value)
 
 
 def describe_misfit(file: Path, make_model: Callable[[], nn.Module]) -> str:
@@ -39,7 +51,8 @@ def describe_misfit(file: Path, make_model: Callable[[], nn.Module]) -> str:
         return "the file is empty"
     try:
         weights = _read(file)
-    except _READING_ERRORS as error:
+    # Files of anything make the readers raise anything.
+    except Exception as error:  # noqa: BLE001
         reason = str(error).strip().partition("\n")[0].partition(". ")[0].rstrip(".")
         return f"it cannot be read as weights ({reason or type(error).__name__})"
     if not weights:

@@ -18,6 +18,11 @@ _SECONDS_TO_ANSWER = 4.0
 _lock = threading.RLock()
 MISSING_ERRORS = (OSError, RuntimeError, ValueError)
 """What libraries raise where a file is not on this machine."""
+TRUST_ADVICE = (
+    "if you trust who made them, say so with --trust-remote-code or trust_remote_code=True: "
+    "code can do anything on this machine"
+)
+"""What to do where files bring code."""
 
 
 @contextmanager

@@ -8,17 +8,15 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from difflib import get_close_matches
 from pathlib import Path
-from pickle import UnpicklingError
 from typing import TYPE_CHECKING, Any
-from zipfile import BadZipFile, ZipFile, is_zipfile
+from zipfile import ZipFile, is_zipfile
 
 import open_clip
-from safetensors import SafetensorError
 from torch import Tensor, nn
 
-from ipo_dspy.encoders.checkpoints import describe_misfit
+from ipo_dspy.encoders.checkpoints import check_depth, describe_misfit
 from ipo_dspy.encoders.dual_encoder import DualEncoder, check_texts, frozen
-from ipo_dspy.encoders.offline import cached_first, is_offline
+from ipo_dspy.encoders.offline import TRUST_ADVICE, cached_first, is_offline
 from ipo_dspy.errors import ArgumentError, EncoderError
 from ipo_dspy.upstream.open_clip_parts import (
     HF_HUB_PREFIX,
@@ -31,28 +29,12 @@ from ipo_dspy.upstream.open_clip_parts import (
     download_pretrained,
     get_pretrained_cfg,
 )
+from ipo_dspy.upstream.transformers_parts import asks_for_code, remote_code
 
 if TYPE_CHECKING:
     import PIL.Image
 
 _SCHEME = "open_clip:"
-# What a damaged config or checkpoint makes the libraries raise.
-_LOADING_ERRORS = (
-    OSError,
-    RuntimeError,
-    ValueError,
-    LookupError,
-    AttributeError,
-    TypeError,
-    AssertionError,
-    ArithmeticError,
-    StopIteration,
-    ImportError,
-    EOFError,
-    BadZipFile,
-    UnpicklingError,
-    SafetensorError,
-)
 _TOKENIZER_SETTINGS = {
     "additional_special_tokens",
     "clean",
@@ -154,15 +136,19 @@ def load_open_clip_encoder(
         spec = f"{_SCHEME}{name}/{pretrained}"
         _refuse_wrong_gelu(name, pretrained)
     try:
-        model, preprocess, tokenizer = cached_first(
-            lambda: _load(name, pretrained, trust_remote_code)
+        with remote_code(trusted=trust_remote_code):
+            model, preprocess, tokenizer = cached_first(
+                lambda: _load(name, pretrained, trust_remote_code)
+            )
+        encoder = OpenCLIPEncoder(
+            spec, frozen(model, device), preprocess, tokenizer, device=device, precision=precision
         )
-    except _LOADING_ERRORS as error:
+        check_texts(encoder)
+    except EncoderError:
+        raise
+    # A damaged or hostile folder makes the libraries raise anything.
+    except Exception as error:
         raise EncoderError(_cannot_load(spec, name, pretrained, error)) from error
-    encoder = OpenCLIPEncoder(
-        spec, frozen(model, device), preprocess, tokenizer, device=device, precision=precision
-    )
-    check_texts(encoder)
     return encoder
 
 
@@ -196,6 +182,7 @@ def _check_config(config: Any, trust_remote_code: bool) -> None:
         isinstance(config.get(part), dict) for part in ("text_cfg", "vision_cfg")
     ):
         raise ArgumentError(f"{_SETTINGS} describes no model: it needs text_cfg and vision_cfg")
+    check_depth(config)
     text = config["text_cfg"]
     settings = text.get("tokenizer_kwargs") or {}
     if not isinstance(settings, dict) or settings.keys() - _TOKENIZER_SETTINGS:
@@ -349,7 +336,9 @@ def _cannot_load(spec: str, name: str, pretrained: str | None, error: Exception)
     reason = str(error).strip().partition("\n")[0].partition(". ")[0] or type(error).__name__
     advice = "check the name and the network connection"
     file = Path(pretrained) if pretrained else None
-    if name.startswith(LOCAL_DIR_PREFIX):
+    if asks_for_code(error):
+        reason, advice = "its files bring code, which does not run", TRUST_ADVICE
+    elif name.startswith(LOCAL_DIR_PREFIX):
         advice = f"check that the folder holds {_SETTINGS} and the weights of its model"
     elif file is not None and file.is_file():
         reason = describe_misfit(file, lambda: open_clip.create_model(name)) or reason

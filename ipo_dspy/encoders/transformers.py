@@ -11,14 +11,15 @@ from typing import TYPE_CHECKING, Any
 
 from huggingface_hub.errors import HFValidationError
 from huggingface_hub.utils import validate_repo_id  # type: ignore[attr-defined]
-from safetensors import SafetensorError
 from torch import Tensor
 from transformers import AutoConfig, AutoModel, AutoProcessor
 from transformers.utils import logging
 
+from ipo_dspy.encoders.checkpoints import check_depth
 from ipo_dspy.encoders.dual_encoder import DualEncoder, check_texts, frozen
-from ipo_dspy.encoders.offline import cached_first
+from ipo_dspy.encoders.offline import TRUST_ADVICE, cached_first
 from ipo_dspy.errors import ArgumentError, EncoderError
+from ipo_dspy.upstream.transformers_parts import asks_for_code, remote_code
 
 if TYPE_CHECKING:
     import PIL.Image
@@ -28,19 +29,6 @@ FAMILIES = ("clip", "metaclip_2", "siglip", "siglip2")
 
 _SCHEME = "hf:"
 _EXAMPLES = "'hf:openai/clip-vit-large-patch14' or 'hf:google/siglip-base-patch16-224'"
-# What a damaged folder makes the library raise.
-_LOADING_ERRORS = (
-    ImportError,
-    OSError,
-    ValueError,
-    LookupError,
-    AttributeError,
-    TypeError,
-    AssertionError,
-    ArithmeticError,
-    RuntimeError,
-    SafetensorError,
-)
 
 
 class TransformersEncoder(DualEncoder):
@@ -151,14 +139,17 @@ def load_transformers_encoder(
     spec = f"{_SCHEME}{name}@{revision}" if revision else _SCHEME + name
     options = {"trust_remote_code": trust_remote_code, "revision": revision or "main"}
     try:
-        with _quiet():
+        with _quiet(), remote_code(trusted=trust_remote_code):
             model, processor = cached_first(lambda: _load(name, options))
-    except _LOADING_ERRORS as error:
+        encoder = TransformersEncoder(
+            spec, frozen(model, device), processor, device=device, precision=precision
+        )
+        check_texts(encoder)
+    except EncoderError:
+        raise
+    # A damaged or hostile folder makes the library raise anything.
+    except Exception as error:
         raise EncoderError(_cannot_load(spec, is_folder, error)) from error
-    encoder = TransformersEncoder(
-        spec, frozen(model, device), processor, device=device, precision=precision
-    )
-    check_texts(encoder)
     return encoder
 
 
@@ -184,6 +175,7 @@ def _parse(text: str) -> tuple[str, str]:
 
 def _load(name: str, options: dict[str, Any]) -> tuple[Any, Any]:
     config = AutoConfig.from_pretrained(name, **options)
+    check_depth(config.to_dict())
     if config.model_type not in FAMILIES:
         known = f"{', '.join(FAMILIES[:-1])} or {FAMILIES[-1]}"
         raise ArgumentError(f"it is a model of type {config.model_type!r}, not {known}")
@@ -226,7 +218,9 @@ def _pooled(output: Any) -> Tensor:
 
 def _cannot_load(spec: str, is_folder: bool, error: Exception) -> str:
     reason = str(error).strip().partition("\n")[0].partition(". ")[0].rstrip(".")
-    if isinstance(error, OSError) and not is_folder:
+    if asks_for_code(error):
+        reason, advice = "its files bring code, which does not run", TRUST_ADVICE
+    elif isinstance(error, OSError) and not is_folder:
         advice = "check the name and the network connection"
     else:
         advice = (

@@ -254,31 +254,33 @@ class PretrainedEngine(LocalEngine):
 
     def _load(self) -> Loaded:
         import torch
-        from safetensors import SafetensorError
 
         from ipo_dspy.encoders.device import choose_device, choose_precision
         from ipo_dspy.encoders.offline import cached_first
+        from ipo_dspy.upstream.transformers_parts import remote_code
 
         device = choose_device(self.device)
         dtype = getattr(torch, choose_precision(self.dtype, device))
         options = {"trust_remote_code": self.trust_remote_code, "revision": self.revision or "main"}
         try:
-            loaded = cached_first(lambda: self.load(options, dtype))
-        except (ImportError, OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
+            with remote_code(trusted=self.trust_remote_code):
+                loaded = cached_first(lambda: self.load(options, dtype))
+            loaded.model.to(device).eval()
+            loaded.tokenizer.padding_side = "left"
+            if loaded.tokenizer.pad_token is None:
+                loaded.tokenizer.pad_token = loaded.tokenizer.eos_token
+        # A damaged or hostile folder makes the library raise anything.
+        except Exception as error:
             raise UnsupportedModelError(self._cannot_load(error)) from error
-        loaded.model.to(device).eval()
-        loaded.tokenizer.padding_side = "left"
-        if loaded.tokenizer.pad_token is None:
-            loaded.tokenizer.pad_token = loaded.tokenizer.eos_token
         return loaded
 
     def _cannot_load(self, error: Exception) -> str:
+        from ipo_dspy.encoders.offline import TRUST_ADVICE
+        from ipo_dspy.upstream.transformers_parts import asks_for_code
+
+        if asks_for_code(error):
+            return f"{self.model!r} brings code, which does not run; {TRUST_ADVICE}."
         reason = " ".join(str(error).split())
-        if "trust_remote_code" in reason:
-            return (
-                f"{self.model!r} comes with model code of its own; pass trust_remote_code=True if "
-                "you trust its author, for the code can do anything on this machine."
-            )
         sentence = reason.partition(". ")[0].rstrip(".")
         return (
             f"{self.model!r} cannot be loaded: {sentence}. Check the name and the network, or give "

@@ -154,6 +154,29 @@ def test_a_folder_cannot_bring_code(text: dict[str, Any], folder: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("named", ["AutoModel", "AutoConfig", "AutoProcessor"])
+def test_code_does_not_run_by_a_class_that_is_no_tokenizer(
+    named: str, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("builtins.input", lambda _: "y")
+    for name in ("tokenizer_config.json", "config.json"):
+        settings = json.loads((folder / name).read_text())
+        settings["auto_map"] = dict.fromkeys(("AutoConfig", "AutoModel"), "own.Own")
+        (folder / name).write_text(json.dumps(settings | {"tokenizer_class": named}))
+    config = open_clip.get_model_config("tiny-vit")
+    config["text_cfg"]["hf_tokenizer_name"] = "own"
+    (folder / "open_clip_config.json").write_text(json.dumps({"model_cfg": config}))
+    refusal(f"open_clip:local-dir:{folder}")
+
+
+def test_a_model_of_more_layers_than_can_be_is_refused(folder: Path) -> None:
+    config = open_clip.get_model_config("tiny-vit")
+    config["text_cfg"]["layers"] = 10**7
+    (folder / "open_clip_config.json").write_text(json.dumps({"model_cfg": config}))
+    assert "layers" in refusal(f"open_clip:local-dir:{folder}")
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "content",
     [

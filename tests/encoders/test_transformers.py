@@ -252,7 +252,7 @@ def test_code_that_comes_with_a_model_does_not_run(tmp_path: Path) -> None:
     settings = {"model_type": "own", "auto_map": {"AutoConfig": "own.Config"}}
     (tmp_path / "config.json").write_text(json.dumps(settings))
     (tmp_path / "own.py").write_text("raise SystemExit('ran')")
-    assert "custom code" in refusal(tmp_path)
+    assert "trust_remote_code" in refusal(tmp_path)
 
 
 @pytest.mark.parametrize("change", ["lost", "cut"])
@@ -398,6 +398,35 @@ def test_code_that_comes_with_a_processor_does_not_run(
         settings.pop(key, None)
     (folder / part).write_text(json.dumps(settings))
     with suppress(EncoderError):  # The library may do without.
+        load_encoder(f"hf:{folder}")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("part", "key"),
+    [
+        ("tokenizer_config.json", "tokenizer_class"),
+        ("preprocessor_config.json", "image_processor_type"),
+        ("processor_config.json", "processor_class"),
+    ],
+)
+@pytest.mark.parametrize("named", ["AutoModel", "AutoModelForCausalLM", "EncoderDecoderModel"])
+def test_a_class_that_is_no_processor_is_refused_and_brings_no_code(
+    part: str,
+    key: str,
+    named: str,
+    saved_encoder: Save,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("builtins.input", lambda _: "y")
+    folder = copy(saved_encoder("clip"), tmp_path)
+    (folder / "own.py").write_text("raise SystemExit('ran')")
+    for name, more in ((part, {key: named}), ("config.json", {})):
+        settings = json.loads((folder / name).read_text()) if (folder / name).exists() else {}
+        settings |= {"auto_map": {"AutoModelForCausalLM": "own.Own"}, **more}
+        (folder / name).write_text(json.dumps(settings))
+    with pytest.raises(EncoderError):
         load_encoder(f"hf:{folder}")
 
 
