@@ -19,6 +19,7 @@ from transformers.utils import logging
 from ipo_dspy.encoders.dual_encoder import DualEncoder, check_texts, frozen
 from ipo_dspy.encoders.offline import cached_first
 from ipo_dspy.errors import ArgumentError, EncoderError
+from ipo_dspy.errors.arguments import checked
 
 if TYPE_CHECKING:
     import PIL.Image
@@ -93,6 +94,7 @@ class TransformersEncoder(DualEncoder):
 
         return str(canonicalize_text(basic_clean(text)))
 
+    @checked
     def count_tokens(self, texts: Sequence[str]) -> list[int]:
         """Count each text's tokens, start and end included, never truncated."""
         if not texts:
