@@ -8,8 +8,9 @@ import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property, partial
-from typing import TYPE_CHECKING, Any, Self, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Any, Self, TypeAlias
 
+import PIL.Image
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -25,10 +26,9 @@ from ipo_dspy.encoders.loading import load_encoder
 from ipo_dspy.encoders.parallel import parallel_map
 from ipo_dspy.encoders.weights import weights_digest
 from ipo_dspy.errors import ArgumentError, EncoderError
+from ipo_dspy.errors.arguments import Dimensions, checked
 
 if TYPE_CHECKING:
-    import PIL.Image
-
     from ipo_dspy.encoders.base import Encoder
     from ipo_dspy.encoders.fast.tower import CausalTextTower
 
@@ -140,6 +140,7 @@ class DualEncoder(ABC):
         parts = [self.spec, self.preprocessing, self.precision, weights_digest(self.model)]
         return json.dumps(parts)
 
+    @checked
     def encode_images(self, images: Sequence[PIL.Image.Image]) -> Tensor:
         """Encode RGB images: [N, D] float32 on the CPU, unit length.
 
@@ -158,6 +159,7 @@ class DualEncoder(ABC):
         """Encode images that `prepare_image` prepared: [N, D] float32 on the CPU, unit length."""
         return self._images_at_once.run(prepared, self._encode_batch)
 
+    @checked
     def encode_texts(self, texts: Sequence[str]) -> Tensor:
         """Encode texts: [T, D] float32 on the CPU, unit length.
 
@@ -202,11 +204,21 @@ class DualEncoder(ABC):
                 encoded = [_unit_length(each) for each in self._tokens_at_once.attempt(together)]
             return torch.stack(encoded).cpu()
 
-    def logits(self, image_features: Tensor, text_features: Tensor) -> Tensor:
+    @checked
+    def logits(
+        self,
+        image_features: Annotated[Tensor, Dimensions(2)],
+        text_features: Annotated[Tensor, Dimensions(2)],
+    ) -> Tensor:
         """Compare [N, D] image features with [C, D] text features: [N, C] logits.
 
         They carry a graph where the features or the model's scale do.
         """
+        if image_features.shape[-1] != text_features.shape[-1]:
+            raise ArgumentError(
+                "image_features and text_features must have as many columns, got "
+                f"{tuple(image_features.shape)} and {tuple(text_features.shape)}."
+            )
         scale, bias = self._scale_and_bias()
         logits = image_features @ text_features.T * scale.to(image_features.device)
         return logits if bias is None else logits + bias.to(image_features.device)

@@ -18,6 +18,7 @@ from ipo_dspy.encoders.checkpoints import check_depth, describe_misfit
 from ipo_dspy.encoders.dual_encoder import DualEncoder, check_texts, frozen
 from ipo_dspy.encoders.offline import TRUST_ADVICE, cached_first, is_offline
 from ipo_dspy.errors import ArgumentError, EncoderError
+from ipo_dspy.errors.arguments import checked
 from ipo_dspy.upstream.open_clip_parts import (
     HF_HUB_PREFIX,
     LOCAL_DIR_PREFIX,
@@ -85,6 +86,7 @@ class OpenCLIPEncoder(DualEncoder):
         settings = getattr(self.model.visual, "preprocess_cfg", None) or {}
         return json.dumps({key: str(value) for key, value in settings.items()}, sort_keys=True)
 
+    @checked
     def count_tokens(self, texts: Sequence[str]) -> list[int]:
         """Count each text's tokens, start and end included, never truncated."""
         with self._tokenizer_lock:

@@ -19,6 +19,7 @@ from ipo_dspy.encoders.checkpoints import check_depth
 from ipo_dspy.encoders.dual_encoder import DualEncoder, check_texts, frozen
 from ipo_dspy.encoders.offline import TRUST_ADVICE, cached_first
 from ipo_dspy.errors import ArgumentError, EncoderError
+from ipo_dspy.errors.arguments import checked
 from ipo_dspy.upstream.transformers_parts import asks_for_code, remote_code
 
 if TYPE_CHECKING:
@@ -81,6 +82,7 @@ class TransformersEncoder(DualEncoder):
 
         return str(canonicalize_text(basic_clean(text)))
 
+    @checked
     def count_tokens(self, texts: Sequence[str]) -> list[int]:
         """Count each text's tokens, start and end included, never truncated."""
         if not texts:

@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+import re
 from typing import NoReturn
+
+_BREAKS = re.compile("[\\x00-\\x1f\\x7f\\x85\\u2028\\u2029\\ud800-\\udfff]")
 
 
 class IPOError(Exception):
-    """The root of all errors that this package raises; the message tells a person what to do."""
+    """The root of all errors that this package raises; the message tells a person what to do.
+
+    It is one line, whatever the names of files and the texts in it.
+    """
+
+    def __str__(self) -> str:
+        return _BREAKS.sub(lambda found: ascii(found[0])[1:-1], super().__str__())
 
 
 class ArgumentError(IPOError, ValueError, TypeError):

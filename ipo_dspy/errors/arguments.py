@@ -10,7 +10,8 @@ import os
 import types
 import typing
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
-from functools import wraps
+from dataclasses import dataclass
+from functools import partial, wraps
 from operator import index
 from pathlib import Path
 from typing import (
@@ -34,16 +35,38 @@ _P = ParamSpec("_P")
 _R = TypeVar("_R")
 _C = TypeVar("_C", bound=type)
 
-Count = Annotated[int, Ge(1)]
-"""A whole number from 1 on."""
-Natural = Annotated[int, Ge(0)]
-"""A whole number from 0 on."""
+
+class Unbounded:
+    """Says of a number that it may be infinite."""
+
+
+@dataclass(frozen=True)
+class Takes:
+    """Says of a function how many arguments it is called with."""
+
+    count: int
+
+
+@dataclass(frozen=True)
+class Dimensions:
+    """Says of a tensor how many dimensions it has."""
+
+    count: int
+
+
+# What is counted is kept in lists and made in loops, so that more than this is a slip.
+Count = Annotated[int, Ge(1), Le(10**9)]
+"""A whole number from 1 to a billion."""
+Natural = Annotated[int, Ge(0), Le(10**15)]
+"""A whole number from 0 to a million billions."""
 Share = Annotated[float, Ge(0), Le(1)]
 """A number from 0 to 1."""
 Positive = Annotated[float, Gt(0)]
 """A number above 0."""
 NotNegative = Annotated[float, Ge(0)]
 """A number from 0 on."""
+Bound = Annotated[float, Ge(0), Unbounded]
+"""A number from 0 on, or infinity."""
 
 _LATE = {
     "CLIPClassifier": "ipo_dspy.programs.classifier",
@@ -194,6 +217,8 @@ def _check(
         came = f"got {shown(value)}"
         if isinstance(value, Set) and "a list" in expected:
             hint = f"; a {type(value).__name__} has no order, so give a list{hint}"
+        if isinstance(value, float) and math.isinf(value):
+            hint = f"; it must be finite{hint}"
         raise ArgumentError(f"{name}: {argument} must be {expected}, {came}{hint}.") from None
 
 
@@ -308,27 +333,93 @@ def _schema(annotation: Any) -> Any:
     """An annotation as pydantic is to check it: nothing is converted, and lists are any lists."""
     origin, arguments = get_origin(annotation), get_args(annotation)
     if origin is Annotated:
-        return Annotated[_schema(arguments[0]), *annotation.__metadata__]
+        return _annotated(arguments[0], annotation.__metadata__)
     if origin in (Union, types.UnionType):
-        return Union[tuple(map(_schema, arguments))]  # noqa: UP007 - made at run time
+        return _one_of(arguments)
     if isinstance(annotation, str | TypeVar | typing.ForwardRef):
         return Any
     if annotation in _SCHEMAS:
         return _SCHEMAS[annotation]
+    if _is_path(annotation):
+        return _PATH
     if origin is Literal or annotation in (Any, object, None, type(None)):
         return annotation
+    return _of_several(annotation, origin, arguments)
+
+
+def _one_of(annotations: Sequence[Any]) -> Any:
+    paths = [each for each in annotations if _is_path(each)]
+    schemas = [_schema(each) for each in annotations if not (paths and each in (str, *paths))]
+    return Union[tuple([*schemas, _PATH] if paths else schemas)]  # noqa: UP007 - made at run time
+
+
+def _of_several(annotation: Any, origin: Any, arguments: Sequence[Any]) -> Any:
+    """What an annotation is checked as that says of what it is made."""
     if origin in (Sequence, Iterable, list, tuple):
         needs = "__iter__" if origin is Iterable else "__len__"
         return Annotated[Any, AfterValidator(_listed(arguments[0] if arguments else Any, needs))]
     if origin is Mapping or annotation is Mapping:
-        return _instance(Mapping)
+        return Annotated[Any, AfterValidator(_mapped(*(arguments or (Any, Any))))]
     if origin is Callable or annotation is Callable:
-        return Annotated[Any, AfterValidator(_must(callable))]
+        count = len(arguments[0]) if arguments and isinstance(arguments[0], list) else None
+        return Annotated[Any, AfterValidator(_must(callable)), *_takes_at_least(count)]
+    if origin is type:
+        return Annotated[Any, AfterValidator(_must(lambda v: _is_class_of(v, arguments[0])))]
     kind = origin or annotation
     if getattr(kind, "_is_protocol", False):
         members = typing._get_protocol_attrs(kind)  # type: ignore[attr-defined]
         return Annotated[Any, AfterValidator(_must(lambda v: all(hasattr(v, m) for m in members)))]
     return _instance(kind) if isinstance(kind, type) else Any
+
+
+def _annotated(annotation: Any, told: Iterable[Any]) -> Any:
+    """What is annotated, and what is told of it beside its type."""
+    schema, bounds = _schema(annotation), []
+    for each in told:
+        if each is Unbounded:
+            schema = _checked_by(_any_number)
+        elif isinstance(each, Takes):
+            bounds += _takes_at_least(each.count)
+        elif isinstance(each, Dimensions):
+            bounds.append(AfterValidator(_must(partial(_has_dimensions, each.count))))
+        else:
+            bounds.append(each)
+    return Annotated[schema, *bounds] if bounds else schema
+
+
+def _has_dimensions(count: int, value: Any) -> bool:
+    return bool(value.ndim == count)
+
+
+def _checked_by(check: Callable[[Any], Any]) -> Any:
+    return Annotated[Any, AfterValidator(check)]
+
+
+def _is_path(annotation: Any) -> bool:
+    return annotation is Path or (get_origin(annotation) or annotation) is os.PathLike
+
+
+def _is_class_of(value: Any, kind: Any) -> bool:
+    return isinstance(value, type) and (not isinstance(kind, type) or issubclass(value, kind))
+
+
+def _takes_at_least(count: int | None) -> list[Any]:
+    """What refuses functions that cannot be called with so many arguments."""
+    if count is None:
+        return []
+    return [AfterValidator(_must(lambda value: _can_take(value, count)))]
+
+
+def _can_take(function: Callable[..., Any], count: int) -> bool:
+    if isinstance(function, type):
+        return False
+    try:
+        inspect.signature(function).bind(*[None] * count)
+    except TypeError:
+        return False
+    except ValueError:  # Built-in functions may not tell what they take.
+        return True
+    return True
 
 
 def _instance(kind: Any) -> Any:
@@ -354,10 +445,29 @@ def _whole(value: Any) -> Any:
 
 
 def _number(value: Any) -> float:
-    is_number = hasattr(value, "__float__") or hasattr(value, "__index__")
-    if isinstance(value, bool | str) or not is_number or math.isnan(number := float(value)):
+    if not math.isfinite(number := _any_number(value)):
         raise ValueError
     return number
+
+
+def _any_number(value: Any) -> float:
+    is_number = hasattr(value, "__float__") or hasattr(value, "__index__")
+    if isinstance(value, bool | str | type) or not is_number:
+        raise ValueError
+    try:
+        number = float(value)
+    except (TypeError, OverflowError, RuntimeError) as error:  # Of arrays, and of huge numbers.
+        raise ValueError from error
+    if math.isnan(number):
+        raise ValueError
+    return number
+
+
+def _path(value: Any) -> Any:
+    if not isinstance(value, str | os.PathLike) or value == "" or "\0" in os.fspath(value):
+        raise ValueError
+    os.fsencode(value)  # Its error is a ValueError.
+    return value
 
 
 def _listed(of: Any, needs: str) -> Callable[[Any], Any]:
@@ -365,9 +475,14 @@ def _listed(of: Any, needs: str) -> Callable[[Any], Any]:
     items = TypeAdapter(_schema(of), config=ConfigDict(arbitrary_types_allowed=True))
 
     def check(value: Any) -> Any:
-        if isinstance(value, _NOT_LISTS) or not hasattr(value, needs):
+        is_array = hasattr(value, "tolist")
+        is_record = hasattr(value, "keys") and not is_array
+        if isinstance(value, _NOT_LISTS) or is_record or not hasattr(value, needs):
             raise ValueError
-        if isinstance(value, list | tuple):
+        # Arrays have no truth value, and hold numbers and texts alone.
+        if is_array and (of not in (str, int, float) or value.ndim == 0 or len(value) == 0):
+            raise ValueError
+        if isinstance(value, Sequence) or is_array:
             for item in value:
                 items.validate_python(item)
         return value
@@ -375,6 +490,25 @@ def _listed(of: Any, needs: str) -> Callable[[Any], Any]:
     return check
 
 
+def _mapped(key: Any, of: Any) -> Callable[[Any], Any]:
+    """Check that a value is a dictionary; what it holds only where it is a plain one."""
+    config = ConfigDict(arbitrary_types_allowed=True)
+    keys = TypeAdapter(_schema(key), config=config)
+    values = TypeAdapter(_schema(of), config=config)
+
+    def check(value: Any) -> Any:
+        if not isinstance(value, Mapping):
+            raise ValueError
+        if isinstance(value, dict):
+            for name, item in value.items():
+                keys.validate_python(name)
+                values.validate_python(item)
+        return value
+
+    return check
+
+
+_PATH = Annotated[Any, AfterValidator(_path)]
 _SCHEMAS: dict[Any, Any] = {
     int: Annotated[Any, AfterValidator(_whole)],
     float: Annotated[Any, AfterValidator(_number)],
@@ -404,32 +538,54 @@ def described(annotation: Any) -> str:
     """Say in words what an annotation takes."""
     origin, arguments = get_origin(annotation), get_args(annotation)
     if origin is Annotated:
-        bounds = [
-            words.format(f"{getattr(bound, field):g}")
-            for bound in annotation.__metadata__
-            for kind, (field, words) in _BOUNDS.items()
-            if isinstance(bound, kind)
-        ]
-        return " ".join([described(arguments[0]), *bounds])
+        return " ".join([described(arguments[0]), *_told(annotation.__metadata__)])
     if origin in (Union, types.UnionType):
+        if any(map(_is_path, arguments)):
+            arguments = tuple(each for each in arguments if each is not str)
         return " or ".join(dict.fromkeys(map(described, arguments)))
     if annotation in _WORDS:
         return _WORDS[annotation]
     if origin is Literal:
         return " or ".join(map(repr, arguments))
+    return _described_parts(annotation, origin, arguments)
+
+
+def _described_parts(annotation: Any, origin: Any, arguments: Sequence[Any]) -> str:
     if origin in (Sequence, Iterable, list, tuple):
         of = _several(described(arguments[0])) if arguments else "anything"
         return f"a list of {of}"
-    if origin is Mapping:
-        return "a dictionary"
+    if origin is Mapping or annotation is Mapping:
+        of = _several(described(arguments[1])) if arguments else "anything"
+        return "a dictionary" if of == "anything" else f"a dictionary of {of}"
     if origin is Callable or annotation is Callable:
-        return "a function"
+        counted = arguments and isinstance(arguments[0], list)
+        return " ".join(["a function", *_told([Takes(len(arguments[0]))] if counted else [])])
     if origin is type:
-        return "a class"
-    if (origin or annotation) is os.PathLike:
+        return f"a class of {getattr(arguments[0], '__name__', arguments[0])}"
+    if _is_path(annotation):
         return "a path"
     name = getattr(origin or annotation, "__name__", str(annotation))
     return f"{'an' if name[0] in 'AEIOU' else 'a'} {name}"
+
+
+def _told(metadata: Iterable[Any]) -> list[str]:
+    """Say in words what is told of a value beside its type."""
+    told = list(metadata)
+    numbers = {
+        field: f"{getattr(bound, field):,}"
+        for bound in told
+        for kind, (field, _) in _BOUNDS.items()
+        if isinstance(bound, kind)
+    }
+    if {"ge", "le"} <= numbers.keys():
+        return [f"from {numbers['ge']} to {numbers['le']}"]
+    words = [text.format(numbers[f]) for f, text in _BOUNDS.values() if f in numbers]
+    for each in told:
+        if isinstance(each, Takes):
+            words.append(f"that takes {each.count} argument{'' if each.count == 1 else 's'}")
+        if isinstance(each, Dimensions):
+            words.append(f"of {each.count} dimensions")
+    return words
 
 
 def _several(one: str) -> str:

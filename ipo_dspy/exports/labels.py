@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias
 
 from ipo_dspy.errors import ArgumentError
-from ipo_dspy.errors.arguments import checked
+from ipo_dspy.errors.arguments import checked, shown
 from ipo_dspy.images.image import ImageFile, ImageSource
 from ipo_dspy.programs.labelling import LabelledImage
 from ipo_dspy.runs.folder import write_whole
@@ -69,6 +69,10 @@ def write_labels(labels: Iterable[LabelledImage], path: str | Path) -> LabelCoun
 
     def rows() -> Iterator[_Row]:
         for each in labels:
+            if not isinstance(each, LabelledImage):
+                raise ArgumentError(
+                    f"labels must be what label_images gives, got {shown(each)} among them."
+                )
             counted["unreadable" if each.error else "below" if each.label is None else "ok"] += 1
             if each.label is not None:
                 per_class[each.label] += 1

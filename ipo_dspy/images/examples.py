@@ -8,6 +8,7 @@ from typing import Any
 import dspy
 from PIL import Image
 
+from ipo_dspy.errors import ArgumentError
 from ipo_dspy.images.image import ImageSource
 
 
@@ -17,6 +18,21 @@ def image_of(example: dspy.Example) -> ImageSource | None:
         if isinstance(value, dspy.Image | Image.Image | os.PathLike):
             return value
     found: ImageSource | None = example.get("image")
+    return found
+
+
+def required_image(example: dspy.Example) -> ImageSource:
+    """Find the image; see `image_of`.
+
+    Raises:
+        ArgumentError: there is none.
+    """
+    found = image_of(example)
+    if found is None:
+        raise ArgumentError(
+            f"An example has no image, only {', '.join(example.keys()) or 'no field at all'}; "
+            "expected dspy.Example(image=..., label=...)."
+        )
     return found
 
 

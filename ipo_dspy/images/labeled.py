@@ -8,16 +8,17 @@ import math
 import operator
 import random
 from collections import Counter
-from collections.abc import Callable, Hashable, Iterable
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from difflib import get_close_matches
 from pathlib import Path
-from typing import SupportsIndex, TypeVar
+from typing import SupportsIndex, TypeVar, overload
 
 import dspy
 
 from ipo_dspy.errors import ArgumentError, DataError
-from ipo_dspy.errors.arguments import checked
+from ipo_dspy.errors.arguments import Count, checked
 from ipo_dspy.images.copies import byte_equal
 from ipo_dspy.images.image import content_hash
 
@@ -36,8 +37,10 @@ class LeftOut:
 
 @checked
 @dataclass(frozen=True)
-class LabeledImages:
+class LabeledImages(Sequence[dspy.Example]):
     """Labelled images and the class names among which they are told apart.
+
+    It is a sequence of its examples, as a `trainset` is.
 
     Attributes:
         examples: each with `image` (a `dspy.Image`, the input) and `label` (one of `classnames`).
@@ -51,6 +54,13 @@ class LabeledImages:
 
     def __len__(self) -> int:
         return len(self.examples)
+
+    @overload
+    def __getitem__(self, index: int) -> dspy.Example: ...
+    @overload
+    def __getitem__(self, index: slice) -> tuple[dspy.Example, ...]: ...
+    def __getitem__(self, index: int | slice) -> dspy.Example | tuple[dspy.Example, ...]:
+        return self.examples[index]
 
     def __repr__(self) -> str:
         return f"LabeledImages({len(self):,} images of {len(self.classnames):,} classes)"
@@ -79,7 +89,7 @@ class LabeledImages:
         # Optimizers copy programs many times, and a program may hold its images.
         return self
 
-    def few_shot(self, shots: int, seed: SupportsIndex | random.Random) -> LabeledImages:
+    def few_shot(self, shots: Count, seed: SupportsIndex | random.Random) -> LabeledImages:
         """`shots` images of every class, as `sample_per_class` draws them.
 
         Args:
@@ -104,9 +114,20 @@ class LabeledImages:
         return self.only(self.classnames[:middle]), self.only(self.classnames[middle:])
 
     def only(self, classnames: Iterable[str]) -> LabeledImages:
-        """The images of these classes, told apart among these classes alone."""
+        """The images of these classes, told apart among these classes alone.
+
+        Raises:
+            ArgumentError: there is no class of a name.
+        """
         kept = tuple(classnames)
         wanted = frozenset(kept)
+        for name in kept:
+            if name not in self.classnames:
+                near = get_close_matches(name, self.classnames, n=1)
+                raise ArgumentError(
+                    f"classnames has {name!r}, which is none of the {len(self.classnames)} classes"
+                    f"{f'; did you mean {near[0]!r}?' if near else '.'}"
+                )
         return LabeledImages(tuple(e for e in self.examples if e.label in wanted), kept)
 
     def without_copies(self) -> LabeledImages:

@@ -180,7 +180,8 @@ def _own_tests(
         raise DataError(
             f"novel=True divides the classes there are, and {place} has others: {_listed(strange)}"
         )
-    tests = {part: unseen.only(half.classnames) for part, half in halves.items()}
+    among = LabeledImages(unseen.examples, images.classnames)
+    tests = {part: among.only(half.classnames) for part, half in halves.items()}
     for part, half in tests.items():
         if not half.examples:
             raise DataError(

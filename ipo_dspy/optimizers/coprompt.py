@@ -14,7 +14,7 @@ from torch.nn import functional
 
 from ipo_dspy.encoders.prompted_towers import Towers
 from ipo_dspy.errors import ArgumentError
-from ipo_dspy.errors.arguments import Count, checked
+from ipo_dspy.errors.arguments import Count, NotNegative, checked
 from ipo_dspy.images.examples import image_of, label_of
 from ipo_dspy.optimizers.base import find_describer
 from ipo_dspy.optimizers.context import INITIAL_WORDS, Context
@@ -211,10 +211,14 @@ class CoPrompt(PromptLearner):
         init: str | None = INITIAL_WORDS,
         sentences: Mapping[str, Sequence[str]] | None = None,
         describer: Describer | str | None = None,
-        weight: float = 1.0,
+        weight: NotNegative = 1.0,
         **options: Unpack[TrainingOptions],
     ) -> None:
         super().__init__(metric, n_ctx=n_ctx, init=init, **options)
+        if sentences is not None and describer is not None:
+            raise ArgumentError(
+                "With sentences nothing is described; give CoPrompt sentences or describer."
+            )
         self.depth = depth
         self.sentences = sentences
         self.describer = describer

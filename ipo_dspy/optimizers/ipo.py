@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import dspy
 from dspy.teleprompt import Teleprompter
+from dspy.utils import BaseCallback
 
+from ipo_dspy import registry
 from ipo_dspy.errors import ArgumentError
 from ipo_dspy.errors.arguments import Count, Natural, NotNegative, checked
 from ipo_dspy.features.backends import Backend, make_backend
@@ -191,7 +193,7 @@ class IPOOptimizer(Teleprompter):
         track_stats: bool = True,
         progress: bool | None = None,
         on_trial: Callable[[Trial, Spent], None] | None = None,
-        callbacks: Sequence[Any] | None = None,
+        callbacks: Sequence[BaseCallback] | None = None,
     ) -> None:
         super().__init__()
         if proposer is not None and any(p.lm is not None for p in proposer.predictors()):
@@ -199,6 +201,13 @@ class IPOOptimizer(Teleprompter):
                 "The proposer has a language model of its own, whose calls could not be told apart "
                 "in DSPy's cache. Pass the model as prompt_model and call proposer.set_lm(None)."
             )
+        if isinstance(proposer, dspy.Predict):
+            lacking = set(ProposePrompt.fields) - set(proposer.signature.fields)
+            if lacking:
+                raise ArgumentError(
+                    f"The signature of proposer has no {', '.join(sorted(lacking))}; take the "
+                    "fields of ProposePrompt."
+                )
         if steady and strategy not in (None, "steady"):
             raise ArgumentError("steady=True means strategy='steady'; give one of them.")
         self.metric = metric
@@ -217,7 +226,9 @@ class IPOOptimizer(Teleprompter):
         self.predictors = None if predictors is None else tuple(predictors)
         self.temperature = None if temperature is None else float(temperature)
         self.send_seed = send_seed
-        self.strategy = strategy or ("steady" if steady else "steps")
+        self.strategy = strategy if strategy is not None else "steady" if steady else "steps"
+        if isinstance(self.strategy, str):
+            registry.find("strategies", self.strategy)
         self.budget = budget or Budget()
         if steps is not None:
             self.budget = replace(self.budget, steps=steps)
@@ -231,7 +242,7 @@ class IPOOptimizer(Teleprompter):
         self.track_stats = track_stats
         self.progress = progress
         self.on_trial = on_trial
-        self.callbacks = list(callbacks or [])
+        self.callbacks = [] if callbacks is None else list(callbacks)
 
     def get_params(self) -> dict[str, Any]:
         """Give the settings; changing the answer changes nothing here."""
@@ -270,6 +281,8 @@ class IPOOptimizer(Teleprompter):
         examples = training_examples(student, trainset)
         lm = self._language_model()
         program = copy_to_optimize(student)
+        for each in zero_shot_predictors(program).values():
+            check_several(each.classnames)
         self._check_class_texts(program)
         describer = self._describer(program)
         spent = Spent()
@@ -280,8 +293,6 @@ class IPOOptimizer(Teleprompter):
             self._bar() as bar,
         ):
             bar.set_description("reading and encoding images")
-            for each in zero_shot_predictors(program).values():
-                check_several(each.classnames)
             own = getattr(program, "describe", None)
             if isinstance(own, DescribePredict):
                 own.keep_in(journal)
@@ -422,7 +433,7 @@ class IPOOptimizer(Teleprompter):
         return all(isinstance(p, ZeroShotPredict) for p in self.searched(program).values())
 
     def _language_model(self) -> dspy.BaseLM:
-        lm = self.prompt_model or dspy.settings.lm
+        lm = dspy.settings.lm if self.prompt_model is None else self.prompt_model
         if lm is None:
             raise ArgumentError(NO_LANGUAGE_MODEL)
         if not isinstance(lm, str):

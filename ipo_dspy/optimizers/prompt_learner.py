@@ -13,14 +13,14 @@ from typing import Any, ClassVar, Self, TypedDict, Unpack
 import dspy
 import torch
 from dspy.teleprompt import Teleprompter
+from dspy.utils import BaseCallback
 
 from ipo_dspy.encoders.device import PRECISIONS
 from ipo_dspy.encoders.prompted_towers import Towers, towers_of
 from ipo_dspy.errors import ArgumentError
 from ipo_dspy.errors.arguments import Count, Positive, checked
-from ipo_dspy.images.examples import image_of, label_of
-from ipo_dspy.images.image import ImageSource
-from ipo_dspy.images.names import saved_classnames
+from ipo_dspy.images.examples import label_of, required_image
+from ipo_dspy.images.names import check_several, saved_classnames
 from ipo_dspy.optimizers.base import copy_to_optimize, open_run, training_examples, whole_seed
 from ipo_dspy.optimizers.checkpoint import Epoch
 from ipo_dspy.optimizers.context import INITIAL_WORDS, Context, Position
@@ -79,7 +79,7 @@ class TrainingOptions(TypedDict, total=False):
     progress: bool | None
     on_epoch: Callable[[Epoch], None] | None
     track_stats: bool
-    callbacks: Sequence[Any] | None
+    callbacks: Sequence[BaseCallback] | None
 
 
 @dataclass(frozen=True)
@@ -134,6 +134,11 @@ class PromptLearner(Teleprompter, ABC):
         **options: Unpack[TrainingOptions],
     ) -> None:
         super().__init__()
+        if init is not None and not init.strip():
+            raise ArgumentError(
+                f"init must be words, such as {INITIAL_WORDS!r}, or None to start at random, got "
+                f"{init!r}."
+            )
         self.metric = metric
         self.n_ctx = n_ctx
         self.init = init
@@ -157,7 +162,8 @@ class PromptLearner(Teleprompter, ABC):
         self.progress = options.get("progress")
         self.on_epoch = options.get("on_epoch")
         self.track_stats = options.get("track_stats", True)
-        self.callbacks = list(options.get("callbacks") or [])
+        callbacks = options.get("callbacks")
+        self.callbacks = [] if callbacks is None else list(callbacks)
 
     @classmethod
     def for_dataset(cls, dataset: str, **arguments: Any) -> Self:
@@ -257,9 +263,11 @@ class PromptLearner(Teleprompter, ABC):
         examples = training_examples(student, trainset)
         program = copy_to_optimize(student)
         predictor = only_predictor(program)
-        model = self.prompted(program)
+        check_several(predictor.classnames)
         labels = _class_indices(predictor, examples)
-        images = [_image(example) for example in examples]
+        images = [required_image(example) for example in examples]
+        self._check_validation(program, predictor, valset)
+        model = self.prompted(program)
         with self._open_journal(predictor, model, examples) as journal:
             self.get_ready(model, program, examples, journal)
             training = Training(
@@ -282,6 +290,20 @@ class PromptLearner(Teleprompter, ABC):
             results = TrainingResults(epochs, ended_by, count_parameters(model))
             self._attach(program, results, valset)
         return program
+
+    def _check_validation(
+        self,
+        program: dspy.Module,
+        predictor: ZeroShotPredict,
+        valset: Sequence[dspy.Example] | None,
+    ) -> None:
+        """Try what comes after the training before it: labels, images and the metric."""
+        if not valset:
+            return
+        _class_indices(predictor, valset)
+        for example in valset:
+            required_image(example)
+        BatchEvaluate(devset=valset[:1], metric=self.metric, max_errors=1)(program)
 
     def _prompt(self, model: PromptedModel) -> VectorPrompt:
         settings = model.settings
@@ -428,16 +450,6 @@ def count_parameters(model: PromptedModel) -> int:
 def _class_indices(predictor: ZeroShotPredict, examples: Sequence[dspy.Example]) -> list[int]:
     field = label_field(predictor.signature)
     return class_indices(predictor.classnames, [label_of(example, field) for example in examples])
-
-
-def _image(example: dspy.Example) -> ImageSource:
-    found = image_of(example)
-    if found is None:
-        raise ArgumentError(
-            f"A training example has no image, only {', '.join(example.keys())}; expected "
-            "dspy.Example(image=..., label=...)."
-        )
-    return found
 
 
 def _of_shape(settings: Mapping[str, Any]) -> dict[str, Any]:

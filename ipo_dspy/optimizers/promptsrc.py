@@ -162,6 +162,11 @@ class PromptSRC(PromptLearner):
         super().__init__(metric, n_ctx=n_ctx, init=init, **options)
         self.depth = depth
         self.average = average
+        if teacher_templates is not None:
+            if not len(teacher_templates):
+                raise ArgumentError("teacher_templates must have at least one template, got none.")
+            for text in teacher_templates:
+                Template(text)
         self.teacher_templates = teacher_templates
 
     @classmethod

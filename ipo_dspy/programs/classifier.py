@@ -40,6 +40,10 @@ class CLIPPredict(ZeroShotPredict):
     """
 
 
+_ENDINGS = (".json", ".pkl")
+"""Of the files that DSPy saves states in."""
+
+
 @checked
 class _ClassifierBase(dspy.Module):
     """What `CLIPClassifier` offers beside classification."""
@@ -53,7 +57,7 @@ class _ClassifierBase(dspy.Module):
         top_k: Count = 5,
         demo_cache: TipAdapter | None = None,
         class_texts: Mapping[str, Sequence[str]] | None = None,
-        describe: int | DescribePredict | None = None,
+        describe: Count | DescribePredict | None = None,
     ) -> None:
         super().__init__()
         self.predict = CLIPPredict(
@@ -64,7 +68,9 @@ class _ClassifierBase(dspy.Module):
             demo_cache=demo_cache,
             class_texts=class_texts,
         )
-        self.describe = DescribePredict(describe) if isinstance(describe, int) else describe
+        if describe is not None and not isinstance(describe, DescribePredict):
+            describe = DescribePredict(describe)
+        self.describe: DescribePredict | None = describe
         self.data: LabeledImages | None = None
         self._keep_texts()
 
@@ -80,7 +86,7 @@ class _ClassifierBase(dspy.Module):
         skip_bad_images: bool = False,
         top_k: Count = 5,
         demo_cache: TipAdapter | None = None,
-        describe: int | DescribePredict | None = None,
+        describe: Count | DescribePredict | None = None,
     ) -> Self:
         """Make a classifier of `path/<class name>/*` with the images as its `trainset`.
 
@@ -119,7 +125,7 @@ class _ClassifierBase(dspy.Module):
         *,
         top_k: Count = 5,
         demo_cache: TipAdapter | None = None,
-        describe: int | DescribePredict | None = None,
+        describe: Count | DescribePredict | None = None,
     ) -> Self:
         """Make a classifier of labelled images, which become its `trainset`.
 
@@ -171,7 +177,16 @@ class _ClassifierBase(dspy.Module):
         save_program: bool = False,
         modules_to_serialize: list[Any] | None = None,
     ) -> None:
-        """Save as `dspy.Module.save` does; what was learned goes to a safetensors file beside."""
+        """Save as `dspy.Module.save` does; what was learned goes to a safetensors file beside.
+
+        Raises:
+            ArgumentError: `path` ends in neither `.json` nor `.pkl`, or with `save_program` in
+                something.
+        """
+        if bool(Path(path).suffix) if save_program else Path(path).suffix not in _ENDINGS:
+            needed = "be a folder" if save_program else f"end in {' or '.join(_ENDINGS)}"
+            name = f"{type(self).__name__}.save"
+            raise ArgumentError(f"{name}: path must {needed}, got {str(path)!r}.")
         super().save(path, save_program, modules_to_serialize)
         path = Path(path)
         if self.predict.learned is not None and path.suffix == ".json":
@@ -186,8 +201,17 @@ class _ClassifierBase(dspy.Module):
         allow_pickle: bool = False,
         allow_unsafe_lm_state: bool = False,
     ) -> None:
-        """Load what `save` wrote into this program; see `dspy.Module.load`."""
+        """Load what `save` wrote into this program; see `dspy.Module.load`.
+
+        Raises:
+            ArgumentError: `path` ends in neither `.json` nor `.pkl`, or holds no such program.
+        """
         path = Path(path)
+        if path.suffix not in _ENDINGS:
+            raise ArgumentError(
+                f"{type(self).__name__}.load: path must end in {' or '.join(_ENDINGS)}, got "
+                f"{str(path)!r}."
+            )
         if path.suffix == ".json":
             state = read_program(path)
             _read_tensors(state, path)
@@ -207,7 +231,12 @@ class _ClassifierBase(dspy.Module):
         return state
 
     def load_state(self, state: dict[str, Any], *, allow_unsafe_lm_state: bool = False) -> None:
-        """Take over what `dump_state` gave; see `dspy.Module.load_state`."""
+        """Take over what `dump_state` gave; see `dspy.Module.load_state`.
+
+        Raises:
+            ArgumentError: it is none of a CLIPClassifier; the message says where.
+        """
+        read_predictor(state.get("predict"))
         described = state.get("describe")
         if described is None or self.describe is None:
             self.describe = described and DescribePredict(read_describe(described).count)

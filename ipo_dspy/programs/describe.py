@@ -6,6 +6,7 @@ import hashlib
 import threading
 from collections.abc import Mapping, Sequence
 from functools import partial
+from operator import index
 from typing import Any, Self
 
 import dspy
@@ -14,7 +15,7 @@ from dspy.signatures.signature import ensure_signature
 from dspy.utils.exceptions import AdapterParseError
 
 from ipo_dspy.errors import ArgumentError
-from ipo_dspy.errors.arguments import checked
+from ipo_dspy.errors.arguments import Count, checked
 from ipo_dspy.programs.state import read_describe
 from ipo_dspy.prompts.class_texts import ClassTexts, read_descriptions
 from ipo_dspy.prompts.wording import DescribeClass, describe_class
@@ -45,17 +46,15 @@ class DescribePredict(dspy.Predict):
         ArgumentError: `count` is below 1, or a field is missing.
     """
 
-    def __init__(self, count: int = 5, signature: type[dspy.Signature] = DescribeClass) -> None:
-        if count < 1:
-            raise ArgumentError(f"Expected at least 1 description of a class, got {count}.")
+    def __init__(self, count: Count = 5, signature: type[dspy.Signature] = DescribeClass) -> None:
         declared: type[dspy.Signature] = ensure_signature(signature)
         if lacking := set(DescribeClass.fields) - set(declared.fields):
             raise ArgumentError(
                 f"The signature that describes classes has no {', '.join(sorted(lacking))}; take "
                 "DescribeClass with other instructions."
             )
-        super().__init__(describe_class(declared, count))
-        self.count = count
+        super().__init__(describe_class(declared, index(count)))
+        self.count = index(count)
         self.memory = Memory()
 
     @property

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Annotated, Any, Protocol, runtime_checkable
 
 import dspy
 
 from ipo_dspy.errors import ArgumentError
-from ipo_dspy.errors.arguments import checked
+from ipo_dspy.errors.arguments import Takes, checked
 from ipo_dspy.images.examples import label_of
 from ipo_dspy.programs.predict import ZeroShotPredict
 from ipo_dspy.programs.probabilities import class_index, probabilities_of
@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
-Metric = Callable[..., Any]
+Metric = Annotated[Callable[..., Any], Takes(2)]
+"""Called with an example and a prediction; GEPA adds three arguments."""
 
 
 @runtime_checkable

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from copy import deepcopy
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Annotated, Any, Self
 
 import dspy
 from dspy.signatures.signature import ensure_signature
 
 from ipo_dspy.errors import ArgumentError, EncoderError
-from ipo_dspy.errors.arguments import Count, checked
+from ipo_dspy.errors.arguments import Count, Dimensions, checked
 from ipo_dspy.features.embedder import Embedder
 from ipo_dspy.images.names import check_several, checked_classnames, saved_classnames
 from ipo_dspy.programs.probabilities import Probabilities
@@ -28,6 +28,16 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from ipo_dspy.encoders.base import Encoder
+
+
+def _declared(signature: str | type[dspy.Signature]) -> type[dspy.Signature]:
+    try:
+        declared: type[dspy.Signature] = ensure_signature(signature)
+    except ValueError as error:
+        raise ArgumentError(
+            f"signature must read like 'image -> label', got {signature!r} ({error})"
+        ) from error
+    return declared
 
 
 @checked
@@ -66,7 +76,7 @@ class ZeroShotPredict(dspy.Predict):
         demo_cache: TipAdapter | None = None,
         class_texts: Mapping[str, Sequence[str]] | None = None,
     ) -> None:
-        declared: type[dspy.Signature] = ensure_signature(signature)
+        declared = _declared(signature)
         self.classnames = checked_classnames(classnames)
         self.embedder = _embedder(clip)
         self._reader = TemplateReader(self.embedder, self.classnames)
@@ -162,7 +172,9 @@ class ZeroShotPredict(dspy.Predict):
                 logits = logits + self._demo_logits(features, signature, demos)
             return self.predictions(logits, label_field(signature))
 
-    def logits(self, image_features: Tensor, template: Template) -> Tensor:
+    def logits(
+        self, image_features: Annotated[Tensor, Dimensions(2)], template: Template
+    ) -> Tensor:
         """Compare [N, D] image features with the template's classes: [N, C]."""
         return self.prompt(template).logits(self.embedder, image_features, self.classnames)
 
@@ -209,7 +221,9 @@ class ZeroShotPredict(dspy.Predict):
         one_hot = torch.eye(len(self.classnames))[list(usable.classes)]
         return self.demo_cache.logits(image_features, demo_features, one_hot)
 
-    def predictions(self, logits: Tensor, label: str = "label") -> list[dspy.Prediction]:
+    def predictions(
+        self, logits: Annotated[Tensor, Dimensions(2)], label: str = "label"
+    ) -> list[dspy.Prediction]:
         """Turn [N, C] logits into N predictions, the class name under `label`."""
         probabilities = logits.softmax(dim=-1)
         top = probabilities.topk(min(self.top_k, len(self.classnames)), dim=-1)

@@ -57,6 +57,11 @@ def class_index(classnames: Sequence[str], label: object) -> int:
         if name == label:
             return index
     some = ", ".join(classnames[:5])
+    if label is None:
+        raise LabelError(
+            f"An example has no label; give each one of the {len(classnames)} class names "
+            f"({some}, ...), as in dspy.Example(image=..., label={classnames[0]!r})."
+        )
     raise LabelError(
         f"The label {label!r} is none of the {len(classnames)} class names ({some}, ...). "
         "Labels must be spelt as in CLIPClassifier(classnames=...)."

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 from urllib.request import url2pathname
 
 import dspy
@@ -17,7 +17,7 @@ import orjson
 import PIL.Image
 
 from ipo_dspy.errors import ArgumentError
-from ipo_dspy.errors.arguments import checked
+from ipo_dspy.errors.arguments import Dimensions, Positive, checked
 from ipo_dspy.images.image import DatasetImage, ImageFile, ImageSource, open_image
 
 if TYPE_CHECKING:
@@ -59,17 +59,15 @@ class TipAdapter:
         ArgumentError: a value is not above 0.
     """
 
-    weight: float = 1.0
-    sharpness: float = 5.5
+    weight: Positive = 1.0
+    sharpness: Positive = 5.5
 
-    def __post_init__(self) -> None:
-        for name in ("weight", "sharpness"):
-            if not getattr(self, name) > 0:
-                raise ArgumentError(
-                    f"TipAdapter.{name} must be above 0, got {getattr(self, name)!r}."
-                )
-
-    def logits(self, image_features: Tensor, demo_features: Tensor, demo_classes: Tensor) -> Tensor:
+    def logits(
+        self,
+        image_features: Annotated[Tensor, Dimensions(2)],
+        demo_features: Annotated[Tensor, Dimensions(2)],
+        demo_classes: Annotated[Tensor, Dimensions(2)],
+    ) -> Tensor:
         """What the demos add to the text logits.
 
         Args:
@@ -197,6 +195,7 @@ class ImageVectorizer:
 
     embedder: Embedder
 
+    @checked
     def __call__(self, texts: Sequence[str]) -> np.ndarray[Any, Any]:
         """Encode the image in each text: [N, D] float32, unit length.
 

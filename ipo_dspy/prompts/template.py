@@ -40,7 +40,8 @@ class Template:
             count = line.count(SLOT)
             if count != 1:
                 raise InvalidTemplateError(
-                    f"expected {SLOT} exactly once in each line, found it {count} times in {line!r}"
+                    f"expected {SLOT} exactly once in each line of a template, found it {count} "
+                    f"times in {line!r}"
                 )
             if hidden := hidden_name(line):
                 raise InvalidTemplateError(

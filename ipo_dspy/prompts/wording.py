@@ -9,7 +9,7 @@ from typing import Any
 import dspy
 
 from ipo_dspy.errors import ArgumentError
-from ipo_dspy.errors.arguments import checked
+from ipo_dspy.errors.arguments import Count, checked
 from ipo_dspy.prompts.template import SLOT
 from ipo_dspy.records import ScoredPrompt
 from ipo_dspy.upstream.dspy_parts import description_of
@@ -98,7 +98,8 @@ class MetaPrompt:
     is a permutation of `SECTIONS`.
 
     Raises:
-        ArgumentError: `order` is not a permutation of the three sections.
+        ArgumentError: `order` is not a permutation of the three sections, or `facts` has other
+            slots.
     """
 
     task: str = (
@@ -130,8 +131,15 @@ class MetaPrompt:
                 f"MetaPrompt.order must list each of {', '.join(SECTIONS)} once, "
                 f"got {self.order!r}."
             )
+        try:
+            self.facts.format(images=1, points=1.0, classes=1, names="")
+        except (LookupError, ValueError, AttributeError, TypeError) as error:
+            raise ArgumentError(
+                "MetaPrompt.facts may have the slots {images}, {points}, {classes} and {names}, "
+                f"other braces doubled, got {self.facts!r} ({error})."
+            ) from None
 
-    def about(self, images: int, classnames: Sequence[str]) -> MetaPrompt:
+    def about(self, images: Count, classnames: Sequence[str]) -> MetaPrompt:
         """Fill the facts: how many images the accuracy stands for, and a few class names."""
         step = max(1, len(classnames) // CLASSES_NAMED)
         facts = self.facts.format(

@@ -19,7 +19,7 @@ from dspy.utils.exceptions import (
     LMUnsupportedFeatureError,
 )
 
-from ipo_dspy.errors import OutOfTimeError
+from ipo_dspy.errors import OutOfTimeError, stop
 from ipo_dspy.prompts.rules import without_reasoning
 from ipo_dspy.proposing.faults import stop_if_hopeless
 from ipo_dspy.runs.calls import call, seconds_left, within
@@ -152,7 +152,7 @@ class Endpoint:
         finally:
             self._take_history(lm, accepted)
         if not isinstance(answer, Answer):
-            value = getattr(answer, field)
+            value = _field(answer, field)
             answer = Answer(error=NO_ANSWER) if value is None else Answer(text=str(value))
         return self._kept(answer)
 
@@ -192,6 +192,22 @@ class Endpoint:
             if sum(len(str(output)) for output in entry["outputs"]) > _MOST_REMEMBERED:
                 entry.update(outputs=[], response=None)
         self.lm.history.extend(lm.history)
+
+
+def _field(answer: object, field: str) -> Any:
+    """What was asked for.
+
+    Raises:
+        SearchStoppedError: a proposer or describer of the user's gives something else.
+    """
+    if not hasattr(answer, field):
+        keys = ", ".join(answer.keys()) if isinstance(answer, dspy.Prediction) else ""
+        stop(
+            f"Expected a dspy.Prediction with the field {field!r} of what is asked, got a "
+            f"{type(answer).__name__}{f' with {keys}' if keys else ''}; give it a signature with "
+            f"that output field."
+        )
+    return getattr(answer, field)
 
 
 class _AnswerAdapter(dspy.ChatAdapter):

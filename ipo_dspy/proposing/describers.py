@@ -164,7 +164,7 @@ class FileDescriber:
                 f"The descriptions {self.path} cannot be read as UTF-8 text: {error}."
             ) from error
         texts = [line.strip() for line in lines if line.strip()]
-        if max(images) >= len(texts):
+        if max(images, default=-1) >= len(texts):
             raise ArgumentError(
                 f"{self.path} has {len(texts)} descriptions, but {max(images) + 1} images are "
                 "described; give one line for each, in the order of the training set."

@@ -25,6 +25,7 @@ class Proposer(dspy.Module):
         super().__init__()
         self.propose = dspy.Predict(signature)
 
+    @checked
     def forward(
         self,
         meta_prompt: str,

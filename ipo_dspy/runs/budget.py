@@ -6,7 +6,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
-from ipo_dspy.errors.arguments import Count, Natural, NotNegative, checked
+from ipo_dspy.errors.arguments import Bound, Count, Natural, checked
 from ipo_dspy.records import ClassText, Reply, Trial
 
 
@@ -37,8 +37,8 @@ class Budget:
     steps: Count = 100
     calls: Natural | None = None
     tokens: Natural | None = None
-    dollars: NotNegative | None = None
-    seconds: NotNegative | None = None
+    dollars: Bound | None = None
+    seconds: Bound | None = None
     patience: Natural | None = None
 
 

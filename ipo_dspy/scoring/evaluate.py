@@ -10,6 +10,7 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from importlib.util import find_spec
+from operator import index
 from pathlib import Path
 from types import FunctionType
 from typing import Any
@@ -17,10 +18,10 @@ from typing import Any
 import dspy
 import tqdm
 
-from ipo_dspy.errors import ArgumentError, EvaluationError, LabelError, MetricError
-from ipo_dspy.errors.arguments import checked
+from ipo_dspy.errors import ArgumentError, EvaluationError, LabelError, MetricError, StorageError
+from ipo_dspy.errors.arguments import Count, Natural, checked
 from ipo_dspy.images.examples import image_of
-from ipo_dspy.programs.metrics import TensorMetric
+from ipo_dspy.programs.metrics import Metric, TensorMetric
 from ipo_dspy.programs.predict import zero_shot_predictors
 from ipo_dspy.runs.calls import Calls, seconds_left
 from ipo_dspy.runs.masking import brief
@@ -49,18 +50,46 @@ class BatchEvaluate(dspy.Evaluate):
     fastest; other metrics in `num_threads`.
     """
 
+    def __init__(
+        self,
+        *,
+        devset: Sequence[dspy.Example],
+        metric: Metric | None = None,
+        num_threads: Count | None = None,
+        display_progress: bool = False,
+        display_table: bool | Natural = False,
+        max_errors: Natural | None = None,
+        provide_traceback: bool | None = None,
+        failure_score: float = 0.0,
+        save_as_csv: str | Path | None = None,
+        save_as_json: str | Path | None = None,
+    ) -> None:
+        super().__init__(
+            devset=devset,
+            metric=metric,
+            num_threads=num_threads,
+            display_progress=display_progress,
+            display_table=display_table,
+            max_errors=max_errors,
+            provide_traceback=provide_traceback,
+            failure_score=failure_score,
+            save_as_csv=save_as_csv,
+            save_as_json=save_as_json,
+        )
+
+    @checked
     @with_callbacks
     def __call__(
         self,
         program: dspy.Module,
-        metric: Callable[..., Any] | None = None,
+        metric: Metric | None = None,
         devset: Sequence[dspy.Example] | None = None,
-        num_threads: int | None = None,
+        num_threads: Count | None = None,
         display_progress: bool | None = None,
-        display_table: bool | int | None = None,
+        display_table: bool | Natural | None = None,
         callback_metadata: Mapping[str, Any] | None = None,
-        save_as_csv: str | None = None,
-        save_as_json: str | None = None,
+        save_as_csv: str | Path | None = None,
+        save_as_json: str | Path | None = None,
     ) -> EvaluationResult:
         """Evaluate a program on the examples; see `dspy.Evaluate`.
 
@@ -73,6 +102,8 @@ class BatchEvaluate(dspy.Evaluate):
         if not examples:
             raise ArgumentError("Expected at least one example to evaluate on, got none.")
         score = metric or self.metric
+        if score is None:
+            raise ArgumentError("BatchEvaluate needs metric, such as clip_acc; got None.")
         progress = self.display_progress if display_progress is None else display_progress
         values = self._values(program, score, examples, num_threads or self.num_threads, progress)
         failed = (dspy.Prediction(), self.failure_score)
@@ -159,6 +190,7 @@ class BatchEvaluate(dspy.Evaluate):
         self, results: Sequence[Any], metric_name: str, display_table: bool | int | None
     ) -> None:
         rows = self.display_table if display_table is None else display_table
+        rows = rows if isinstance(rows, bool) else index(rows)
         if rows and find_spec("pandas") is None:
             logger.warning("The table is not shown: it needs pandas, which is not installed.")
         elif rows:
@@ -168,20 +200,25 @@ class BatchEvaluate(dspy.Evaluate):
         self,
         results: Sequence[Any],
         metric_name: str,
-        save_as_csv: str | None,
-        save_as_json: str | None,
+        save_as_csv: str | Path | None,
+        save_as_json: str | Path | None,
     ) -> None:
         as_csv, as_json = save_as_csv or self.save_as_csv, save_as_json or self.save_as_json
         if not as_csv and not as_json:
             return
         rows = rows_of(self, results, metric_name)
-        if as_csv:
-            with Path(as_csv).open("w", newline="") as file:
-                writer = csv.DictWriter(file, fieldnames=rows[0].keys())
-                writer.writeheader()
-                writer.writerows(rows)
-        if as_json:
-            Path(as_json).write_text(json.dumps(rows))
+        try:
+            if as_csv:
+                with Path(as_csv).open("w", newline="") as file:
+                    writer = csv.DictWriter(file, fieldnames=rows[0].keys())
+                    writer.writeheader()
+                    writer.writerows(rows)
+            if as_json:
+                Path(as_json).write_text(json.dumps(rows))
+        except OSError as error:
+            raise StorageError(
+                f"The evaluation cannot be written to {error.filename}: {error.strerror}."
+            ) from error
 
 
 class KnownEvaluate(dspy.Evaluate):

@@ -13,7 +13,7 @@ import dspy
 
 from ipo_dspy.errors import ArgumentError, EncoderError
 from ipo_dspy.features.embedder import image_chunks
-from ipo_dspy.images.examples import label_of
+from ipo_dspy.images.examples import label_of, required_image
 from ipo_dspy.programs.classifier import CLIPClassifier, CLIPPredict
 from ipo_dspy.programs.metrics import Metric, TensorMetric
 from ipo_dspy.programs.predict import label_field
@@ -81,7 +81,7 @@ class TensorScorer:
         labels = [label_of(example, field) for example in examples]
         self._labels = torch.tensor(class_indices(self._classnames, labels))
         self._counts = self._labels.bincount(minlength=len(self._classnames)).tolist()
-        self._features = self._embedder.many_image_features([e.image for e in examples])
+        self._features = self._embedder.many_image_features([required_image(e) for e in examples])
 
     def score(self, texts: Sequence[str]) -> list[Score]:
         """Score templates on the images given at construction.

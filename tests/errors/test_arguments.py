@@ -1,12 +1,14 @@
 """Wrong calls of everything public: one sentence of the error tree, which names the argument."""
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import dspy
 import numpy as np
 import pytest
+import torch
 
 import ipo_dspy
 from ipo_dspy import (
@@ -15,7 +17,9 @@ from ipo_dspy import (
     CLIPClassifier,
     CLIPPredict,
     CoOp,
+    CoPrompt,
     DemoCache,
+    DescribePredict,
     FileDescriber,
     ImageVectorizer,
     IPOError,
@@ -60,6 +64,11 @@ def program() -> CLIPClassifier:
 def compiled(**arguments: Any) -> Any:
     optimizer = IPOOptimizer(prompt_model=scripted_lm(["a <CLASS>"]), describer="none", steps=1)
     return optimizer.compile(**{"student": program(), "trainset": colour_examples()} | arguments)
+
+
+def compiled_with(**arguments: Any) -> Any:
+    chosen = {"prompt_model": scripted_lm(["a <CLASS>"]), "describer": "none", "steps": 1}
+    return IPOOptimizer(**chosen | arguments).compile(program(), trainset=colour_examples())
 
 
 WRONG: list[tuple[str, Callable[[], Any]]] = [
@@ -214,6 +223,77 @@ WRONG: list[tuple[str, Callable[[], Any]]] = [
     ("n", lambda: Score(accuracy=1.0, loss=1.0)),
     ("prompt", lambda: ScoredPrompt(prompt=1, loss=1.0, accuracy=1.0)),
     ("state", lambda: Trial(step=1, slot=0, text="a", state="good")),
+    # infinities, sizes beyond reason, and arrays
+    *[
+        (name, lambda make=make, name=name: make(**{name: float("inf")}))
+        for make, name in (
+            (IPOOptimizer, "temperature"),
+            (CoOp, "lr"),
+            (CoPrompt, "weight"),
+            (TipAdapter, "sharpness"),
+        )
+    ],
+    ("weight", lambda: CoPrompt(weight=-1)),
+    *[
+        (name, lambda make=make, name=name: make(**{name: 10**30}))
+        for make, name in (
+            (IPOOptimizer, "prompts_per_step"),
+            (IPOOptimizer, "class_texts"),
+            (CoOp, "n_ctx"),
+            (DescribePredict, "count"),
+        )
+    ],
+    *[
+        ("dollars", lambda value=value: Budget(dollars=value))
+        for value in (np.array([1, 2]), np.array([]), int)
+    ],
+    *[
+        ("trainset", lambda value=value: compiled(trainset=value))
+        for value in (np.array([1, 2]), np.array(3), np.array([]), colour_examples()[0])
+    ],
+    ("devset", lambda: BatchEvaluate(devset=colour_examples())(program(), clip_acc, np.array([1]))),
+    ("images", lambda: program().predict_batch(np.zeros((2, 3)))),
+    ("image_features", lambda: program().predict.logits(torch.zeros(3), Template("a <CLASS>"))),
+    ("image_features", lambda: load_encoder("demo").logits(torch.zeros(1, 3), torch.zeros(1, 4))),
+    ("images", lambda: load_encoder("demo").encode_images("x.png")),
+    ("texts", lambda: load_encoder("demo").encode_texts("x")),
+    # paths that are none
+    *[
+        ("path", lambda path=path: CLIPClassifier.from_file(path))
+        for path in ("", "a\0.json", "\ud800.json")
+    ],
+    ("run_dir", lambda: IPOOptimizer(run_dir="")),
+    ("path", lambda: program().save("")),
+    ("path", lambda: program().save("program.yaml")),
+    ("path", lambda: program().save("program.json", save_program=True)),
+    ("path", lambda: program().load("program.yaml")),
+    # functions that cannot be called as they will be, and what lists and dictionaries hold
+    ("metric", lambda: IPOOptimizer(lambda: 1.0)),
+    ("metric", lambda: BatchEvaluate(devset=colour_examples(), metric=lambda example: 1.0)),
+    ("metric", lambda: BatchEvaluate(devset=colour_examples())(program())),
+    ("on_trial", lambda: IPOOptimizer(on_trial=lambda trial: None)),
+    ("on_epoch", lambda: CoOp(on_epoch=lambda: None)),
+    ("callbacks", lambda: IPOOptimizer(callbacks=["wandb"])),
+    ("callbacks", lambda: CoOp(callbacks=[print])),
+    ("sentences", lambda: CoPrompt(sentences={"red": "a red one"})),
+    ("sentences", lambda: CoPrompt(sentences={"red": ["red"]}, describer="none")),
+    ("settings", lambda: LiveReport("r.html", settings={"steps": 3})),
+    ("class_texts", lambda: CLIPClassifier(["a", "b"], class_texts={"a": 1})),
+    ("teacher_templates", lambda: PromptSRC(teacher_templates=[])),
+    ("signature", lambda: DescribePredict(signature=int)),
+    ("signature", lambda: CLIPPredict(["a", "b"], signature="label")),
+    ("init", lambda: CoOp(init="  ")),
+    ("strateg", lambda: IPOOptimizer(strategy="")),
+    ("model", lambda: compiled_with(prompt_model="")),
+    ("prompt", lambda: compiled_with(proposer=dspy.Predict("question -> answer"))),
+    ("facts", lambda: MetaPrompt(facts="{image} images")),
+    ("images", lambda: MetaPrompt().about(0, NAMES)),
+    ("labels", lambda: write_labels(iter([1]), "labels.csv")),
+    ("dataset", lambda: read_dataset({"image": "x.png"})),
+    ("dataset", lambda: read_dataset(colour_examples()[0])),
+    ("classnames", lambda: LabeledImages((), NAMES).only(["rad"])),
+    ("image", lambda: compiled(trainset=[dspy.Example(photo="x.png", label="red")])),
+    ("label", lambda: compiled(trainset=[dspy.Example(image="x.png")])),
 ]
 
 
@@ -272,6 +352,15 @@ def test_what_fits_is_handed_on_as_it_came() -> None:
         Holder().keep(items, share=1.5)
 
 
+def test_a_bound_may_be_infinite() -> None:
+    assert Budget(seconds=float("inf"), dollars=float("inf")).seconds == float("inf")
+
+
+def test_messages_are_one_line_whatever_is_in_them() -> None:
+    with pytest.raises(IPOError, match=r"a\\nb\\x1b"):
+        read_folder("a\nb\x1b")
+
+
 def test_a_value_whose_repr_fails_is_still_told() -> None:
     class Broken:
         def __repr__(self) -> str:
@@ -285,11 +374,15 @@ def test_a_value_whose_repr_fails_is_still_told() -> None:
     ("annotation", "words"),
     [
         (int | None, "a whole number or None"),
-        (Count, "a whole number from 1 on"),
-        (Share, "a number from 0 on up to 1"),
+        (Count, "a whole number from 1 to 1,000,000,000"),
+        (Share, "a number from 0 to 1"),
         (list[str], "a list of texts"),
         (list[list[str]], "a list of lists of texts"),
         (dspy.Module, "a Module"),
+        (str | Path | None, "a path or None"),
+        (Mapping[str, Sequence[str]], "a dictionary of lists of texts"),
+        (Callable[[int, str], None], "a function that takes 2 arguments"),
+        (type[dspy.Signature], "a class of Signature"),
     ],
 )
 def test_annotations_are_put_in_words(annotation: Any, words: str) -> None:

@@ -53,7 +53,7 @@ def test_few_shot_goes_on_with_a_generator() -> None:
 
 
 def test_few_shot_of_no_shots_is_refused() -> None:
-    with pytest.raises(ValueError, match="at least 1, not 0"):
+    with pytest.raises(ValueError, match=r"shots must be .* got 0"):
         images({"a": 1}).few_shot(0, seed=0)
 
 
@@ -169,3 +169,10 @@ def test_seeds_may_be_longer_than_64_bits() -> None:
 def test_other_seeds_are_refused(seed: object) -> None:
     with pytest.raises(ArgumentError, match="seed"):
         images({"a": 5}).few_shot(1, seed)  # type: ignore[arg-type]
+
+
+def test_labelled_images_are_a_training_set() -> None:
+    data = images({"a": 2, "b": 1})
+    assert list(data) == list(data.examples)
+    assert data[-1].label == "b"
+    assert [example.label for example in data[:2]] == ["a", "a"]

@@ -29,7 +29,16 @@ from ipo_dspy import (
     load_encoder,
     offline_lm,
 )
-from ipo_dspy.errors import ArgumentError, EncoderError, StorageError
+from ipo_dspy.errors import (
+    ArgumentError,
+    EncoderError,
+    EvaluationError,
+    LabelError,
+    MetricError,
+    StorageError,
+)
+from ipo_dspy.features.embedder import Embedder
+from ipo_dspy.optimizers.checkpoint import Epoch
 from ipo_dspy.optimizers.prompt_learner import PromptLearner
 from ipo_dspy.programs.probabilities import probabilities_of
 from ipo_dspy.testing import ColourEncoder, check_prompt
@@ -263,6 +272,40 @@ def test_what_cannot_learn_says_so_before_training(examples: list[dspy.Example])
     for learner in LEARNERS.values():
         with pytest.raises(EncoderError, match="open_clip"):
             learner.compile(colours, trainset=examples)
+
+
+@pytest.mark.parametrize("name", LEARNERS)
+def test_one_class_leaves_nothing_to_learn(
+    name: str, small_embedder: Embedder, examples: list[dspy.Example]
+) -> None:
+    red = [example for example in examples if example.label == "red"]
+    with pytest.raises(ArgumentError, match="one class name"):
+        LEARNERS[name].compile(CLIPClassifier(["red"], small_embedder), trainset=red)
+
+
+@pytest.mark.parametrize(
+    ("metric", "spoilt", "error"),
+    [
+        (clip_acc, {"label": "zebra"}, LabelError),
+        (clip_acc, {"image": None}, ArgumentError),
+        (clip_acc, {"image": "nowhere.png"}, EvaluationError),
+        (lambda example, prediction: "good", {}, MetricError),
+    ],
+)
+def test_what_the_learned_program_is_scored_on_is_tried_before_training(
+    program: CLIPClassifier,
+    examples: list[dspy.Example],
+    metric: Any,
+    spoilt: dict[str, Any],
+    error: type[Exception],
+) -> None:
+    epochs: list[Epoch] = []
+    valset = [examples[0].copy(**spoilt)]
+    with pytest.raises(error):
+        CoOp(metric, **QUICK, on_epoch=epochs.append).compile(
+            program, trainset=examples, valset=valset
+        )
+    assert not epochs
 
 
 def test_programs_without_or_with_two_predictors_are_refused(

@@ -221,3 +221,8 @@ def test_whatever_stands_in_a_file_it_loads_and_works_or_is_refused(
         CLIPClassifier.from_file(changed)(image=PIL.Image.new("RGB", (8, 8)))
     with contextlib.suppress(IPOError):
         CLIPClassifier(["cat", "dog"]).load(changed)
+
+
+def test_a_state_without_a_predictor_is_none_of_a_classifier() -> None:
+    with pytest.raises(ArgumentError):
+        CLIPClassifier(["cat", "dog"]).load_state({"metadata": {}})

@@ -109,8 +109,8 @@ def test_whatever_a_proposer_raises_is_an_error_that_passes() -> None:
     assert ask(scripted_lm(["x"]), Odd(), "prompt", QUESTION).error == "ServiceError: odd"
 
 
-def test_a_field_that_a_module_does_not_have_is_no_failure_of_the_language_model() -> None:
-    with pytest.raises(AttributeError, match="other"):
+def test_a_field_that_a_module_does_not_have_ends_the_search() -> None:
+    with pytest.raises(SearchStoppedError, match="other"):
         ask(scripted_lm(["a photo"]), dspy.Predict("question -> prompt"), "other", QUESTION)
 
 

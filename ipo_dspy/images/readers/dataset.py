@@ -54,7 +54,13 @@ def read_dataset(
             called, or has labels of another kind.
         UnreadableImage: an item of a torchvision dataset cannot be read.
     """
-    if not hasattr(dataset, "__len__") or not hasattr(dataset, "__getitem__"):
+    if isinstance(dataset, Mapping | dspy.Example):
+        raise DataError(
+            f"dataset is a {type(dataset).__name__}; give a datasets.Dataset, a torchvision "
+            "dataset, or a list of dspy.Example(image=..., label=...)"
+        )
+    is_one_number = getattr(dataset, "ndim", 1) == 0
+    if is_one_number or not hasattr(dataset, "__len__") or not hasattr(dataset, "__getitem__"):
         raise DataError(
             f"a {type(dataset).__name__} cannot be indexed; "
             "a streamed dataset must first be turned into a list or loaded in full"
