@@ -2,8 +2,9 @@
 
 Memory is bounded: all threads together decode images for at most `BYTES_AT_ONCE` (2 GiB) at a
 time; an image that needs more than that by itself waits until it is alone; one of more than
-`LARGE_PIXELS` is made smaller before it is handed on; and Pillow refuses what claims more than
-twice `PIL.Image.MAX_IMAGE_PIXELS` (179 million pixels) before any of it is decoded.
+`LARGE_PIXELS` is made smaller before it is handed on; Pillow refuses what claims more than
+twice `PIL.Image.MAX_IMAGE_PIXELS` (179 million pixels) before any of it is decoded; files of more
+than `LARGE_FILE` (256 MiB) are read one at a time, and of more than `MOST_FILE` (2 GiB) not at all.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import stat
 import threading
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from functools import cache
 from io import BufferedIOBase, BytesIO
 from math import ceil, sqrt
@@ -43,6 +44,10 @@ LARGE_PIXELS = 2**26
 """An image of more pixels, 67 million, is made smaller; it is far above what encoders see."""
 BYTES_AT_ONCE = 2**31
 """Memory for images that are being decoded, in all threads together."""
+LARGE_FILE = 2**28
+"""Decoders may read a file whole; of files of more bytes, one is decoded at a time."""
+MOST_FILE = 2**31
+"""A file of more bytes is no image that is read here."""
 MOST_ELONGATED = 100
 """The longer side of an image is at most so many times the shorter one.
 
@@ -50,7 +55,10 @@ Encoders scale the shorter side to their size, so that the memory they take grow
 """
 _BYTES_A_PIXEL = {"1": 8, "L": 8, "P": 16, "RGB": 8, "CMYK": 12, "YCbCr": 12}
 _MOST_BYTES_A_PIXEL = 32
+_BYTES_A_PIXEL_OF_FORMAT = {"AVIF": 12, "HEIF": 12, "JPEG2000": 24, "WEBP": 16}
+"""Formats whose libraries hold more at a time than the picture, as measured with Pillow 13."""
 
+_START_OF_JPEG = b"\xff\xd8\xff"
 _EXIF_ORIENTATION = 0x0112
 _TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -90,12 +98,20 @@ def open_file(path: Path) -> BufferedIOBase:
     """Open a regular file for reading.
 
     Raises:
-        UnreadableImage: it is missing, closed to us, or a folder, pipe or device, which is not
-            opened: a pipe may block for ever.
+        UnreadableImage: it is missing, closed to us, empty, of more than `MOST_FILE` bytes, or a folder,
+            pipe or device, which is not opened: a pipe may block for ever.
     """
     with one_error(str(path)):
-        if not stat.S_ISREG(os.stat(path).st_mode):
+        status = os.stat(path)
+        if not stat.S_ISREG(status.st_mode):
             raise OSError("it is a folder, a pipe or a device")
+        if not status.st_size:
+            # Some files of /proc say so too, and reading them may block for ever.
+            raise OSError("the file is empty")
+        if status.st_size > MOST_FILE:
+            raise OSError(
+                f"it has {status.st_size:,} bytes, and at most {MOST_FILE:,} are read of an image"
+            )
         return path.open("rb")
 
 
@@ -112,7 +128,7 @@ def decode(file: BufferedIOBase, name: str, *, as_stored: bool = False) -> Image
     """
 
     def work() -> Image.Image:
-        with _opened(file) as image, _memory.taken(_bytes_for(image)):
+        with _in_turn(file), _opened(file) as image, _memory.taken(_bytes_for(image)):
             if image.width * image.height > LARGE_PIXELS:
                 # A JPEG can be decoded at half its size.
                 image.draft("RGB", (image.width // 2, image.height // 2))
@@ -131,7 +147,7 @@ def check(file: BufferedIOBase, name: str) -> None:
     """
 
     def work() -> None:
-        with _opened(file) as image, _memory.taken(_bytes_for(image)):
+        with _in_turn(file), _opened(file) as image, _memory.taken(_bytes_for(image)):
             # A JPEG is read to its end but decoded at an eighth of its size.
             image.draft("L", (1, 1))
             image.load()
@@ -148,7 +164,7 @@ def format_of(file: BufferedIOBase, name: str) -> str:
     """
 
     def work() -> str:
-        with _opened(file) as image:
+        with _in_turn(file), _opened(file) as image:
             return image.format or ""
 
     with one_error(name):
@@ -186,7 +202,7 @@ def one_error(name: str) -> Iterator[None]:
         raise UnreadableImage(f"there is no image file {name}; check the path") from error
     except Exception as error:
         # Decoders raise whatever odd bytes lead them to.
-        told = str(error) or type(error).__name__
+        told = " ".join(str(error).split()) or type(error).__name__
         if isinstance(error, UnidentifiedImageError):
             told = "it is damaged, or in no format that is read here"
         raise UnreadableImage(
@@ -221,6 +237,7 @@ class _Memory:
 
 
 _memory = _Memory(BYTES_AT_ONCE)
+_large_files = threading.Lock()
 _filters = threading.Lock()
 
 
@@ -235,24 +252,30 @@ def _past_warnings(work: Callable[[], _T]) -> _T:
             return work()
 
 
+@contextmanager
+def _in_turn(file: BufferedIOBase) -> Iterator[None]:
+    """Wait, with a large file, until no other large one is read."""
+    large = file.seek(0, os.SEEK_END) > LARGE_FILE
+    with _large_files if large else nullcontext():
+        yield
+
+
 def _opened(file: BufferedIOBase) -> Image.Image:
     file.seek(0)
     try:
         image = Image.open(cast(IO[bytes], file), formats=formats())
     except (UnidentifiedImageError, LookupError, ValueError, ArithmeticError):
         file.seek(0)
-        bare = _without_metadata(file.read())
-        if bare is None:
+        if file.read(len(_START_OF_JPEG)) != _START_OF_JPEG:
             raise
-        image = Image.open(BytesIO(bare), formats=("JPEG",))
+        file.seek(0)
+        image = Image.open(BytesIO(_without_metadata(file.read())), formats=("JPEG",))
     _check_shape(image)
     return image
 
 
-def _without_metadata(content: bytes) -> bytes | None:
-    """A JPEG without its metadata, which can be odd where the picture is fine; None for others."""
-    if not content.startswith(b"\xff\xd8\xff"):
-        return None
+def _without_metadata(content: bytes) -> bytes:
+    """A JPEG without its metadata, which can be odd where the picture is fine."""
     kept, place = [content[:2]], 2
     while content[place : place + 1] == b"\xff" and content[place + 1 : place + 2] != b"\xda":
         end = place + 2 + int.from_bytes(content[place + 2 : place + 4], "big")
@@ -273,7 +296,9 @@ def _check_shape(image: Image.Image) -> None:
 
 
 def _bytes_for(image: Image.Image) -> int:
-    return image.width * image.height * _BYTES_A_PIXEL.get(image.mode, _MOST_BYTES_A_PIXEL)
+    of_mode = _BYTES_A_PIXEL.get(image.mode, _MOST_BYTES_A_PIXEL)
+    of_format = _BYTES_A_PIXEL_OF_FORMAT.get(image.format or "", 0)
+    return image.width * image.height * max(of_mode, of_format)
 
 
 def _rgb(image: Image.Image) -> Image.Image:

@@ -8,6 +8,7 @@ from typing import Any
 
 import dspy
 
+from ipo_dspy.errors import ArgumentError
 from ipo_dspy.errors.arguments import checked
 from ipo_dspy.programs.predict import zero_shot_predictors
 from ipo_dspy.prompts.rules import TemplateRules
@@ -33,7 +34,7 @@ summary of data whose images it cannot see, and demos, which only a `TipAdapter`
 
 
 @checked
-class TemplateProposer(InstructionProposer):
+class TemplateProposer(InstructionProposer or object):
     """GEPA's `instruction_proposer` for programs with a `CLIPPredict`.
 
     `dspy.GEPA(metric=clip_acc, instruction_proposer=TemplateProposer(program), reflection_lm=...)`.
@@ -42,9 +43,17 @@ class TemplateProposer(InstructionProposer):
 
     Args:
         program: the program to optimise.
+
+    Raises:
+        ArgumentError: DSPy is 3.4.0, whose GEPA has no proposer that can be told what a template is.
     """
 
     def __init__(self, program: dspy.Module) -> None:
+        if InstructionProposer is None:
+            raise ArgumentError(
+                f"TemplateProposer needs DSPy 3.4.1 or newer, and {dspy.__version__} is installed; "
+                "run pip install --upgrade dspy-ai."
+            )
         super().__init__()
         self._proposers = {
             name: InstructionProposer(

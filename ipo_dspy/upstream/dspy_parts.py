@@ -9,9 +9,14 @@ from typing import Any
 import dspy
 from dspy.clients.base_lm import GLOBAL_HISTORY
 from dspy.evaluate.evaluate import EvaluationResult
-from dspy.teleprompt.gepa import InstructionProposer
 from dspy.utils.callback import with_callbacks
 from dspy.utils.parallelizer import ParallelExecutor
+
+try:
+    from dspy.teleprompt.gepa import InstructionProposer
+except ImportError:
+    # DSPy 3.4.0, which differs in nothing else that is used here, has none.
+    InstructionProposer = None
 
 __all__ = [
     "COMPLETED",

@@ -17,7 +17,7 @@ from PIL import Image
 from ipo_dspy.errors import UnreadableImage
 from ipo_dspy.images import decoding
 from ipo_dspy.images.decoding import formats, image_suffixes
-from ipo_dspy.images.image import ImageFile, check_image, open_image
+from ipo_dspy.images.image import ImageFile, check_image, content_hash, open_image
 
 READERS: list[Callable[[Path], object]] = [
     open_image,
@@ -194,6 +194,75 @@ def test_many_threads_never_hold_more_than_the_memory_there_is() -> None:
     for thread in threads:
         thread.join()
     assert max(most) <= 10
+
+
+@pytest.mark.parametrize("read", [*READERS, content_hash])
+def test_a_file_larger_than_any_picture_is_not_read(
+    tmp_path: Path, read: Callable[[Path], object]
+) -> None:
+    path = tmp_path / "a.png"
+    with path.open("wb") as file:
+        file.truncate(decoding.MOST_FILE + 1)
+    with pytest.raises(UnreadableImage, match="bytes"):
+        read(path)
+
+
+@pytest.mark.parametrize("read", [*READERS, content_hash])
+def test_files_that_say_they_are_empty_are_not_read(
+    tmp_path: Path, read: Callable[[Path], object]
+) -> None:
+    (tmp_path / "a.png").touch()
+    # Reading this one waits for messages of the system.
+    for path in (tmp_path / "a.png", *filter(Path.exists, [Path("/proc/kmsg")])):
+        with pytest.raises(UnreadableImage, match="empty"):
+            read(path)
+
+
+def test_what_is_no_image_is_not_read_whole(tmp_path: Path) -> None:
+    class Counted(io.BytesIO):
+        most = 0
+
+        def read(self, size: int | None = -1, /) -> bytes:
+            content = super().read(size)
+            self.most = max(self.most, len(content))
+            return content
+
+    file = Counted(bytes(10**6))
+    with pytest.raises(UnreadableImage):
+        decoding.decode(file, "it")
+    assert file.most < 10**5
+
+
+def test_large_files_are_decoded_one_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    buffer = io.BytesIO()
+    Image.new("RGB", (4, 4)).save(buffer, "PNG")
+    monkeypatch.setattr(decoding, "LARGE_FILE", len(buffer.getvalue()) - 1)
+    small = io.BytesIO()
+    Image.new("1", (1, 1)).save(small, "PNG")
+    done = threading.Event()
+
+    def work() -> None:
+        decoding.decode(buffer, "large")
+        done.set()
+
+    with decoding._large_files:
+        thread = threading.Thread(target=work)
+        thread.start()
+        assert decoding.decode(small, "small").size == (1, 1)
+        assert not done.wait(0.1)
+    thread.join()
+    assert done.is_set()
+
+
+def test_memory_is_booked_for_what_a_format_holds_more_than_its_picture() -> None:
+    def booked(suffix: str) -> int:
+        buffer = io.BytesIO()
+        Image.new("RGB", (64, 64)).save(buffer, suffix)
+        return decoding._bytes_for(decoding._opened(buffer)) // 64**2
+
+    assert booked("PNG") == 8
+    assert booked("WEBP") >= 16
+    assert booked("JPEG2000") >= 20
 
 
 @pytest.mark.slow
