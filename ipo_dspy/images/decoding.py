@@ -55,6 +55,7 @@ Encoders scale the shorter side to their size, so that the memory they take grow
 """
 _BYTES_A_PIXEL = {"1": 8, "L": 8, "P": 16, "RGB": 8, "CMYK": 12, "YCbCr": 12}
 _MOST_BYTES_A_PIXEL = 32
+_BLOCK = 2**26
 _BYTES_A_PIXEL_OF_FORMAT = {"AVIF": 12, "HEIF": 12, "JPEG2000": 24, "WEBP": 16}
 """Formats whose libraries hold more at a time than the picture, as measured with Pillow 13."""
 
@@ -75,6 +76,8 @@ _TURNS = {
 def formats() -> tuple[str, ...]:
     """Name the formats that are parsed; HEIF is among them where `pillow-heif` is installed."""
     Image.init()
+    # Blocks of Pillow's own 16 MiB stay with the C library, which gives only larger ones back.
+    Image.core.set_block_size(max(_BLOCK, Image.core.get_block_size()))
     known = [name for name in _FORMATS if name in Image.OPEN]
     with suppress(ImportError):
         from pillow_heif import register_heif_opener

@@ -266,6 +266,27 @@ def test_memory_is_booked_for_what_a_format_holds_more_than_its_picture() -> Non
 
 
 @pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_memory_of_large_images_goes_back_to_the_system(tmp_path: Path) -> None:
+    for number in range(4):
+        Image.new("RGB", (7_000, 7_000)).save(tmp_path / f"{number}.png")
+    code = (
+        "import sys; from pathlib import Path\n"
+        "from ipo_dspy.images.image import open_image\n"
+        "def held(): return int(Path('/proc/self/statm').read_text().split()[1]) * 4096\n"
+        "import numpy\n"
+        "before = held()\n"
+        "for path in Path(sys.argv[1]).iterdir():\n"
+        "    open_image(path)\n"
+        "print((held() - before) // 2**20)\n"
+    )
+    told = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True, check=True
+    )
+    assert int(told.stdout) < 100
+
+
+@pytest.mark.slow
 def test_small_files_that_claim_much_cost_little_memory(tmp_path: Path) -> None:
     for number in range(6):
         Image.new("1", (12_000, 12_000)).save(tmp_path / f"{number}.png")
