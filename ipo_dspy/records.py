@@ -167,7 +167,8 @@ class ClassText(Record):
     """What was said of one class, or the error that came instead.
 
     `asked` identifies what was asked: the instruction, and whatever else comes with every class.
-    `confused_with` are the classes that it was told apart from.
+    `confused_with` are the classes that it was told apart from, and `retries` the reasons for which
+    it was asked for again.
     """
 
     asked: str
@@ -175,6 +176,7 @@ class ClassText(Record):
     confused_with: tuple[Text, ...] = ()
     texts: tuple[Text, ...] = ()
     error: Text | None = None
+    retries: tuple[Text, ...] = ()
     tokens: int | None = None
     dollars: float | None = None
 
