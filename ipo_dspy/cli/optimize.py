@@ -26,7 +26,14 @@ from ipo_dspy.prompts.class_texts import ClassTexts
 from ipo_dspy.prompts.template import Template
 from ipo_dspy.records import Trial
 from ipo_dspy.runs.budget import Spent
-from ipo_dspy.runs.folder import hold, make_run_folder, mark_folder, write_together, write_whole
+from ipo_dspy.runs.folder import (
+    hold,
+    make_run_folder,
+    mark_folder,
+    unless_begun,
+    write_together,
+    write_whole,
+)
 from ipo_dspy.runs.journal import read_journal, records
 from ipo_dspy.scoring.comparison import Comparison, check_fit, compare
 from ipo_dspy.terminal.options import RunOptions
@@ -81,13 +88,16 @@ def optimize(
     for images_of in (folder, run.unseen.test):
         make_run_folder(run_folder, images_of)
     mark_folder(run_folder, work_of(folder, run))
-    _introduce(folder, run)
-    with stage(f"Reading images of {task_name(folder)}"):
-        task = make_task(folder, run, run_folder / "pictures")
-    with stage(f"Loading the encoder {run.encoder.clip}"):
-        embedder = make_embedder(run.encoder, trust_remote_code=run.describing.trust_remote_code)
-    for images in (task.train, *task.tests.values()):
-        check_fit(embedder, before, images.classnames)
+    with unless_begun(run_folder):
+        _introduce(folder, run)
+        with stage(f"Reading images of {task_name(folder)}"):
+            task = make_task(folder, run, run_folder / "pictures")
+        with stage(f"Loading the encoder {run.encoder.clip}"):
+            embedder = make_embedder(
+                run.encoder, trust_remote_code=run.describing.trust_remote_code
+            )
+        for images in (task.train, *task.tests.values()):
+            check_fit(embedder, before, images.classnames)
 
     optimizer.classes_described = task.unseen_classes
     student = CLIPClassifier(task.train.classnames, embedder, before)

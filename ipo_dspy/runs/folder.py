@@ -14,7 +14,7 @@ from tempfile import mkdtemp
 
 import orjson
 
-from ipo_dspy.errors import ArgumentError, JournalError, StorageError
+from ipo_dspy.errors import ArgumentError, IPOError, JournalError, StorageError
 
 _LOCK = "journal.lock"
 UNFINISHED = ".part-"
@@ -157,6 +157,19 @@ def mark_folder(folder: Path, work: str) -> None:
         raise StorageError(
             f"The run folder {folder} cannot be used ({error.strerror}); choose another with --out."
         ) from error
+
+
+@contextmanager
+def unless_begun(folder: Path) -> Iterator[None]:
+    """Take a marked folder away again where its work ends by an error and left nothing there."""
+    try:
+        yield
+    except IPOError:
+        with suppress(OSError):
+            if [each.name for each in folder.iterdir()] == [_MARK]:
+                (folder / _MARK).unlink()
+                folder.rmdir()
+        raise
 
 
 def _work_of(folder: Path) -> str | None:
