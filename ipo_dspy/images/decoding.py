@@ -19,7 +19,7 @@ from functools import cache
 from io import BufferedIOBase, BytesIO
 from math import ceil, sqrt
 from pathlib import Path
-from typing import IO, TypeVar, cast
+from typing import IO, Any, TypeVar, cast
 
 from PIL import Image, UnidentifiedImageError
 
@@ -77,7 +77,8 @@ def formats() -> tuple[str, ...]:
     """Name the formats that are parsed; HEIF is among them where `pillow-heif` is installed."""
     Image.init()
     # Blocks of Pillow's own 16 MiB stay with the C library, which gives only larger ones back.
-    Image.core.set_block_size(max(_BLOCK, Image.core.get_block_size()))
+    core = cast(Any, Image).core
+    core.set_block_size(max(_BLOCK, core.get_block_size()))
     known = [name for name in _FORMATS if name in Image.OPEN]
     with suppress(ImportError):
         from pillow_heif import register_heif_opener
@@ -101,8 +102,8 @@ def open_file(path: Path) -> BufferedIOBase:
     """Open a regular file for reading.
 
     Raises:
-        UnreadableImage: it is missing, closed to us, empty, of more than `MOST_FILE` bytes, or a folder,
-            pipe or device, which is not opened: a pipe may block for ever.
+        UnreadableImage: it is missing, closed to us, empty, of more than `MOST_FILE` bytes, or a
+            folder, pipe or device, which is not opened: a pipe may block for ever.
     """
     with one_error(str(path)):
         status = os.stat(path)

@@ -33,8 +33,11 @@ summary of data whose images it cannot see, and demos, which only a `TipAdapter`
 """
 
 
+_Base: Any = InstructionProposer or object
+
+
 @checked
-class TemplateProposer(InstructionProposer or object):
+class TemplateProposer(_Base):
     """GEPA's `instruction_proposer` for programs with a `CLIPPredict`.
 
     `dspy.GEPA(metric=clip_acc, instruction_proposer=TemplateProposer(program), reflection_lm=...)`.
@@ -45,7 +48,7 @@ class TemplateProposer(InstructionProposer or object):
         program: the program to optimise.
 
     Raises:
-        ArgumentError: DSPy is 3.4.0, whose GEPA has no proposer that can be told what a template is.
+        ArgumentError: DSPy is 3.4.0, whose GEPA has no proposer that can be told of templates.
     """
 
     def __init__(self, program: dspy.Module) -> None:

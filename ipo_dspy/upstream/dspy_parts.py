@@ -17,6 +17,10 @@ try:
 except ImportError:
     # DSPy 3.4.0, which differs in nothing else that is used here, has none.
     InstructionProposer = None
+    import numpy
+
+    # It also puts a stand-in for numpy in its place, which breaks scipy unless used first.
+    _ = numpy.ndarray
 
 __all__ = [
     "COMPLETED",
