@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import dspy
+
 from ipo_dspy.errors import ArgumentError, SearchStoppedError
 from ipo_dspy.optimizers.ipo import IPOOptimizer
-from ipo_dspy.proposing.describers import Describer, VocabularyDescriber
+from ipo_dspy.proposing.describers import Describer, LMDescriber, VocabularyDescriber
+from ipo_dspy.proposing.faults import check_key
 from ipo_dspy.runs.folder import make_room, write_whole
 from ipo_dspy.terminal.options import (
     DescribingOptions,
@@ -16,7 +19,7 @@ from ipo_dspy.terminal.options import (
     SamplingOptions,
 )
 from ipo_dspy.terminal.output import remark, results, stage
-from ipo_dspy.terminal.parts import make_describer, make_embedder, make_task
+from ipo_dspy.terminal.parts import check_task, make_describer, make_embedder, make_task
 
 
 def describe(
@@ -39,13 +42,17 @@ def describe(
     if out is not None:
         _check_out(out, folder, describing.image_model)
     describer = make_describer(describing)
-    with stage(f"Reading images of {folder}"):
-        task = make_task(folder, RunOptions(reading=reading, sampling=sampling))
+    run = RunOptions(reading=reading, sampling=sampling)
+    check_task(folder, run)
+    if isinstance(describer, LMDescriber) and isinstance(describer.lm, dspy.LM):
+        check_key(describer.lm)
     if describer is None:
         with stage(f"Loading the encoder {encoder.clip}"):
             describer = VocabularyDescriber(
                 make_embedder(encoder, trust_remote_code=describing.trust_remote_code)
             )
+    with stage(f"Reading images of {folder}"):
+        task = make_task(folder, run)
     images = IPOOptimizer().images_to_describe(task.train.examples)
     with stage(f"Describing {len(images)} images"):
         texts = _describe(describer, images)

@@ -32,7 +32,7 @@ from ipo_dspy.terminal.options import (
     Texts,
 )
 from ipo_dspy.terminal.output import remark, results, stage
-from ipo_dspy.terminal.parts import PROGRAM_FILE, make_embedder, read_labeled
+from ipo_dspy.terminal.parts import PROGRAM_FILE, check_layout, make_embedder, read_labeled
 
 
 class Prompt(NamedTuple):
@@ -151,8 +151,7 @@ def _show(
                 f"{each.name!r} was saved with the encoder {each.encoder}; it is evaluated with "
                 f"{clip}."
             )
-    with stage(f"Reading images of {folder}"):
-        images = read_labeled(folder, reading)
+    check_layout(folder, reading)
     with stage(f"Loading the encoder {clip}"):
         options = EncoderOptions(
             clip, encoder.device, encoder.precision, encoder.backend, encoder.address
@@ -162,6 +161,8 @@ def _show(
         embedder = make_embedder(
             options, trust_remote_code=encoder.trust_remote_code, fetch=is_asked_for
         )
+    with stage(f"Reading images of {folder}"):
+        images = read_labeled(folder, reading)
     for each in prompts:
         check_fit(embedder, each.template, images.classnames)
     for each in added:

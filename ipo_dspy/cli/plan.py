@@ -9,7 +9,7 @@ from ipo_dspy.images.task import task_name
 from ipo_dspy.programs.classifier import CLIPClassifier
 from ipo_dspy.terminal.options import RunOptions
 from ipo_dspy.terminal.output import results, stage
-from ipo_dspy.terminal.parts import make_optimizer, make_task
+from ipo_dspy.terminal.parts import check_task, make_optimizer, make_task
 
 
 def plan(
@@ -26,6 +26,7 @@ def plan(
         folder: as for `optimize`.
     """
     optimizer = make_optimizer(run)
+    check_task(folder, run)
     with stage(f"Reading images of {task_name(folder)}"), TemporaryDirectory() as pictures:
         task = make_task(folder, run, Path(pictures))
     optimizer.classes_described = task.unseen_classes

@@ -99,6 +99,8 @@ def _scheme(spec: str) -> str:
     known = registry.names("encoders")
     scheme, colon, rest = spec.partition(":")
     if scheme in known and (colon if scheme in _NAME_A_MODEL else bool(colon) == bool(rest)):
+        if scheme == "demo" and colon:
+            raise UnknownNameError(f"the encoder 'demo' has no {rest!r}; write 'demo' alone")
         return scheme
     forms = [f"{name}:" if name in _NAME_A_MODEL else name for name in known]
     begun = scheme.lower()

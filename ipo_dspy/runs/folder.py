@@ -159,6 +159,20 @@ def mark_folder(folder: Path, work: str) -> None:
         ) from error
 
 
+@contextmanager
+def unless_it_fails(folder: Path) -> Iterator[None]:
+    """Leave no folder behind that holds nothing but its mark, where what is inside raises."""
+    try:
+        yield
+    except BaseException:
+        with suppress(OSError):
+            if [file.name for file in folder.iterdir()] == [_MARK]:
+                (folder / _MARK).unlink()
+            folder.rmdir()
+            folder.parent.rmdir()
+        raise
+
+
 def _work_of(folder: Path) -> str | None:
     try:
         said = orjson.loads((folder / _MARK).read_bytes())

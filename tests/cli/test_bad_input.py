@@ -394,3 +394,71 @@ def test_arguments_of_the_library_are_told_as_options(
 ) -> None:
     assert "--steps must be" in refused("optimize", pictures, "--steps", 0)
     assert "--max-dollars must be" in refused("optimize", pictures, "--max-dollars", -1)
+
+
+@pytest.fixture
+def no_image_is_opened(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Make the decoding of an image end the test."""
+
+    def opened(*arguments: object, **options: object) -> None:
+        raise AssertionError
+
+    monkeypatch.setattr(Image, "open", opened)
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+
+
+@pytest.mark.usefixtures("no_image_is_opened")
+@pytest.mark.parametrize(
+    ("command", "arguments", "expected"),
+    [
+        *[
+            (command, arguments, arguments[1].partition(":")[2].split("/")[0] or arguments[1])
+            for command in ("optimize", "evaluate", "describe")
+            for arguments in (
+                ("--clip", "open_clip:ViT-B-99/openai"),
+                ("--clip", "demo:small"),
+                ("--device", "toaster"),
+                ("--precision", "int1"),
+                ("--backend", "sparky"),
+                ("--class-names", "nowhere.txt"),
+            )
+        ],
+        ("optimize", ("--prompt-model", "openai/gpt-4o-mini"), "OPENAI_API_KEY"),
+        ("optimize", ("--image-model", "openai/gpt-4o-mini"), "OPENAI_API_KEY"),
+        ("describe", ("--image-model", "openai/gpt-4o-mini"), "OPENAI_API_KEY"),
+        ("optimize", ("--image-model", "file:{own}/cup/000.png"), "UTF-8"),
+        ("optimize", ("--prompt-model", "hf:{own}"), "config.json"),
+        ("optimize", ("--api-base", "http://localhost:9"), "--api-base"),
+        ("optimize", ("--shots", "9" * 30), "--shots"),
+        ("optimize", ("--hold-out", "0.5", "--test", "{own}"), "--test, "),
+        ("optimize", ("--test", "nowhere"), "nowhere"),
+        ("optimize", ("--initial", "w " * 200 + "<CLASS>"), "tokens"),
+        ("optimize", ("--out", "damaged"), "line 1"),
+        ("plan", ("--shots", "0"), "--shots"),
+        ("embed", ("--errors", "{own}"), "folder"),
+    ],
+)
+def test_cheap_checks_come_before_an_image_is_decoded(
+    refused: Callable[..., str],
+    own: Path,
+    tmp_path: Path,
+    command: str,
+    arguments: tuple[str, ...],
+    expected: str,
+) -> None:
+    (tmp_path / "damaged").mkdir()
+    (tmp_path / "damaged" / "journal.jsonl").write_text("no json\n")
+    before = sorted(tmp_path.rglob("*"))
+    prompt = ["a <CLASS>"] if command == "evaluate" else []
+    given = [argument.format(own=own) for argument in arguments]
+    assert expected in refused(command, *prompt, own, *given)
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+@pytest.mark.parametrize("number", ["1_000", "１２", " 3", "0x10", "+", "9" * 5000])
+def test_whole_numbers_are_written_in_figures(run: Run, pictures: Path, number: str) -> None:
+    assert run("optimize", pictures, "--steps", number).code == 2
+
+
+def test_the_demo_says_that_it_has_novel_classes_anyway(refused: Callable[..., str]) -> None:
+    assert "--novel" in refused("optimize", "--novel")
