@@ -8,7 +8,7 @@ import dspy
 
 from ipo_dspy.errors import ArgumentError, SearchStoppedError
 from ipo_dspy.optimizers.ipo import IPOOptimizer
-from ipo_dspy.proposing.describers import Describer, LMDescriber, VocabularyDescriber
+from ipo_dspy.proposing.describers import Describer, LMDescriber, NoDescriber, VocabularyDescriber
 from ipo_dspy.proposing.faults import check_key
 from ipo_dspy.runs.folder import make_room, write_whole
 from ipo_dspy.terminal.options import (
@@ -19,7 +19,13 @@ from ipo_dspy.terminal.options import (
     SamplingOptions,
 )
 from ipo_dspy.terminal.output import remark, results, stage
-from ipo_dspy.terminal.parts import check_task, make_describer, make_embedder, make_task
+from ipo_dspy.terminal.parts import (
+    check_address_is_used,
+    check_task,
+    make_describer,
+    make_embedder,
+    make_task,
+)
 
 
 def describe(
@@ -44,6 +50,9 @@ def describe(
     describer = make_describer(describing)
     run = RunOptions(reading=reading, sampling=sampling)
     check_task(folder, run)
+    check_address_is_used(describing.api_base, describing.image_model)
+    if isinstance(describer, NoDescriber):
+        raise ArgumentError("The image model 'none' describes nothing; choose another.")
     if isinstance(describer, LMDescriber) and isinstance(describer.lm, dspy.LM):
         check_key(describer.lm)
     if describer is None:
@@ -73,6 +82,11 @@ def _check_out(out: Path, folder: Path, image_model: str) -> None:
         StorageError: it cannot be written.
     """
     make_room(out, (folder, Path(image_model.removeprefix("file:"))))
+    if out.is_file() and out.read_bytes()[:1] in (b"{", b"["):
+        raise ArgumentError(
+            f"{out} is there already and holds no descriptions; name another file with --out, or "
+            "move it away."
+        )
     if folder.is_dir() and out.exists() and out.resolve().is_relative_to(folder.resolve()):
         raise ArgumentError(
             f"{out} lies among the images of {folder} and would be replaced; name another file "

@@ -151,7 +151,7 @@ def _show(
                 f"{each.name!r} was saved with the encoder {each.encoder}; it is evaluated with "
                 f"{clip}."
             )
-    check_layout(folder, reading)
+    classnames = check_layout(folder, reading)
     with stage(f"Loading the encoder {clip}"):
         options = EncoderOptions(
             clip, encoder.device, encoder.precision, encoder.backend, encoder.address
@@ -161,10 +161,10 @@ def _show(
         embedder = make_embedder(
             options, trust_remote_code=encoder.trust_remote_code, fetch=is_asked_for
         )
+    for each in prompts:
+        check_fit(embedder, each.template, classnames)
     with stage(f"Reading images of {folder}"):
         images = read_labeled(folder, reading)
-    for each in prompts:
-        check_fit(embedder, each.template, images.classnames)
     for each in added:
         # Nobody typed these, so one that an encoder cannot read costs its row alone.
         try:

@@ -43,6 +43,13 @@ def export(
             given several times.
     """
     exporter: Exporter = registry.find("exports", to)()
+    for option, target, is_given in (
+        ("--images", "label_studio", bool(images)),
+        ("--dataset", "clip_benchmark", dataset != Found.dataset),
+    ):
+        is_own = type(exporter).__module__.startswith("ipo_dspy.")
+        if is_given and is_own and to != target:
+            raise ArgumentError(f"{option} is for --to {target}, and --to {to} has no use for it.")
     name = found.resolve().name if found.is_dir() else found.stem
     path = out or Path(f"{name}-{to}{exporter.suffix}")
     if exporter.suffix:

@@ -75,6 +75,15 @@ def load_encoder(
         return encoder
 
 
+def check_spec(spec: str) -> None:
+    """Check that a spec names a kind of encoder that there is, without loading one.
+
+    Raises:
+        UnknownNameError: it names none.
+    """
+    _scheme(spec)
+
+
 def files_of(spec: str) -> tuple[tuple[str, int, int], ...]:
     """The files that a spec names, each with its time and size; rewritten files tell otherwise."""
     text = spec.partition(":")[2].removeprefix("local-dir:")

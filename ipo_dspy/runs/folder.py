@@ -17,6 +17,9 @@ import orjson
 from ipo_dspy.errors import ArgumentError, JournalError, StorageError
 
 _LOCK = "journal.lock"
+_JOURNAL = "journal.jsonl"
+_MARK = "work.json"
+"""Says which work a folder is for; it is there before the journal is."""
 UNFINISHED = ".part-"
 """What names of files and folders begin with until they are whole."""
 _PATIENCE = 60.0
@@ -63,6 +66,12 @@ def make_room(file: Path, inputs: Iterable[Path] = ()) -> None:
     ):
         raise ArgumentError(
             f"{file} is read by this command and would be replaced; name another file with --out."
+        )
+    is_of_a_run = (file.parent / _JOURNAL).is_file() or (file.parent / _MARK).is_file()
+    if is_of_a_run and file.name in (_JOURNAL, _MARK, _LOCK, "program.json", "report.html"):
+        raise ArgumentError(
+            f"{file} belongs to the run in {file.parent} and would be replaced; name another file "
+            "with --out."
         )
     _check_writable(file.parent, f"The folder {file.parent}")
 
@@ -121,10 +130,6 @@ def remove_unfinished(folder: Path) -> None:
             continue
         with suppress(OSError):
             left.unlink()
-
-
-_MARK = "work.json"
-"""Says which work a folder is for; it is there before the journal is."""
 
 
 def folder_for(wanted: Path, work: str) -> Path:

@@ -291,23 +291,23 @@ def make_optimizer(
     """
     if options.search.strategy is not None:
         find("strategies", options.search.strategy)
-    _check_address(options)
+    models = (options.proposing.prompt_model, options.describing.image_model)
+    check_address_is_used(options.describing.api_base, *models)
     with _in_words_of_options():
         return _optimizer(options, run_dir, on_trial)
 
 
-def _check_address(options: RunOptions) -> None:
-    """Refuse the address of a server that no model of the run is asked at.
+def check_address_is_used(address: str | None, *models: str) -> None:
+    """Refuse the address of a server that no model is asked at.
 
     Raises:
-        ArgumentError: both models run here, or there are none.
+        ArgumentError: all models run here, or there are none.
     """
-    models = (options.proposing.prompt_model, options.describing.image_model)
     is_asked = any("/" in each and not each.startswith((*LOCAL_MODELS, "file:")) for each in models)
-    if options.describing.api_base is not None and not is_asked:
+    if address is not None and not is_asked:
         raise ArgumentError(
             "--api-base is the address of a server, and no model of this command is asked at one; "
-            "name one, such as --prompt-model openai/MODEL, or leave the address out."
+            "name one, such as openai/MODEL, or leave the address out."
         )
 
 

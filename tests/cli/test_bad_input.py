@@ -435,6 +435,11 @@ def no_image_is_opened(monkeypatch: pytest.MonkeyPatch) -> None:
         ("optimize", ("--initial", "w " * 200 + "<CLASS>"), "tokens"),
         ("optimize", ("--out", "damaged"), "line 1"),
         ("plan", ("--shots", "0"), "--shots"),
+        ("plan", ("--clip", "clip"), "names no encoder"),
+        ("plan", ("--initial", "a photo"), "<CLASS>"),
+        ("describe", ("--image-model", "none"), "none"),
+        ("describe", ("--api-base", "http://localhost:9"), "--api-base"),
+        ("describe", ("--out", "saved.json"), "saved.json"),
         ("embed", ("--errors", "{own}"), "folder"),
     ],
 )
@@ -448,6 +453,7 @@ def test_cheap_checks_come_before_an_image_is_decoded(
 ) -> None:
     (tmp_path / "damaged").mkdir()
     (tmp_path / "damaged" / "journal.jsonl").write_text("no json\n")
+    (tmp_path / "saved.json").write_text("{}")
     before = sorted(tmp_path.rglob("*"))
     prompt = ["a <CLASS>"] if command == "evaluate" else []
     given = [argument.format(own=own) for argument in arguments]
@@ -462,3 +468,22 @@ def test_whole_numbers_are_written_in_figures(run: Run, pictures: Path, number: 
 
 def test_the_demo_says_that_it_has_novel_classes_anyway(refused: Callable[..., str]) -> None:
     assert "--novel" in refused("optimize", "--novel")
+
+
+@pytest.mark.parametrize("file", ["journal.jsonl", "work.json", "program.json", "report.html"])
+@pytest.mark.parametrize("to", ["weights", "open_clip", "program"])
+def test_an_export_takes_no_file_of_a_run_away(
+    refused: Callable[..., str], saved: str, tmp_path: Path, to: str, file: str
+) -> None:
+    (tmp_path / "run").mkdir()
+    for name in ("journal.jsonl", file):
+        (tmp_path / "run" / name).write_text("{}")
+    assert "would be replaced" in refused("export", saved, "--to", to, "--out", f"run/{file}")
+    assert (tmp_path / "run" / file).read_text() == "{}"
+
+
+@pytest.mark.parametrize("option", [("--images", "x.png"), ("--dataset", "flowers")])
+def test_what_a_format_has_no_use_for_is_told(
+    refused: Callable[..., str], saved: str, option: tuple[str, str]
+) -> None:
+    assert option[0] in refused("export", saved, "--to", "open_clip", *option)
