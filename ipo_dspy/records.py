@@ -7,7 +7,14 @@ from enum import StrEnum
 from typing import Annotated, Any
 from unicodedata import category, name
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, NonNegativeInt, ValidationError
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    NonNegativeFloat,
+    NonNegativeInt,
+    ValidationError,
+)
 
 from ipo_dspy.errors import ArgumentError
 from ipo_dspy.errors.arguments import shown
@@ -114,8 +121,10 @@ class Score(Record):
 
     `accuracy` is the mean metric in percent, 0 to 100; `loss` the mean cross-entropy of the true
     class in nats (for programs without class probabilities: one minus the mean metric); `losses`
-    the same at each of `SCALES` times the logits, and empty without class probabilities; `n` the
-    number of examples; `per_class` the mean metric in percent for each label.
+    the same at each of `SCALES` times the logits, and empty without class probabilities; `spread`
+    how far the logits of an image lie from their mean, as the root of the mean square over images
+    and classes, and 0 where that is not known; `n` the number of examples; `per_class` the mean
+    metric in percent for each label.
     """
 
     accuracy: float
@@ -123,6 +132,7 @@ class Score(Record):
     n: NonNegativeInt
     per_class: dict[str, float] = {}
     losses: tuple[float, ...] = ()
+    spread: NonNegativeFloat = 0.0
 
 
 class State(StrEnum):
@@ -157,7 +167,8 @@ class ClassText(Record):
     """What was said of one class, or the error that came instead.
 
     `asked` identifies what was asked: the instruction, and whatever else comes with every class.
-    `confused_with` are the classes that it was told apart from.
+    `confused_with` are the classes that it was told apart from, and `retries` the reasons for which
+    it was asked for again.
     """
 
     asked: str
@@ -165,6 +176,7 @@ class ClassText(Record):
     confused_with: tuple[Text, ...] = ()
     texts: tuple[Text, ...] = ()
     error: Text | None = None
+    retries: tuple[Text, ...] = ()
     tokens: int | None = None
     dollars: float | None = None
 

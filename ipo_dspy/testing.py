@@ -172,7 +172,9 @@ def scripted_lm(
     The engine is at `lm.engine`; its `requests` are what was asked.
     """
     if callable(answers):
-        return dspy.LM("scripted/model", engine=ScriptedEngine(answers, field), cache=False)
+        engine = ScriptedEngine(answers, field)
+        # What is asked again would shift the script.
+        return dspy.LM("scripted/model", engine=engine, cache=False, num_retries=0)
     listed = list(answers)
     return scripted_lm(lambda number, request: listed[number % len(listed)], field)
 

@@ -37,7 +37,7 @@ def markdown(outcomes: Outcomes, written: Mapping[str, Any]) -> str:
             "",
             "H is the mean over seeds of the harmonic mean of base and novel accuracy on unseen "
             "images. All optimizers are judged by the same rule, IPO's: of the templates they "
-            "tried whose training accuracy is within a standard error of the highest, the one "
+            "tried whose training accuracy is within two standard errors of the highest, the one "
             "with the lowest loss; `H of five` is that of the best five together, by the same "
             "order. "
             "`H by accuracy alone` is by what DSPy's optimizers keep, the first with the highest "

@@ -14,6 +14,7 @@ import dspy
 from ipo_dspy.errors import ArgumentError, SearchStoppedError
 from ipo_dspy.features.embedder import Embedder
 from ipo_dspy.proposing.describers import Describer, NoDescriber, VocabularyDescriber
+from ipo_dspy.runs.calls import interruptible
 from ipo_dspy.runs.events import Sense
 from ipo_dspy.runs.identity import RunIdentity
 from ipo_dspy.runs.journal import Journal, NoJournal
@@ -80,7 +81,7 @@ def find_describer(chosen: Describer | str | None, embedder: Embedder | None) ->
 def open_run(
     run_dir: Path | None, identity: RunIdentity | None = None, sense: Sense | None = None
 ) -> Iterator[Journal | NoJournal]:
-    """Hold the run folder, or keep nothing where there is none.
+    """Hold the run folder, or keep nothing where there is none; Ctrl-C ends the work within.
 
     A `SearchStoppedError` from within gains a sentence on what was kept.
 
@@ -97,7 +98,7 @@ def open_run(
     else:
         header = {"version": version("ipo-dspy"), **identity.record}
         journal = Journal(run_dir, header, identity.differences, sense)
-    with journal:
+    with journal, interruptible():
         try:
             yield journal
         except SearchStoppedError as error:

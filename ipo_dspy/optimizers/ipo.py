@@ -261,7 +261,7 @@ class IPOOptimizer(Teleprompter):
         """Search, and give a copy of the student with the best prompt.
 
         The student is not changed and its encoder is shared. Of the prompts
-        whose training accuracy is within a standard error of the highest, the kept one has the
+        whose training accuracy is within two standard errors of the highest, the kept one has the
         lowest loss, at one scale for all prompts of the run (see `Ranking`); with a `valset`, its
         accuracy and loss decide.
 

@@ -25,12 +25,15 @@ from ipo_dspy.proposing.faults import stop_if_hopeless
 from ipo_dspy.runs.calls import call, seconds_left, within
 from ipo_dspy.runs.masking import brief, mask_own
 from ipo_dspy.upstream.dspy_parts import is_empty_answer
+from ipo_dspy.upstream.transport_parts import watched
 
 logger = logging.getLogger(__name__)
 
 NO_ANSWER = "it gave no answer"
 MOST_CHARACTERS = 2**16
 """A longer answer is none: it is neither kept nor shown."""
+MOST_BYTES = 2**24
+"""So much is read of what a server sends as one answer, the model's reasoning included."""
 _BAD_REQUEST = (400, 422)
 _OFTEN_REFUSED = ("seed", "temperature")
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 30.0
@@ -160,6 +163,8 @@ class Endpoint:
         """What may be kept of an answer: a text of bounded size without secrets."""
         if answer.text is None:
             return answer
+        if not answer.text.strip():
+            return Answer(error=NO_ANSWER, may_pass=True)
         if len(answer.text) > MOST_CHARACTERS:
             return Answer(
                 error=f"its answer has {len(answer.text):,} characters, more than the "
@@ -223,7 +228,7 @@ def _call(lm: dspy.BaseLM, module: dspy.Module, inputs: Mapping[str, Any]) -> An
     """What a module gives, or an `Answer` where no prediction can be made of what came."""
     adapter = dspy.settings.adapter or _AnswerAdapter(use_json_adapter_fallback=False)
     # Modules such as `dspy.BestOfN` write to the trace, so there has to be one.
-    with dspy.context(lm=lm, adapter=adapter, trace=[]):
+    with dspy.context(lm=lm, adapter=adapter, trace=[]), watched(_check_size):
         try:
             prediction = module(**inputs)
         except AdapterParseError as error:
@@ -234,6 +239,19 @@ def _call(lm: dspy.BaseLM, module: dspy.Module, inputs: Mapping[str, Any]) -> An
     if isinstance(prediction, dspy.Prediction) and not prediction.keys():
         return Answer(error=NO_ANSWER, may_pass=True)
     return prediction
+
+
+def _check_size(size: int) -> None:
+    """End the reading of what is too long to be an answer, or comes when nobody waits any more.
+
+    Raises:
+        OSError: so many bytes are too many.
+        OutOfTimeError: the time is up.
+    """
+    if size > MOST_BYTES:
+        raise OSError(f"its answer has more than the {MOST_BYTES:,} bytes that are read")
+    if seconds_left() == 0.0:
+        raise OutOfTimeError("the time is up")
 
 
 def _failed(error: Exception, lm: dspy.BaseLM) -> Answer:

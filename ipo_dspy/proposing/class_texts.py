@@ -121,17 +121,16 @@ class ClassTextModel:
         if self.send_seed and "seed" in self.lm.supported_params:
             parameters["seed"] = number
 
-        def note(reason: str) -> None:
-            logger.info("Asking for %s again: %s", class_name, reason)
-
+        retries: list[str] = []
         with measured() as meter:
-            answer = endpoint.ask(describer, FIELD, inputs, parameters, note)
+            answer = endpoint.ask(describer, FIELD, inputs, parameters, retries.append)
         said = ClassText(
             asked=describer.asked,
             class_name=class_name,
             confused_with=tuple(confused_with),
             texts=() if answer.text is None else describer.read(answer.text),
             error=answer.error,
+            retries=tuple(retries),
             tokens=meter.cost.tokens,
             dollars=meter.cost.dollars,
         )

@@ -17,7 +17,7 @@ from ipo_dspy.errors.arguments import Count, NotNegative, checked
 from ipo_dspy.features.embedder import Embedder
 from ipo_dspy.prompts.vocabulary import VOCABULARY
 from ipo_dspy.prompts.wording import DescribeImage
-from ipo_dspy.proposing.ask import NO_ANSWER, Endpoint
+from ipo_dspy.proposing.ask import Endpoint
 from ipo_dspy.proposing.models import Connection, vision_model
 from ipo_dspy.records import Description
 from ipo_dspy.runs.calls import Calls
@@ -94,8 +94,6 @@ class LMDescriber:
             {"temperature": self.temperature},
             retries.append,
         )
-        if text is not None and not text.strip():
-            text, error = None, NO_ANSWER
         return Description(index=index, text=text, error=error, retries=tuple(retries))
 
 

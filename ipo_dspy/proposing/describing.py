@@ -11,6 +11,7 @@ import dspy
 from ipo_dspy.errors import OutOfTimeError, stop
 from ipo_dspy.images.examples import image_of
 from ipo_dspy.proposing.describers import Describer, mask_class_names
+from ipo_dspy.proposing.faults import advice
 from ipo_dspy.records import Description
 from ipo_dspy.runs.journal import EventLog, records
 
@@ -99,7 +100,8 @@ def descriptions_by_number(
             if failures >= most_failures:
                 stop(
                     f"The image model failed {failures} times in a row; the last error: "
-                    f"{description.error}. Check it, or describe images without one."
+                    f"{description.error}. "
+                    + advice(description.error or "", "Check it, or describe images without one.")
                 )
     except OutOfTimeError:
         logger.warning("The time was up with %d of %d images described.", len(known), len(images))
@@ -108,8 +110,8 @@ def descriptions_by_number(
     if known and not texts:
         first = next(iter(known.values()))
         stop(
-            f"No image could be described; the first error: {first.error}. Check the image "
-            "model, or describe images without one."
+            f"No image could be described; the first error: {first.error}. "
+            + advice(first.error or "", "Check the image model, or describe images without one.")
         )
     if len(texts) < len(known):
         logger.warning("%d of %d images have no description.", len(known) - len(texts), len(images))

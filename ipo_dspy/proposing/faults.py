@@ -11,6 +11,7 @@ from dspy.utils.exceptions import (
     LMBillingError,
     LMConfigurationError,
     LMProviderError,
+    LMRateLimitError,
     LMUnsupportedFeatureError,
     LMUnsupportedModelError,
 )
@@ -76,6 +77,21 @@ def check_key(lm: dspy.LM) -> None:
         return
     finally:
         router.close()
+
+
+def advice(reason: str, otherwise: str) -> str:
+    """What to do where call after call fails: one or two sentences.
+
+    Args:
+        reason: the last error, as `brief` writes it.
+        otherwise: what to do where the reason says nothing of it.
+    """
+    if LMRateLimitError.__name__ in reason:
+        return (
+            "The server takes fewer calls than are made: wait until it takes more, or let fewer be "
+            "out at once with num_threads=1 (--num-threads 1)."
+        )
+    return otherwise
 
 
 def check_address(address: str | None) -> None:

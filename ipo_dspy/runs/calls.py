@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import signal
 import threading
 import time
 from collections.abc import Callable, Collection, Iterator
@@ -43,6 +45,25 @@ def seconds_left() -> float | None:
     """How many seconds the innermost bound leaves; None where there is none."""
     ends = _ends_at.get()
     return None if ends is None else max(0.0, ends - time.monotonic())
+
+
+@contextmanager
+def interruptible() -> Iterator[None]:
+    """Let the first Ctrl-C end a block that a coroutine of `asyncio.run` runs by itself.
+
+    There, it would only cancel the coroutine, which is heard of when the block is done.
+    """
+    in_main_thread = threading.current_thread() is threading.main_thread()
+    handler = signal.getsignal(signal.SIGINT)
+    owner = getattr(getattr(handler, "func", None), "__self__", None)
+    if not in_main_thread or not isinstance(owner, asyncio.Runner):
+        yield
+        return
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, handler)
 
 
 def call(function: Callable[[], _Result]) -> _Result:

@@ -10,7 +10,7 @@ from typing import Any, TypeAlias
 import orjson
 from pydantic import BaseModel, ConfigDict, NonNegativeInt, TypeAdapter, ValidationError
 
-from ipo_dspy.records import Call, ClassText, Description, Reply, Score, State, Trial
+from ipo_dspy.records import SCALES, Call, ClassText, Description, Reply, Score, State, Trial
 
 Event: TypeAlias = Mapping[str, Any]
 Check: TypeAlias = Callable[[Mapping[int, Event]], Mapping[int, str]]
@@ -173,7 +173,9 @@ def _check_sum(score: Score) -> None:
         ValueError: they cannot.
     """
     of_classes = score.per_class.values()
-    numbers = (score.accuracy, score.loss, *score.losses, *of_classes)
+    numbers = (score.accuracy, score.loss, score.spread, *score.losses, *of_classes)
+    if len(score.losses) not in (0, len(SCALES)):
+        raise ValueError(f"it has {len(score.losses)} losses")
     if any(map(math.isnan, numbers)):
         raise ValueError("its score is not a number")
     if of_classes and not (

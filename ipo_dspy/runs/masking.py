@@ -25,7 +25,9 @@ _QUERY_OF_ADDRESS = re.compile(r"(://[^\s?'\"<>]+\?)[^\s'\"<>]+")
 _SECRET_NAME = re.compile("key|token|secret|password|authorization", re.IGNORECASE)
 _ADDRESS_NAME = re.compile("base|url|endpoint|proxy", re.IGNORECASE)
 _LEAST_IN_ENVIRONMENT = 8
-"""Shorter values in the environment are rather words than keys."""
+"""Shorter values in the environment are rather words than keys, save those of the models."""
+_PLACEHOLDERS = frozenset({"dummy", "empty", "none", "null"})
+"""What people give as a key to a server that asks for none."""
 _MOST_CHARACTERS = 300
 
 
@@ -39,7 +41,7 @@ def brief(error: BaseException, lm: dspy.BaseLM | None = None) -> str:
 def mask(text: str, lm: dspy.BaseLM | None = None) -> str:
     """Mask the secrets in a text.
 
-    They are those that the language model was made with, however short; keys in the environment;
+    They are those that the language model is asked with, however short; keys in the environment;
     what has the shape of a key; and of every address the user, the password and the query.
     """
     text = mask_own(text, lm)
@@ -51,7 +53,7 @@ def mask(text: str, lm: dspy.BaseLM | None = None) -> str:
 
 
 def mask_own(text: str, lm: dspy.BaseLM | None = None) -> str:
-    """Mask the secrets that a language model, and the configured one, were made with."""
+    """Mask the secrets that a language model, and the configured one, are asked with."""
     for secret in sorted(_of_models(lm), key=len, reverse=True):
         # A short one may be part of a word that is none.
         text = re.sub(rf"(?<!\w){re.escape(secret)}(?!\w)", MASK, text)
@@ -61,8 +63,12 @@ def mask_own(text: str, lm: dspy.BaseLM | None = None) -> str:
 def _of_models(lm: dspy.BaseLM | None) -> set[str]:
     import dspy
 
-    models = (lm, dspy.settings.lm)
-    return {secret for each in models for secret in _in_settings(getattr(each, "kwargs", {}))}
+    found: set[str] = set()
+    for model in (lm, dspy.settings.lm):
+        found.update(_in_settings(getattr(model, "kwargs", {})))
+        provider = re.sub(r"\W", "_", str(getattr(model, "model", "")).partition("/")[0]).upper()
+        found.add(os.environ.get(f"{provider}_API_KEY", ""))
+    return {each for each in found if each and each.lower() not in _PLACEHOLDERS}
 
 
 def _in_settings(settings: object) -> Iterator[str]:

@@ -11,6 +11,9 @@ import dspy
 from ipo_dspy.records import Cost
 from ipo_dspy.upstream.dspy_parts import forget
 
+MOST_TOKENS = 2**40
+"""No call has more; a count beyond is as good as unknown."""
+
 
 class Meter:
     """Sees every answer of a language model inside `measured`, whoever asked for it.
@@ -63,11 +66,9 @@ def measured() -> Iterator[Meter]:
 
 
 def _tokens(entries: Sequence[Mapping[str, Any]]) -> int | None:
-    known = [
-        entry["usage"]["total_tokens"]
-        for entry in entries
-        if entry["usage"] and entry["usage"].get("total_tokens") is not None
-    ]
+    counts = [entry["usage"].get("total_tokens") for entry in entries if entry["usage"]]
+    # Servers count, and may say anything.
+    known = [n for n in counts if isinstance(n, int) and 0 <= n <= MOST_TOKENS]
     return sum(known) if known else None
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
@@ -125,7 +125,7 @@ class TensorScorer:
 
         texts = self._text_features(templates)
         chunks = list(image_chunks(len(self._labels), len(self._classnames)))
-        width = len(self._classnames) + len(SCALES)
+        width = len(self._classnames) + len(SCALES) + 1
         sums = torch.zeros((len(templates), width), dtype=torch.float64)
         for start in range(0, len(chunks), CHUNKS_TOGETHER):
             together = chunks[start : start + CHUNKS_TOGETHER]
@@ -143,10 +143,7 @@ class TensorScorer:
         return [prompt.class_features(self._embedder, self._classnames) for prompt in prompts]
 
     def _sums(self, chunk: slice, texts: Sequence[Tensor]) -> Tensor:
-        """Sums over some images: of the metric by class, and of the losses by scale.
-
-        The shape is [templates, classes + len(SCALES)], float64.
-        """
+        """Sums over some images, for each template: [templates, width of `_sums`] float64."""
         import torch
 
         images, labels = self._features[chunk], self._labels[chunk]
@@ -178,12 +175,12 @@ def score_logits(
 
 
 def _sums(logits: Tensor, labels: Tensor, metric: TensorMetric) -> Tensor:
-    """Sums of the metric by class, and of the losses by scale: [C + len(SCALES)] float64."""
+    """Sums of the metric by class, of the losses by scale, of `squares`: [C + S + 1] float64."""
     import torch
 
     values = metric.from_logits(logits, labels)
     by_class = torch.bincount(labels, values.double(), minlength=logits.shape[1])
-    return torch.cat([by_class, losses_at_scales(logits, labels)])
+    return torch.cat([by_class, losses_at_scales(logits, labels), squares(logits)])
 
 
 def _score_of(
@@ -191,7 +188,7 @@ def _score_of(
 ) -> Score:
     """Add up what there is of each class; `sums` are those of `_sums`."""
     n = sum(counts)
-    values, of_scales = sums[: len(counts)], [loss / n for loss in sums[len(counts) :]]
+    values, of_scales = sums[: len(counts)], [loss / n for loss in sums[len(counts) : -1]]
     accuracy = 100.0 * math.fsum(values) / n
     if math.isnan(accuracy + of_scales[RAW]):
         raise EncoderError(f"The metric or the loss of {text!r} is not a number.")
@@ -202,6 +199,7 @@ def _score_of(
         n=n,
         per_class={name: 100.0 * value / count for name, value, count in by_class if count},
         losses=_rounded(of_scales),
+        spread=_spread(sums[-1], n),
     )
 
 
@@ -222,6 +220,15 @@ def losses_at_scales(logits: Tensor, labels: Tensor) -> Tensor:
             sums[index] = powers.sum(dim=1).log().sum() - SCALES[index] * of_label
             powers = powers.square()
     return sums
+
+
+def squares(logits: Tensor) -> Tensor:
+    """Sum the mean squares of each image's logits about their mean: [1] float64, of [N, C]."""
+    return logits.double().var(dim=1, correction=0).sum()[None]
+
+
+def _spread(of_squares: float, n: int) -> float:
+    return round(math.sqrt(of_squares / n), 6)
 
 
 def _rounded(losses: Sequence[float]) -> tuple[float, ...]:
@@ -281,8 +288,8 @@ def score_results(results: Sequence[tuple[dspy.Example, Any, Any]]) -> Score:
     values = [number_of(value) for _, _, value in results]
     losses = _losses(results, values)
     names = [_name(example, prediction) for example, prediction, _ in results]
-    of_scales = _losses_at_scales([(example, prediction) for example, prediction, _ in results])
-    return _summary(names, values, losses, of_scales)
+    of_logits = _of_logits([(example, prediction) for example, prediction, _ in results])
+    return _summary(names, values, losses, of_logits)
 
 
 class AnnouncingScorer:
@@ -418,31 +425,31 @@ def _loss(example: dspy.Example, prediction: dspy.Prediction, value: float) -> f
     return -math.log(probability) if probability > _LEAST_PROBABILITY else _HIGHEST_LOSS
 
 
-def _losses_at_scales(
-    results: Sequence[tuple[dspy.Example, dspy.Prediction]],
-) -> tuple[float, ...]:
-    """Mean losses at each of `SCALES`; empty where a prediction has no class probabilities."""
+def _of_logits(results: Sequence[tuple[dspy.Example, dspy.Prediction]]) -> dict[str, Any]:
+    """The `losses` and the `spread` of a score; none where one has no class probabilities."""
     import torch
 
-    sums = torch.zeros(len(SCALES), dtype=torch.float64)
+    sums = torch.zeros(len(SCALES) + 1, dtype=torch.float64)
     for example, prediction in results:
         probabilities = probabilities_of(prediction)
         if probabilities is None:
-            return ()
+            return {}
         label = label_of(example, probabilities.label_field)
         if label not in probabilities.classnames:
-            return ()
+            return {}
         logits = torch.from_numpy(probabilities.values).double().clamp(min=_LEAST_PROBABILITY).log()
         index = torch.tensor([class_index(probabilities.classnames, label)])
-        sums += losses_at_scales(logits[None], index)
-    return _rounded((sums / len(results)).tolist())
+        sums += torch.cat([losses_at_scales(logits[None], index), squares(logits[None])])
+    *losses, of_squares = sums.tolist()
+    n = len(results)
+    return {"losses": _rounded([loss / n for loss in losses]), "spread": _spread(of_squares, n)}
 
 
 def _summary(
     names: Sequence[str],
     values: Sequence[float],
     losses: Sequence[float],
-    of_scales: tuple[float, ...],
+    of_logits: Mapping[str, Any],
 ) -> Score:
     per_class: dict[str, list[float]] = defaultdict(list)
     for name, value in zip(names, values, strict=True):
@@ -452,5 +459,5 @@ def _summary(
         loss=math.fsum(losses) / len(losses),
         n=len(values),
         per_class={name: 100.0 * math.fsum(v) / len(v) for name, v in per_class.items()},
-        losses=of_scales,
+        **of_logits,
     )

@@ -9,6 +9,7 @@ from functools import partial
 from itertools import groupby, takewhile
 
 from ipo_dspy.errors import ArgumentError, OutOfTimeError, stop
+from ipo_dspy.proposing.faults import advice
 from ipo_dspy.proposing.prompt_model import PromptModel
 from ipo_dspy.records import Call, Reply, State, Trial
 from ipo_dspy.runs.budget import Budget, Spent
@@ -300,5 +301,8 @@ class Search:
         stop(
             f"The prompt model {self._prompt_model.lm.model!r} gave "
             f"{self._settings.most_failures} useless answers in a row; the last one: "
-            f"{last.reason}. Check the model, or choose another one with another run folder."
+            f"{last.reason}. "
+            + advice(
+                last.reason or "", "Check the model, or choose another one with another run folder."
+            )
         )

@@ -6,7 +6,7 @@ import dspy
 import pytest
 
 from ipo_dspy.errors import SearchStoppedError
-from ipo_dspy.proposing.ask import NO_ANSWER, Answer, Endpoint
+from ipo_dspy.proposing.ask import MOST_BYTES, NO_ANSWER, Answer, Endpoint
 from ipo_dspy.testing import ScriptedEngine, scripted_lm
 
 ServeLM = Callable[..., AbstractContextManager[dspy.LM]]
@@ -127,13 +127,23 @@ def test_a_real_server_is_asked_through_dspys_client(serve_lm: ServeLM) -> None:
         assert answer(lm) == Answer(text="a photo")
 
 
-@pytest.mark.slow
-def test_an_answer_of_fifty_megabytes_is_an_error_and_stays_nowhere(serve_lm: ServeLM) -> None:
-    with serve_lm(content="[[ ## prompt ## ]]\n" + "<CLASS> " * 6_250_000, timeout=60) as lm:
+def test_an_answer_longer_than_is_kept_is_an_error_and_stays_nowhere(serve_lm: ServeLM) -> None:
+    with serve_lm(content="[[ ## prompt ## ]]\n" + "<CLASS> " * 250_000, timeout=60) as lm:
         found = answer(lm)
         assert found.text is None
-        assert "49,999,999" in str(found.error)
+        assert "1,999,999" in str(found.error)
         assert len(str(lm.history[-1]["outputs"])) < 1000
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("settings", [{}, {"headers": {"X-Of": "mine"}}], ids=["DSPy", "LiteLLM"])
+def test_no_more_is_read_than_an_answer_may_have(
+    serve_lm: ServeLM, settings: dict[str, Any]
+) -> None:
+    with serve_lm(content="<CLASS> " * 6_250_000, timeout=60, **settings) as lm:
+        found = answer(lm)
+    assert found.text is None
+    assert f"{MOST_BYTES:,} bytes" in str(found.error)
 
 
 @pytest.mark.parametrize(
@@ -148,15 +158,19 @@ def test_an_answer_of_fifty_megabytes_is_an_error_and_stays_nowhere(serve_lm: Se
         (200, '{"choices": []}'),
         (200, '{"choices": [{"message": {"content": null}}]}'),
         (200, '{"choices": [{"message": {"content": ""}}]}'),
+        (200, '{"choices": [{"message": {"role": "assistant", "content": " \\n "}}]}'),
     ],
 )
 def test_a_failing_or_babbling_server_is_an_error_that_passes(
     serve_lm: ServeLM, status: int, body: str
 ) -> None:
     with serve_lm(status=status, body=body) as lm:
-        text, error, *_ = answer(lm)
-    assert text is None
-    assert error
+        retries: list[str] = []
+        lm.num_retries = 1
+        module = dspy.Predict("question -> prompt")
+        found = Endpoint(lm).ask(module, "prompt", QUESTION, {}, retries.append)
+    assert found.text is None
+    assert [found.error] == retries
 
 
 def test_a_server_that_is_gone_is_an_error_that_passes(serve_lm: ServeLM) -> None:

@@ -13,7 +13,7 @@ from ipo_dspy.errors import SearchStoppedError
 from ipo_dspy.programs.describe import DescribePredict
 from ipo_dspy.proposing.class_texts import ClassTextModel
 from ipo_dspy.runs.budget import Budget, Spent
-from ipo_dspy.runs.journal import EventLog, Journal, NoJournal
+from ipo_dspy.runs.journal import EventLog, Journal, NoJournal, read_journal
 from ipo_dspy.testing import scripted_lm
 
 CONFUSED = {name: ("red",) for name in ("cup", "bowl", "vase", "lamp", "shoe")}
@@ -92,6 +92,22 @@ def test_a_class_whose_call_failed_is_asked_again(tmp_path: Path) -> None:
 
     assert set(CONFUSED) - set(first.known) == {"cup"}
     assert set(second.known) == set(CONFUSED)
+
+
+def test_why_a_class_was_asked_for_again_is_kept(tmp_path: Path) -> None:
+    def fails_once(number: int, request: str) -> str:
+        if number == 0:
+            raise OSError("hiccup")
+        return "with a handle"
+
+    lm = saying(fails_once)
+    lm.num_retries = 1
+    with Journal(tmp_path, {"run": 1}) as journal:
+        ask(lm, journal, num_threads=1)
+    said = [event["class_text"]["retries"] for event in read_journal(tmp_path)[1]]
+
+    assert sum(map(len, said)) == 1
+    assert "hiccup" in "".join(map(str, said))
 
 
 def test_failures_in_a_row_end_the_asking_and_not_the_run() -> None:

@@ -257,6 +257,12 @@ def test_ten_useless_answers_in_a_row_end_the_run(against: Against, answer: Answ
     assert "10 useless answers in a row" in sentence(outcome)
 
 
+def test_a_run_that_a_rate_limit_ends_says_how_to_ask_less(against: Against) -> None:
+    busy = fails(429, "rate_limit_exceeded", **{"Retry-After": "0.01"})
+
+    assert "--num-threads 1" in sentence(against(lambda number, request: busy, steps=9))
+
+
 def test_no_choices_by_the_other_way(against: Against) -> None:
     answer = Answer(body=json.dumps({"id": "1", "object": "x", "model": "x", "choices": []}))
     outcome = against(lambda number, request: answer, steps=9, way="environment")

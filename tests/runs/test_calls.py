@@ -1,3 +1,4 @@
+import signal
 import subprocess
 import sys
 import threading
@@ -6,7 +7,7 @@ import time
 import pytest
 
 from ipo_dspy.errors import OutOfTimeError
-from ipo_dspy.runs.calls import Calls, call, seconds_left, within
+from ipo_dspy.runs.calls import Calls, call, interruptible, seconds_left, within
 
 
 @pytest.fixture
@@ -106,3 +107,36 @@ def test_a_process_ends_though_a_call_hangs() -> None:
         [sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=True
     )
     assert ended.stdout == "left\n"
+
+
+@pytest.mark.slow
+def test_ctrl_c_ends_what_blocks_an_event_loop() -> None:
+    script = (
+        "import asyncio, os, signal, time\n"
+        "from ipo_dspy.runs.calls import interruptible\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+        "async def work():\n"
+        "    before = signal.getsignal(signal.SIGINT)\n"
+        "    try:\n"
+        "        with interruptible():\n"
+        "            os.kill(os.getpid(), signal.SIGINT)\n"
+        "            time.sleep(600)\n"
+        "    finally:\n"
+        "        print(signal.getsignal(signal.SIGINT) is before, flush=True)\n"
+        "try:\n"
+        "    asyncio.run(work())\n"
+        "except KeyboardInterrupt:\n"
+        "    print('interrupted', flush=True)\n"
+    )
+    ended = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=True
+    )
+    assert ended.stdout == "True\ninterrupted\n"
+
+
+def test_a_handler_that_no_event_loop_set_stays() -> None:
+    before = signal.getsignal(signal.SIGINT)
+    with interruptible():
+        assert signal.getsignal(signal.SIGINT) is before
+    with Calls[None](1) as calls:
+        calls.submit(lambda: interruptible().__enter__()).result(timeout=10)

@@ -105,3 +105,17 @@ def test_a_key_in_headers_is_masked_with_and_without_its_scheme() -> None:
 def test_words_that_hold_a_short_secret_stay() -> None:
     lm = dspy.LM("openai/x", api_key="art")
     assert mask_own("an artist paints art", lm) == "an artist paints ***"
+
+
+def test_a_short_key_of_the_model_is_a_key_in_the_environment_too(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "Zq7")
+    lm = dspy.LM("openai/x")
+    assert mask_own("the key is Zq7.", lm) == "the key is ***."
+    assert mask_own("the key is Zq7.", dspy.LM("groq/x")) == "the key is Zq7."
+
+
+@pytest.mark.parametrize("key", ["none", "EMPTY"])
+def test_what_stands_for_no_key_is_a_word_like_others(key: str) -> None:
+    assert mask_own(f"a plate with {key} on it", dspy.LM("openai/x", api_key=key)).count("*") == 0

@@ -1,3 +1,6 @@
+import json
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from typing import Any
 
 import dspy
@@ -70,3 +73,16 @@ def test_settings_are_as_before_afterwards() -> None:
     with measured():
         pass
     assert dict(dspy.settings.config) == before
+
+
+@pytest.mark.parametrize("count", [10**30, 2**63])
+def test_a_count_that_no_call_can_have_is_unknown(
+    count: int, serve_lm: Callable[..., AbstractContextManager[dspy.LM]]
+) -> None:
+    usage = {"prompt_tokens": count, "completion_tokens": 1, "total_tokens": count}
+    choice = {"index": 0, "message": {"role": "assistant", "content": "hello"}}
+    body = json.dumps({"id": "1", "model": "x", "choices": [choice], "usage": usage})
+    with serve_lm(body=body) as lm, measured() as meter:
+        lm("hello")
+    assert meter.cost.calls == 1
+    assert meter.cost.tokens is None

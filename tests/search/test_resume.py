@@ -239,7 +239,10 @@ def recoloured() -> list[dspy.Example]:
         ({"describer": NoDescriber()}, "another description"),
         ({"metric": lambda example, pred, trace=None: 1.0}, "another metric"),
         ({"meta_prompt": MetaPrompt(task="Other.")}, "another (meta-prompt|proposer)"),
-        ({"proposer": dspy.Predict("meta_prompt -> prompt")}, "another (meta-prompt|proposer)"),
+        (
+            {"proposer": dspy.Predict("meta_prompt, image_descriptions, scored_history -> prompt")},
+            "another (meta-prompt|proposer)",
+        ),
         ({"prompt_model": scripted_lm(["x"])}, "another prompt model.*offline/counting. then"),
         ({"trainset": recoloured()}, "training images"),
         ({"valset": recoloured()}, "validation images"),
