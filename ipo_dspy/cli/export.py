@@ -10,7 +10,7 @@ from ipo_dspy import registry
 from ipo_dspy.errors import ArgumentError
 from ipo_dspy.exports.base import Explained, Exporter, Found
 from ipo_dspy.images.unlabelled import find_images
-from ipo_dspy.runs.folder import make_room, write_together
+from ipo_dspy.runs.folder import check_no_run, make_room, write_together
 from ipo_dspy.terminal.options import Paths, SavedEncoderOptions
 from ipo_dspy.terminal.output import results, stage
 from ipo_dspy.terminal.parts import PROGRAM_FILE, REPORT_FILE, read_program_of
@@ -53,6 +53,7 @@ def export(
     name = found.resolve().name if found.is_dir() else found.stem
     path = out or Path(f"{name}-{to}{exporter.suffix}")
     if exporter.suffix:
+        check_no_run(path)
         make_room(path, (found, *(found / file for file in _RUN_FILES), *images))
     if to == "report":
         _copy_report(found, path)

@@ -15,7 +15,7 @@ from rich.text import Text
 from ipo_dspy.cli.table import check_out, write_rows
 from ipo_dspy.errors import ArgumentError, JournalError
 from ipo_dspy.records import State, Trial
-from ipo_dspy.runs.folder import make_room, write_whole
+from ipo_dspy.runs.folder import check_no_run, make_room, write_whole
 from ipo_dspy.runs.journal import read_journal, records
 from ipo_dspy.scoring.ranking import Ranking
 from ipo_dspy.terminal.output import results
@@ -43,6 +43,7 @@ def runs(folder: Path = Path("runs"), /, *, out: Path | None = None) -> None:
         out: also write the table to this file, as .csv, .json or .md.
     """
     if out is not None:
+        check_no_run(out)
         make_room(out)
         check_out(out, "run")
     if not folder.is_dir():

@@ -67,13 +67,21 @@ def make_room(file: Path, inputs: Iterable[Path] = ()) -> None:
         raise ArgumentError(
             f"{file} is read by this command and would be replaced; name another file with --out."
         )
+    _check_writable(file.parent, f"The folder {file.parent}")
+
+
+def check_no_run(file: Path) -> None:
+    """Refuse a file that a run has written in its folder, and that is read from there.
+
+    Raises:
+        ArgumentError: it is one.
+    """
     is_of_a_run = (file.parent / _JOURNAL).is_file() or (file.parent / _MARK).is_file()
     if is_of_a_run and file.name in (_JOURNAL, _MARK, _LOCK, "program.json", "report.html"):
         raise ArgumentError(
             f"{file} belongs to the run in {file.parent} and would be replaced; name another file "
             "with --out."
         )
-    _check_writable(file.parent, f"The folder {file.parent}")
 
 
 def _check_writable(folder: Path, name: str) -> None:
