@@ -30,7 +30,7 @@ from ipo_dspy.runs.folder import (
     hold,
     make_run_folder,
     mark_folder,
-    unless_it_fails,
+    unless_begun,
     write_together,
     write_whole,
 )
@@ -142,7 +142,7 @@ def _prepared(
     classnames = check_task(folder, run)
     for images_of in (folder, run.unseen.test):
         make_run_folder(run_folder, images_of)
-    with unless_it_fails(run_folder):
+    with unless_begun(run_folder):
         check_journal(run_folder)
         mark_folder(run_folder, work_of(folder, run))
         if not (run_folder / PROGRAM_FILE).is_file():

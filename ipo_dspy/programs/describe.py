@@ -66,9 +66,10 @@ class DescribePredict(dspy.Predict):
 
     @property
     def known(self) -> ClassTexts:
-        """What was said of classes with this instruction; nothing where that was of no use."""
+        """What was said of classes with this instruction, by name; nothing where it was no use."""
         said = self.memory.said(self.asked)
-        return {name: of_class.texts for name, of_class in said.items()}
+        # Which answer came first is chance.
+        return {name: said[name].texts for name in sorted(said)}
 
     def use(self, texts: ClassTexts) -> None:
         """Take texts that there are for what was said with this instruction."""

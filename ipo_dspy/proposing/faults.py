@@ -51,7 +51,8 @@ def stop_if_hopeless(error: BaseException, lm: dspy.BaseLM) -> None:
         stop(
             f"The language model {lm.model!r} cannot be used: {brief(error, lm).rstrip('.')}. "
             "Check its name and its key.",
-            error,
+            # A traceback would tell what the sentence masks.
+            error if mask(str(error), lm) == str(error) else None,
         )
 
 

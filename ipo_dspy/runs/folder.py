@@ -14,7 +14,7 @@ from tempfile import mkdtemp
 
 import orjson
 
-from ipo_dspy.errors import ArgumentError, JournalError, StorageError
+from ipo_dspy.errors import ArgumentError, IPOError, JournalError, StorageError
 
 _LOCK = "journal.lock"
 _JOURNAL = "journal.jsonl"
@@ -173,14 +173,15 @@ def mark_folder(folder: Path, work: str) -> None:
 
 
 @contextmanager
-def unless_it_fails(folder: Path) -> Iterator[None]:
-    """Leave no folder behind that holds nothing but its mark, where what is inside raises."""
+def unless_begun(folder: Path) -> Iterator[None]:
+    """Take a marked folder away again where its work ends by an error and left nothing there."""
     try:
         yield
-    except BaseException:
+    except IPOError:
         with suppress(OSError):
-            if [file.name for file in folder.iterdir()] == [_MARK]:
+            if [each.name for each in folder.iterdir()] == [_MARK]:
                 (folder / _MARK).unlink()
+            # Only those that are empty can be removed.
             folder.rmdir()
             folder.parent.rmdir()
         raise

@@ -1,5 +1,7 @@
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -142,3 +144,16 @@ def test_a_link_that_leads_back_does_no_harm(here: Path) -> None:
     source = pictures(here / "pets")
     (source / "cat" / "back").symlink_to(source)
     assert taken(source) == taken(source)
+
+
+@pytest.mark.parametrize("wrong", [("--clip", "no such"), ("--shots", "0"), ("--device", "cuda:9")])
+def test_a_command_that_cannot_begin_leaves_no_folder(
+    run: Callable[..., Any], pictures: Path, tmp_path: Path, wrong: tuple[str, str]
+) -> None:
+    out = tmp_path / "mine"
+    assert run("optimize", pictures, "--out", out, *wrong).code == 1
+    assert not out.exists()
+    out.mkdir()
+    (out / "notes.txt").touch()
+    assert run("optimize", pictures, "--out", out, *wrong).code == 1
+    assert (out / "notes.txt").exists()

@@ -260,3 +260,10 @@ def test_a_damaged_state_is_refused() -> None:
 
     with pytest.raises(ArgumentError, match="count"):
         program.load_state(state)
+
+
+def test_what_is_known_does_not_tell_whose_answer_came_first() -> None:
+    first, second = DescribePredict(2), DescribePredict(2)
+    first.use({"cup": ("with a handle",), "bowl": ("round",)})
+    second.use({"bowl": ("round",), "cup": ("with a handle",)})
+    assert list(first.known) == list(second.known)

@@ -1,3 +1,6 @@
+import traceback
+
+import dspy
 import pytest
 from dspy.utils.exceptions import (
     LMAuthError,
@@ -83,3 +86,17 @@ def test_a_refused_address_keeps_its_secrets() -> None:
         check_address("ftp://anna:pw@host?sig=q7")
     assert "pw" not in str(refused.value)
     assert "q7" not in str(refused.value)
+
+
+def test_no_traceback_tells_a_key_that_a_server_sent_back() -> None:
+    lm = dspy.LM("openai/x", api_key="Zq7-mine")
+    for said, is_told in (("bad key Zq7-mine", False), ("no such account", True)):
+        try:
+            try:
+                raise LMAuthError(said)
+            except LMAuthError as error:
+                stop_if_hopeless(error, lm)
+        except SearchStoppedError as stopped:
+            told = "".join(traceback.format_exception(stopped))
+        assert "Zq7" not in told
+        assert ("LMAuthError(" in told or told.count("LMAuthError") > 1) == is_told
