@@ -181,9 +181,8 @@ def unless_begun(folder: Path) -> Iterator[None]:
         with suppress(OSError):
             if [each.name for each in folder.iterdir()] == [_MARK]:
                 (folder / _MARK).unlink()
-            # Only those that are empty can be removed.
+            # Only one that is empty can be removed.
             folder.rmdir()
-            folder.parent.rmdir()
         raise
 
 
