@@ -240,7 +240,14 @@ def _settings(source: Path | None, run: RunOptions) -> dict[str, str]:
         if field.name not in ("api_base", "address")
     }
     named = {"images": source or "the demo"} | options | {"steps": run.steps}
-    return {name: str(value) for name, value in named.items() if value is not None}
+    return {name: _told(value) for name, value in named.items() if value is not None}
+
+
+def _told(value: object) -> str:
+    """Write a setting for people."""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return "\n".join(map(str, value)) if isinstance(value, tuple) else str(value)
 
 
 def _a_picture(task: Task) -> Path | None:
