@@ -24,6 +24,7 @@ from ipo_dspy.optimizers.ipo import IPOOptimizer
 from ipo_dspy.programs.classifier import CLIPClassifier
 from ipo_dspy.prompts.class_texts import ClassTexts
 from ipo_dspy.prompts.template import Template
+from ipo_dspy.proposing.faults import advice
 from ipo_dspy.records import Trial
 from ipo_dspy.runs.budget import Spent
 from ipo_dspy.runs.folder import (
@@ -95,9 +96,11 @@ def optimize(
             program = optimizer.compile(student, trainset=task.train.examples)
         found: IPOResults = program.detailed_results
         if found.useless is not None:
+            reason = found.useless.reason or "no answer"
+            hint = "Check --prompt-model, and give another --out or more --steps to try again."
             raise SearchStoppedError(
-                "No prompt was found, for no answer of the prompt model could be used. Check "
-                "--prompt-model, and give another --out or more --steps to try again."
+                "No prompt was found, for no answer of the prompt model could be used; the last "
+                f"one: {reason}. {advice(reason, hint)}"
             )
         with stage("Testing on unseen images"):
             ensemble = found.ensemble and found.ensemble.template
