@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import platform
+import shlex
 import subprocess
 import sys
 from datetime import UTC, datetime
@@ -23,7 +24,7 @@ def provenance(module: str) -> dict[str, Any]:
         module: the module that was run, such as `benchmarks.teleprompters`.
     """
     return {
-        "command": " ".join(["python -m", module, *sys.argv[1:]]),
+        "command": f"python -m {shlex.join([module, *sys.argv[1:]])}",
         "date": datetime.now(UTC).strftime("%Y-%m-%d"),
         "commit": _git("rev-parse", "--short", "HEAD"),
         "uncommitted_changes": bool(_git("status", "--porcelain", "--", *_CODE)),

@@ -86,7 +86,7 @@ def test_without_a_hub_commands_that_need_one_end_in_one_sentence(
     person: Path, command: str
 ) -> None:
     # A closed port stands for a machine without a network.
-    done = run(["bash", "-c", f"HF_ENDPOINT=http://127.0.0.1:9 {command}"], person)
+    done = run(["bash", "-c", f"OPENAI_API_KEY=x HF_ENDPOINT=http://127.0.0.1:9 {command}"], person)
     assert done.returncode != 0
     [complaint] = [line for line in done.stderr.splitlines() if line.startswith("ipo-dspy: ")]
     assert "cannot be loaded" in complaint

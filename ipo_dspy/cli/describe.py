@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import dspy
+
 from ipo_dspy.errors import ArgumentError, SearchStoppedError
 from ipo_dspy.optimizers.ipo import IPOOptimizer
-from ipo_dspy.proposing.describers import Describer, VocabularyDescriber
-from ipo_dspy.runs.folder import make_room, write_whole
+from ipo_dspy.proposing.describers import Describer, LMDescriber, NoDescriber, VocabularyDescriber
+from ipo_dspy.proposing.faults import check_key
+from ipo_dspy.runs.folder import check_no_run, make_room, write_whole
 from ipo_dspy.terminal.options import (
     DescribingOptions,
     EncoderOptions,
@@ -16,7 +19,13 @@ from ipo_dspy.terminal.options import (
     SamplingOptions,
 )
 from ipo_dspy.terminal.output import remark, results, stage
-from ipo_dspy.terminal.parts import make_describer, make_embedder, make_task
+from ipo_dspy.terminal.parts import (
+    check_address_is_used,
+    check_task,
+    make_describer,
+    make_embedder,
+    make_task,
+)
 
 
 def describe(
@@ -39,13 +48,20 @@ def describe(
     if out is not None:
         _check_out(out, folder, describing.image_model)
     describer = make_describer(describing)
-    with stage(f"Reading images of {folder}"):
-        task = make_task(folder, RunOptions(reading=reading, sampling=sampling))
+    run = RunOptions(reading=reading, sampling=sampling)
+    check_task(folder, run)
+    check_address_is_used(describing.api_base, describing.image_model)
+    if isinstance(describer, NoDescriber):
+        raise ArgumentError("The image model 'none' describes nothing; choose another.")
+    if isinstance(describer, LMDescriber) and isinstance(describer.lm, dspy.LM):
+        check_key(describer.lm)
     if describer is None:
         with stage(f"Loading the encoder {encoder.clip}"):
             describer = VocabularyDescriber(
                 make_embedder(encoder, trust_remote_code=describing.trust_remote_code)
             )
+    with stage(f"Reading images of {folder}"):
+        task = make_task(folder, run)
     images = IPOOptimizer().images_to_describe(task.train.examples)
     with stage(f"Describing {len(images)} images"):
         texts = _describe(describer, images)
@@ -65,7 +81,13 @@ def _check_out(out: Path, folder: Path, image_model: str) -> None:
         ArgumentError: the file is one of the images, or read otherwise.
         StorageError: it cannot be written.
     """
+    check_no_run(out)
     make_room(out, (folder, Path(image_model.removeprefix("file:"))))
+    if out.is_file() and out.read_bytes()[:1] in (b"{", b"["):
+        raise ArgumentError(
+            f"{out} is there already and holds no descriptions; name another file with --out, or "
+            "move it away."
+        )
     if folder.is_dir() and out.exists() and out.resolve().is_relative_to(folder.resolve()):
         raise ArgumentError(
             f"{out} lies among the images of {folder} and would be replaced; name another file "

@@ -22,7 +22,7 @@ from ipo_dspy.programs.prompt import Prompt as ClassifyingPrompt
 from ipo_dspy.programs.prompt import TextPrompt
 from ipo_dspy.programs.state import read_predictor, read_program
 from ipo_dspy.prompts.template import DEFAULT_TEMPLATE, SLOT, Template
-from ipo_dspy.runs.folder import make_room, write_whole
+from ipo_dspy.runs.folder import check_no_run, make_room, write_whole
 from ipo_dspy.scoring.comparison import Evaluation, Evaluator, check_fit
 from ipo_dspy.terminal.options import (
     EncoderOptions,
@@ -32,7 +32,7 @@ from ipo_dspy.terminal.options import (
     Texts,
 )
 from ipo_dspy.terminal.output import remark, results, stage
-from ipo_dspy.terminal.parts import PROGRAM_FILE, make_embedder, read_labeled
+from ipo_dspy.terminal.parts import PROGRAM_FILE, check_layout, make_embedder, read_labeled
 
 
 class Prompt(NamedTuple):
@@ -142,6 +142,7 @@ def _show(
     sources: Sequence[Path],
 ) -> None:
     if out is not None:
+        check_no_run(out)
         make_room(out, [folder, *sources])
         check_out(out)
     clip = encoder.clip or prompts[0].encoder or EncoderOptions.clip
@@ -151,8 +152,7 @@ def _show(
                 f"{each.name!r} was saved with the encoder {each.encoder}; it is evaluated with "
                 f"{clip}."
             )
-    with stage(f"Reading images of {folder}"):
-        images = read_labeled(folder, reading)
+    classnames = check_layout(folder, reading)
     with stage(f"Loading the encoder {clip}"):
         options = EncoderOptions(
             clip, encoder.device, encoder.precision, encoder.backend, encoder.address
@@ -163,7 +163,9 @@ def _show(
             options, trust_remote_code=encoder.trust_remote_code, fetch=is_asked_for
         )
     for each in prompts:
-        check_fit(embedder, each.template, images.classnames)
+        check_fit(embedder, each.template, classnames)
+    with stage(f"Reading images of {folder}"):
+        images = read_labeled(folder, reading)
     for each in added:
         # Nobody typed these, so one that an encoder cannot read costs its row alone.
         try:

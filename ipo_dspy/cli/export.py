@@ -10,7 +10,7 @@ from ipo_dspy import registry
 from ipo_dspy.errors import ArgumentError
 from ipo_dspy.exports.base import Explained, Exporter, Found
 from ipo_dspy.images.unlabelled import find_images
-from ipo_dspy.runs.folder import make_room, write_together
+from ipo_dspy.runs.folder import check_no_run, make_room, write_together
 from ipo_dspy.terminal.options import Paths, SavedEncoderOptions
 from ipo_dspy.terminal.output import results, stage
 from ipo_dspy.terminal.parts import PROGRAM_FILE, REPORT_FILE, read_program_of
@@ -43,9 +43,17 @@ def export(
             given several times.
     """
     exporter: Exporter = registry.find("exports", to)()
+    for option, target, is_given in (
+        ("--images", "label_studio", bool(images)),
+        ("--dataset", "clip_benchmark", dataset != Found.dataset),
+    ):
+        is_own = type(exporter).__module__.startswith("ipo_dspy.")
+        if is_given and is_own and to != target:
+            raise ArgumentError(f"{option} is for --to {target}, and --to {to} has no use for it.")
     name = found.resolve().name if found.is_dir() else found.stem
     path = out or Path(f"{name}-{to}{exporter.suffix}")
     if exporter.suffix:
+        check_no_run(path)
         make_room(path, (found, *(found / file for file in _RUN_FILES), *images))
     if to == "report":
         _copy_report(found, path)

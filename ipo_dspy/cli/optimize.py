@@ -24,6 +24,7 @@ from ipo_dspy.optimizers.ipo import IPOOptimizer
 from ipo_dspy.programs.classifier import CLIPClassifier
 from ipo_dspy.prompts.class_texts import ClassTexts
 from ipo_dspy.prompts.template import Template
+from ipo_dspy.proposing.faults import advice
 from ipo_dspy.records import Trial
 from ipo_dspy.runs.budget import Spent
 from ipo_dspy.runs.folder import (
@@ -34,7 +35,7 @@ from ipo_dspy.runs.folder import (
     write_together,
     write_whole,
 )
-from ipo_dspy.runs.journal import read_journal, records
+from ipo_dspy.runs.journal import check_journal, read_journal, records
 from ipo_dspy.scoring.comparison import Comparison, check_fit, compare
 from ipo_dspy.terminal.options import RunOptions
 from ipo_dspy.terminal.output import SearchProgress, remark, results, stage
@@ -42,6 +43,8 @@ from ipo_dspy.terminal.parts import (
     LOCAL_MODELS,
     PROGRAM_FILE,
     REPORT_FILE,
+    check_models,
+    check_task,
     make_embedder,
     make_optimizer,
     make_task,
@@ -85,20 +88,7 @@ def optimize(
 
     optimizer = make_optimizer(run, run_folder, show)
     before = Template(run.search.initial[0])
-    for images_of in (folder, run.unseen.test):
-        make_run_folder(run_folder, images_of)
-    mark_folder(run_folder, work_of(folder, run))
-    with unless_begun(run_folder):
-        _introduce(folder, run)
-        with stage(f"Reading images of {task_name(folder)}"):
-            task = make_task(folder, run, run_folder / "pictures")
-        with stage(f"Loading the encoder {run.encoder.clip}"):
-            embedder = make_embedder(
-                run.encoder, trust_remote_code=run.describing.trust_remote_code
-            )
-        for images in (task.train, *task.tests.values()):
-            check_fit(embedder, before, images.classnames)
-
+    embedder, task = _prepared(folder, run, run_folder, optimizer, before)
     optimizer.classes_described = task.unseen_classes
     student = CLIPClassifier(task.train.classnames, embedder, before)
     with page:
@@ -106,9 +96,11 @@ def optimize(
             program = optimizer.compile(student, trainset=task.train.examples)
         found: IPOResults = program.detailed_results
         if found.useless is not None:
+            reason = found.useless.reason or "no answer"
+            hint = "Check --prompt-model, and give another --out or more --steps to try again."
             raise SearchStoppedError(
-                "No prompt was found, for no answer of the prompt model could be used. Check "
-                "--prompt-model, and give another --out or more --steps to try again."
+                "No prompt was found, for no answer of the prompt model could be used; the last "
+                f"one: {reason}. {advice(reason, hint)}"
             )
         with stage("Testing on unseen images"):
             ensemble = found.ensemble and found.ensemble.template
@@ -140,6 +132,35 @@ def optimize(
     for sentence in task.remarks:
         remark(sentence)
     print_summary(results, report, run_folder=run_folder, picture=picture)
+
+
+def _prepared(
+    folder: Path | None,
+    run: RunOptions,
+    run_folder: Path,
+    optimizer: IPOOptimizer,
+    before: Template,
+) -> tuple[Embedder, Task]:
+    """Check what can be checked, the cheapest first; load the encoder and read the images."""
+    classnames = check_task(folder, run)
+    for images_of in (folder, run.unseen.test):
+        make_run_folder(run_folder, images_of)
+    with unless_begun(run_folder):
+        check_journal(run_folder)
+        mark_folder(run_folder, work_of(folder, run))
+        if not (run_folder / PROGRAM_FILE).is_file():
+            check_models(optimizer)
+        _introduce(folder, run)
+        with stage(f"Loading the encoder {run.encoder.clip}"):
+            trusted = run.describing.trust_remote_code
+            embedder = make_embedder(run.encoder, trust_remote_code=trusted)
+        if classnames:
+            check_fit(embedder, before, classnames)
+        with stage(f"Reading images of {task_name(folder)}"):
+            task = make_task(folder, run, run_folder / "pictures")
+        for images in (task.train, *task.tests.values()):
+            check_fit(embedder, before, images.classnames)
+    return embedder, task
 
 
 def _described(run_folder: Path, optimizer: IPOOptimizer, task: Task) -> list[Described]:
@@ -222,7 +243,14 @@ def _settings(source: Path | None, run: RunOptions) -> dict[str, str]:
         if field.name not in ("api_base", "address")
     }
     named = {"images": source or "the demo"} | options | {"steps": run.steps}
-    return {name: str(value) for name, value in named.items() if value is not None}
+    return {name: _told(value) for name, value in named.items() if value is not None}
+
+
+def _told(value: object) -> str:
+    """Write a setting for people."""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return "\n".join(map(str, value)) if isinstance(value, tuple) else str(value)
 
 
 def _a_picture(task: Task) -> Path | None:

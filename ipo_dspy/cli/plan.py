@@ -5,11 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from ipo_dspy.encoders.loading import check_spec
 from ipo_dspy.images.task import task_name
 from ipo_dspy.programs.classifier import CLIPClassifier
+from ipo_dspy.prompts.template import Template
 from ipo_dspy.terminal.options import RunOptions
 from ipo_dspy.terminal.output import results, stage
-from ipo_dspy.terminal.parts import make_optimizer, make_task
+from ipo_dspy.terminal.parts import check_task, make_optimizer, make_task
 
 
 def plan(
@@ -26,6 +28,10 @@ def plan(
         folder: as for `optimize`.
     """
     optimizer = make_optimizer(run)
+    for text in run.search.initial:
+        Template(text)
+    check_spec(run.encoder.clip)
+    check_task(folder, run)
     with stage(f"Reading images of {task_name(folder)}"), TemporaryDirectory() as pictures:
         task = make_task(folder, run, Path(pictures))
     optimizer.classes_described = task.unseen_classes

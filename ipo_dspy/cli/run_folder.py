@@ -67,12 +67,12 @@ def work_of(source: Path | None, run: RunOptions) -> str:
 
 def _listed(source: Path) -> object:
     """The files of a folder with their sizes, or the content of a table."""
-    if not source.is_dir():
+    if not os.path.isdir(source):
         return _content(source)
     return [
         (str(file.relative_to(source)), file.stat().st_size)
         for file in files_below(source)
-        if file.exists()
+        if os.path.exists(file)
     ]
 
 

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from datetime import datetime
+from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from pydantic import ValidationError
 from rich import box
 from rich.table import Table
 from rich.text import Text
 
+from ipo_dspy.cli.table import check_out, write_rows
 from ipo_dspy.errors import ArgumentError, JournalError
 from ipo_dspy.records import State, Trial
+from ipo_dspy.runs.folder import check_no_run, make_room, write_whole
 from ipo_dspy.runs.journal import read_journal, records
 from ipo_dspy.scoring.ranking import Ranking
 from ipo_dspy.terminal.output import results
@@ -32,12 +35,17 @@ class Run(NamedTuple):
     trouble: str = ""
 
 
-def runs(folder: Path = Path("runs"), /) -> None:
+def runs(folder: Path = Path("runs"), /, *, out: Path | None = None) -> None:
     """List run folders, the latest first, with the best prompt of each.
 
     Args:
         folder: where the run folders lie, or one of them.
+        out: also write the table to this file, as .csv, .json or .md.
     """
+    if out is not None:
+        check_no_run(out)
+        make_room(out)
+        check_out(out, "run")
     if not folder.is_dir():
         raise ArgumentError(
             f"{folder} is no folder. Give the one that holds run folders, or one of them."
@@ -46,7 +54,11 @@ def runs(folder: Path = Path("runs"), /) -> None:
     if not found:
         results.print(f"No run folder lies in {folder}; ipo-dspy optimize makes one.")
         return
-    results.print(_table(sorted(found, key=lambda run: run.written, reverse=True)))
+    found.sort(key=lambda run: run.written, reverse=True)
+    results.print(_table(found))
+    if out is not None:
+        write_whole(out, partial(write_rows, list(map(_row, found))))
+        results.print(f"Written: {out}", soft_wrap=True)
 
 
 def read_run(folder: Path) -> Run:
@@ -68,6 +80,22 @@ def read_run(folder: Path) -> Run:
         best=max(scored, key=ranking.key, default=None),
         trials=len(trials),
     )
+
+
+def _row(run: Run) -> dict[str, Any]:
+    """A run as a row of a file; what is not known of it is None."""
+    score = run.best and (run.best.validation or run.best.score)
+    return {
+        "run": str(run.folder),
+        "prompt": run.best.text if run.best else "",
+        "accuracy": score.accuracy if score else None,
+        "loss": score.loss if score else None,
+        "images": score.n if score else None,
+        "prompts": run.trials,
+        "ended": run.is_done,
+        "written": run.written.isoformat(timespec="seconds"),
+        "trouble": run.trouble,
+    }
 
 
 def _table(found: list[Run]) -> Table:

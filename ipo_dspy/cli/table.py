@@ -1,4 +1,4 @@
-"""The figures of several prompts on the same images, as rows, and as files."""
+"""What commands show as a table, as rows, and as files."""
 
 from __future__ import annotations
 
@@ -32,8 +32,12 @@ def rows_of(names: list[str], evaluations: list[Evaluation]) -> list[dict[str, A
     ]
 
 
-def check_out(out: Path) -> None:
+def check_out(out: Path, first: str = "prompt") -> None:
     """Refuse a file whose ending says of no table how it is written, or that is another's.
+
+    Args:
+        out: the file.
+        first: the first column of the table.
 
     Raises:
         ArgumentError: it is none of `.csv`, `.json` and `.md`, or it is there and no such table.
@@ -42,7 +46,8 @@ def check_out(out: Path) -> None:
         raise ArgumentError(
             f"{out} ends in {out.suffix or 'nothing'}; a table is written as {', '.join(_WRITERS)}."
         )
-    if out.is_file() and not out.read_bytes().startswith(_BEGINNINGS[out.suffix]):
+    beginning = _BEGINNINGS[out.suffix].format(first).encode()
+    if out.is_file() and not out.read_bytes().startswith(beginning):
         raise ArgumentError(
             f"{out} is there already and is no table that this command wrote; name another file "
             "with --out, or move it away."
@@ -50,7 +55,7 @@ def check_out(out: Path) -> None:
 
 
 def write_rows(rows: list[dict[str, Any]], path: Path) -> None:
-    """Write the rows to a file, in the form that its ending says."""
+    """Write the rows, of which there is one at least, in the form that the file's ending says."""
     with path.open("w", encoding="utf-8", newline="") as file:
         _WRITERS[path.suffix](rows, file)
 
@@ -58,7 +63,9 @@ def write_rows(rows: list[dict[str, Any]], path: Path) -> None:
 def _write_csv(rows: list[dict[str, Any]], file: TextIO) -> None:
     writer = csv.DictWriter(file, list(rows[0]), quoting=csv.QUOTE_NONNUMERIC)
     writer.writeheader()
-    writer.writerows({**row, "prompt": guarded(row["prompt"])} for row in rows)
+    for row in rows:
+        safe = {n: guarded(value) if isinstance(value, str) else value for n, value in row.items()}
+        writer.writerow(safe)
 
 
 def _write_json(rows: list[dict[str, Any]], file: TextIO) -> None:
@@ -66,21 +73,35 @@ def _write_json(rows: list[dict[str, Any]], file: TextIO) -> None:
 
 
 def _write_markdown(rows: list[dict[str, Any]], file: TextIO) -> None:
-    lines = ["| prompt | accuracy % | 95 % | loss | p to the first |", "|---|---|---|---|---|"]
-    for row in rows:
-        prompt = row["prompt"].replace("|", "\\|").replace("\n", " / ")
-        p = "" if row["p"] is None else f"{row['p']:.2g}"
-        interval = f"{row['low']:.1f} to {row['high']:.1f}"
-        lines.append(
-            f"| `{prompt}` | {row['accuracy']:.2f} | {interval} | {row['loss']:.4f} | {p} |"
-        )
-    file.write("\n".join(lines) + "\n")
+    heads = [_HEADS.get(name, name) for name in rows[0]]
+    cells = [[_cell(name, value) for name, value in row.items()] for row in rows]
+    for line in (heads, ["---"] * len(heads), *cells):
+        file.write(f"| {' | '.join(line)} |\n")
 
 
+def _cell(name: str, value: Any) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, float):
+        return format(value, {"p": ".2g", "loss": ".4f"}.get(name, ".2f"))
+    text = str(value).replace("|", "\\|").replace("\n", " / ")
+    return f"`{text}`" if name == "prompt" and text else text
+
+
+_HEADS: Mapping[str, str] = MappingProxyType(
+    {
+        "accuracy": "accuracy %",
+        "low": "95 % from",
+        "high": "to",
+        "p": "p to the first",
+        "ended": "has ended",
+        "written": "last written",
+    }
+)
 _WRITERS: Mapping[str, Callable[[list[dict[str, Any]], TextIO], None]] = MappingProxyType(
     {".csv": _write_csv, ".json": _write_json, ".md": _write_markdown}
 )
-_BEGINNINGS: Mapping[str, bytes] = MappingProxyType(
-    {".csv": b'"prompt","accuracy"', ".json": b'[\n  {\n    "prompt":', ".md": b"| prompt |"}
+_BEGINNINGS: Mapping[str, str] = MappingProxyType(
+    {".csv": '"{}",', ".json": '[\n  {{\n    "{}":', ".md": "| {} |"}
 )
 """What the tables begin with, by which they are known again."""

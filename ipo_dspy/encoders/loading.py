@@ -75,6 +75,15 @@ def load_encoder(
         return encoder
 
 
+def check_spec(spec: str) -> None:
+    """Check that a spec names a kind of encoder that there is, without loading one.
+
+    Raises:
+        UnknownNameError: it names none.
+    """
+    _scheme(spec)
+
+
 def files_of(spec: str) -> tuple[tuple[str, int, int], ...]:
     """The files that a spec names, each with its time and size; rewritten files tell otherwise."""
     text = spec.partition(":")[2].removeprefix("local-dir:")
@@ -99,6 +108,8 @@ def _scheme(spec: str) -> str:
     known = registry.names("encoders")
     scheme, colon, rest = spec.partition(":")
     if scheme in known and (colon if scheme in _NAME_A_MODEL else bool(colon) == bool(rest)):
+        if scheme == "demo" and colon:
+            raise UnknownNameError(f"the encoder 'demo' has no {rest!r}; write 'demo' alone")
         return scheme
     forms = [f"{name}:" if name in _NAME_A_MODEL else name for name in known]
     begun = scheme.lower()

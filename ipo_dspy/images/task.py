@@ -17,6 +17,7 @@ from ipo_dspy.images.readers import TABLE_SUFFIXES, read_images
 MOST_SHOTS = 16
 """Images of each class to search on, where there are as many; the largest number of the field."""
 _LEAST_CLASSES_WITH_NOVEL = 4
+_MOST_IMAGES = 10**9
 _CLASSES_NAMED = 5
 
 
@@ -78,12 +79,30 @@ class Sampling:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if self.shots is not None and self.shots < 1:
-            raise ArgumentError(f"shots={self.shots} is too few; expected at least 1.")
+        if self.shots is not None and not 1 <= self.shots <= _MOST_IMAGES:
+            raise ArgumentError(
+                f"shots={self.shots} is none; expected 1 to {_MOST_IMAGES:,} images of each class."
+            )
         if not 0 <= self.hold_out < 1:
             raise ArgumentError(
                 f"hold_out={self.hold_out} is no share; expected at least 0 and below 1."
             )
+
+
+def check_division(sampling: Sampling, classnames: Sequence[str], test: Path | None = None) -> None:
+    """Check what can be checked of a division before an image is read.
+
+    Raises:
+        ArgumentError: a share to hold out is given beside `test`.
+        DataError: there are too few classes to be halved.
+    """
+    if test is not None:
+        _refuse_share(sampling)
+    if sampling.novel and len(classnames) < _LEAST_CLASSES_WITH_NOVEL:
+        raise DataError(
+            f"novel=True needs at least {_LEAST_CLASSES_WITH_NOVEL} classes, two for each half; "
+            f"there are {len(classnames)}"
+        )
 
 
 def folder_task(
@@ -117,11 +136,7 @@ def folder_task(
     images = found.without_copies()
     searched, novel = images, None
     if sampling.novel:
-        if len(images.classnames) < _LEAST_CLASSES_WITH_NOVEL:
-            raise DataError(
-                f"novel=True needs at least {_LEAST_CLASSES_WITH_NOVEL} classes, two for each "
-                f"half; there are {len(images.classnames)}"
-            )
+        check_division(sampling, images.classnames)
         searched, novel = images.base_and_novel()
     kept, held_out = _hold_out(searched, sampling)
     if test is None:

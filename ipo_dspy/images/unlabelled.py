@@ -60,7 +60,7 @@ def find_images(*sources: str | os.PathLike[str]) -> FoundImages:
 def _files_of(source: Path, left_out: list[LeftOut]) -> Iterable[Path]:
     if not os.path.lexists(source):
         raise DataError(f"there is no {source}; check the path")
-    if source.is_dir():
+    if os.path.isdir(source):
         return _images_below(source, left_out)
     return table_paths(source) if source.suffix.lower() in TABLE_SUFFIXES else (source,)
 

@@ -30,6 +30,11 @@ def local_model(name: str, *, sees_images: bool, trust_remote_code: bool) -> dsp
             f"'hf:{name}' names no model; write 'hf:' and a folder or a hub name, with '@' and a "
             "branch, tag or commit where not the newest is wanted"
         )
+    if is_folder and not (folder / "config.json").is_file():
+        raise ArgumentError(
+            f"'hf:{name}' is a folder without config.json; give one that a model and its tokenizer "
+            "were saved in with save_pretrained"
+        )
     make = VisionEngine if sees_images else TransformersEngine
     return dspy.LM(
         f"hf/{model}{at}{revision}",

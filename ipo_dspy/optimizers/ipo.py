@@ -42,7 +42,7 @@ from ipo_dspy.prompts.wording import (
     ProposePrompt,
 )
 from ipo_dspy.proposing.class_texts import ClassTextModel
-from ipo_dspy.proposing.describers import Describer
+from ipo_dspy.proposing.describers import Describer, FileDescriber
 from ipo_dspy.proposing.describing import describe_images, spread_images
 from ipo_dspy.proposing.faults import NO_LANGUAGE_MODEL, check_address
 from ipo_dspy.proposing.prompt_model import PromptModel
@@ -201,6 +201,8 @@ class IPOOptimizer(Teleprompter):
                 "The proposer has a language model of its own, whose calls could not be told apart "
                 "in DSPy's cache. Pass the model as prompt_model and call proposer.set_lm(None)."
             )
+        if meta_prompt is not None:
+            meta_prompt.about(1, ["class"])
         if isinstance(proposer, dspy.Predict):
             lacking = set(ProposePrompt.fields) - set(proposer.signature.fields)
             if lacking:
@@ -285,6 +287,8 @@ class IPOOptimizer(Teleprompter):
             check_several(each.classnames)
         self._check_class_texts(program)
         describer = self._describer(program)
+        if isinstance(describer, FileDescriber):
+            describer.check(len(self.images_to_describe(examples)))
         spent = Spent()
         with (
             self._backed(program),

@@ -98,8 +98,7 @@ class MetaPrompt:
     is a permutation of `SECTIONS`.
 
     Raises:
-        ArgumentError: `order` is not a permutation of the three sections, or `facts` has other
-            slots.
+        ArgumentError: `order` is not a permutation of the three sections.
     """
 
     task: str = (
@@ -131,23 +130,26 @@ class MetaPrompt:
                 f"MetaPrompt.order must list each of {', '.join(SECTIONS)} once, "
                 f"got {self.order!r}."
             )
+
+    def about(self, images: Count, classnames: Sequence[str]) -> MetaPrompt:
+        """Fill the facts: how many images the accuracy stands for, and a few class names.
+
+        Raises:
+            ArgumentError: `facts` has other slots than these.
+        """
+        step = max(1, len(classnames) // CLASSES_NAMED)
         try:
-            self.facts.format(images=1, points=1.0, classes=1, names="")
+            facts = self.facts.format(
+                images=images,
+                points=100 / images,
+                classes=len(classnames),
+                names=", ".join(classnames[::step][:CLASSES_NAMED]),
+            )
         except (LookupError, ValueError, AttributeError, TypeError) as error:
             raise ArgumentError(
                 "MetaPrompt.facts may have the slots {images}, {points}, {classes} and {names}, "
                 f"other braces doubled, got {self.facts!r} ({error})."
             ) from None
-
-    def about(self, images: Count, classnames: Sequence[str]) -> MetaPrompt:
-        """Fill the facts: how many images the accuracy stands for, and a few class names."""
-        step = max(1, len(classnames) // CLASSES_NAMED)
-        facts = self.facts.format(
-            images=images,
-            points=100 / images,
-            classes=len(classnames),
-            names=", ".join(classnames[::step][:CLASSES_NAMED]),
-        )
         return replace(self, facts=facts)
 
     def render(

@@ -149,8 +149,11 @@ class FileDescriber:
         """The file's name."""
         return f"file:{Path(self.path).name}"
 
-    def describe(self, images: Mapping[int, object]) -> Iterator[Description]:
-        """Read the descriptions; see `Describer.describe`.
+    def check(self, count: int = 0) -> list[str]:
+        """Give the lines that are not empty, once it is clear that there are enough.
+
+        Args:
+            count: how many images are described.
 
         Raises:
             ArgumentError: the file cannot be read, or has fewer lines than there are images.
@@ -162,11 +165,20 @@ class FileDescriber:
                 f"The descriptions {self.path} cannot be read as UTF-8 text: {error}."
             ) from error
         texts = [line.strip() for line in lines if line.strip()]
-        if max(images, default=-1) >= len(texts):
+        if count > len(texts):
             raise ArgumentError(
-                f"{self.path} has {len(texts)} descriptions, but {max(images) + 1} images are "
-                "described; give one line for each, in the order of the training set."
+                f"{self.path} has {len(texts)} descriptions, but {count} images are described; "
+                "give one line for each, in the order of the training set."
             )
+        return texts
+
+    def describe(self, images: Mapping[int, object]) -> Iterator[Description]:
+        """Read the descriptions; see `Describer.describe`.
+
+        Raises:
+            ArgumentError: the file cannot be read, or has fewer lines than there are images.
+        """
+        texts = self.check(max(images, default=-1) + 1)
         for index in images:
             yield Description(index=index, text=texts[index])
 
@@ -247,6 +259,8 @@ def make_describer(
         path = Path(spec.removeprefix(_FILE)).expanduser()
         if not path.is_file():
             raise ArgumentError(f"There is no file of descriptions {path}.")
-        return FileDescriber(path)
+        described = FileDescriber(path)
+        described.check()
+        return described
     lm = vision_model(spec, trust_remote_code=trust_remote_code, connection=connection)
     return LMDescriber(lm, num_threads)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from urllib.parse import urlsplit
 
 import dspy
+from dspy.lm15 import LM15Error, LMRouter, MissingCredentialError
 from dspy.utils.exceptions import (
     LMAuthError,
     LMBillingError,
@@ -55,6 +56,30 @@ def stop_if_hopeless(error: BaseException, lm: dspy.BaseLM) -> None:
         )
 
 
+def check_key(lm: dspy.LM) -> None:
+    """Refuse a model whose provider wants a key where there is none, without asking it.
+
+    Raises:
+        ArgumentError: no variable of the environment holds one.
+    """
+    if lm.kwargs.get("api_key") or lm.kwargs.get("api_base") or not isinstance(lm.engine, str):
+        return
+    provider, _, name = lm.model.partition("/")
+    router = LMRouter()
+    try:
+        router.lm(f"{provider}:{name}")
+    except MissingCredentialError as error:
+        wanted = " or ".join(error.env_keys or ("its key",))
+        raise ArgumentError(
+            f"There is no key for the model {lm.model!r}; set {wanted} in the environment."
+        ) from error
+    except LM15Error:
+        # Of other providers LiteLLM may know.
+        return
+    finally:
+        router.close()
+
+
 def advice(reason: str, otherwise: str) -> str:
     """What to do where call after call fails: one or two sentences.
 
@@ -80,7 +105,12 @@ def check_address(address: str | None) -> None:
         return
     try:
         parts = urlsplit(address)
-        usable = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+        usable = (
+            not any(map(str.isspace, address))
+            and parts.scheme in ("http", "https")
+            and bool(parts.hostname)
+            and parts.port != 0
+        )
     except ValueError:
         usable = False
     if not usable:

@@ -17,6 +17,9 @@ import orjson
 from ipo_dspy.errors import ArgumentError, IPOError, JournalError, StorageError
 
 _LOCK = "journal.lock"
+_JOURNAL = "journal.jsonl"
+_MARK = "work.json"
+"""Says which work a folder is for; it is there before the journal is."""
 UNFINISHED = ".part-"
 """What names of files and folders begin with until they are whole."""
 _PATIENCE = 60.0
@@ -65,6 +68,20 @@ def make_room(file: Path, inputs: Iterable[Path] = ()) -> None:
             f"{file} is read by this command and would be replaced; name another file with --out."
         )
     _check_writable(file.parent, f"The folder {file.parent}")
+
+
+def check_no_run(file: Path) -> None:
+    """Refuse a file that a run has written in its folder, and that is read from there.
+
+    Raises:
+        ArgumentError: it is one.
+    """
+    is_of_a_run = (file.parent / _JOURNAL).is_file() or (file.parent / _MARK).is_file()
+    if is_of_a_run and file.name in (_JOURNAL, _MARK, _LOCK, "program.json", "report.html"):
+        raise ArgumentError(
+            f"{file} belongs to the run in {file.parent} and would be replaced; name another file "
+            "with --out."
+        )
 
 
 def _check_writable(folder: Path, name: str) -> None:
@@ -123,10 +140,6 @@ def remove_unfinished(folder: Path) -> None:
             left.unlink()
 
 
-_MARK = "work.json"
-"""Says which work a folder is for; it is there before the journal is."""
-
-
 def folder_for(wanted: Path, work: str) -> Path:
     """Find the folder for a work: the one wanted, or where that is another's, one with a number.
 
@@ -168,7 +181,8 @@ def unless_begun(folder: Path) -> Iterator[None]:
         with suppress(OSError):
             if [each.name for each in folder.iterdir()] == [_MARK]:
                 (folder / _MARK).unlink()
-                folder.rmdir()
+            # Only one that is empty can be removed.
+            folder.rmdir()
         raise
 
 

@@ -159,10 +159,7 @@ class Journal:
             )
 
     def _is_no_header(self, error: Exception) -> JournalError:
-        return JournalError(
-            f"{self.path} is damaged in line 1 ({error}), which says what run it is of. Move it "
-            "away to begin anew."
-        )
+        return _is_no_header(self.path, error)
 
     def append(self, event: Mapping[str, Any]) -> None:
         """Write one event and wait until it is on disk.
@@ -283,6 +280,32 @@ def _parse_header(line: bytes) -> dict[str, Any]:
 def _has_checksums(header: Mapping[str, Any]) -> bool:
     """Whether each event of a journal must have a checksum."""
     return header.get("format") != _FORMAT_WITHOUT_CHECKSUMS
+
+
+def _is_no_header(path: Path, error: Exception) -> JournalError:
+    return JournalError(
+        f"{path} is damaged in line 1 ({error}), which says what run it is of. Move it away to "
+        "begin anew."
+    )
+
+
+def check_journal(folder: Path) -> None:
+    """Check that the journal of a folder, where there is one, says what run it is of.
+
+    Raises:
+        JournalError: its first line is damaged, or it cannot be read.
+    """
+    path = folder / "journal.jsonl"
+    try:
+        first, end, _ = path.read_bytes().partition(b"\n")
+        if end:
+            _parse_header(first)
+    except FileNotFoundError:
+        return
+    except ValueError as error:
+        raise _is_no_header(path, error) from error
+    except OSError as error:
+        raise JournalError(f"{path} cannot be read: {error}. Choose another run folder.") from error
 
 
 def read_journal(folder: Path) -> tuple[dict[str, Any], list[dict[str, Any]]]:

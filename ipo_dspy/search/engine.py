@@ -143,9 +143,16 @@ class Search:
         self.ended_by = self.ended_by or f"steps: {budget.steps} made"
 
     def _forget_useless_answers(self) -> None:
-        """Where useless answers in a row stopped the search, ask again from the first one on."""
+        """Where useless answers in a row stopped the search, ask again from the first one on.
+
+        Also where it ended without a single answer, as when a server was down: nothing was paid.
+        """
         useless = self._past.useless()
-        if sum(not trial.edited for trial in useless) >= self._settings.most_failures:
+        asked = [trial for trial in useless if not trial.edited]
+        settings = self._settings
+        is_whole = len(asked) >= settings.budget.steps * settings.prompts_per_step
+        in_vain = is_whole and all(trial.state is State.FAILED for trial in asked)
+        if len(asked) >= settings.most_failures or in_vain:
             unsettled = [reply.call for reply in self._past.unsettled()]
             event = {"again": [*(trial.call for trial in useless), *unsettled]}
             self._log.append(event)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -26,13 +27,15 @@ Flag: TypeAlias = Annotated[bool, Parameter(negative="", show_default=False)]
 """An option without a value."""
 
 
+_WHOLE = re.compile("[+-]?[0-9]{1,1000}")
+
+
 def _whole(kind: object, tokens: Sequence[Token]) -> int:
     """Read a whole number; cyclopts would cut a fraction."""
     [token] = tokens
-    try:
-        return int(token.value)
-    except ValueError:
-        raise ValueError(f"{token.value!r} is no whole number, such as 3") from None
+    if not _WHOLE.fullmatch(token.value):
+        raise ValueError(f"{token.value!r} is no whole number, such as 3")
+    return int(token.value)
 
 
 Whole: TypeAlias = Annotated[int, Parameter(converter=_whole)]

@@ -16,13 +16,14 @@ from ipo_dspy.errors import ArgumentError, DataError, EncoderError
 from ipo_dspy.features.backends import make_backend
 from ipo_dspy.features.embedder import Embedder
 from ipo_dspy.images import LabeledImages
-from ipo_dspy.images.readers import read_images
-from ipo_dspy.images.task import Sampling, Task, folder_task
+from ipo_dspy.images.readers import check_images, read_images
+from ipo_dspy.images.task import Sampling, Task, check_division, folder_task
 from ipo_dspy.optimizers.ipo import IPOOptimizer
 from ipo_dspy.programs.classifier import CLIPClassifier
 from ipo_dspy.programs.state import saved_encoder
 from ipo_dspy.proposing import describers
 from ipo_dspy.proposing.describers import Describer
+from ipo_dspy.proposing.faults import check_key
 from ipo_dspy.proposing.models import Connection, language_model
 from ipo_dspy.records import Trial
 from ipo_dspy.registry import find
@@ -45,7 +46,9 @@ REPORT_FILE = "report.html"
 """What the report of a run is called in its folder."""
 LOCAL_MODELS = ("offline", "hf:")
 """Beginnings of the specs of models that run on this machine."""
-_OPTIONS = re.compile(r"\b(shots|hold_out|novel|test|skip_bad_images|steady|strategy)=(True\b ?)?")
+_OPTIONS = re.compile(
+    r"\b(shots|hold_out|novel|test|skip_bad_images|steady|strategy)=(?:(True)\b)?"
+)
 
 
 def make_task(source: Path | None, run: RunOptions, pictures: Path = Path("pictures")) -> Task:
@@ -78,6 +81,37 @@ def make_task(source: Path | None, run: RunOptions, pictures: Path = Path("pictu
         )
 
 
+def check_task(source: Path | None, run: RunOptions) -> tuple[str, ...]:
+    """Check what can be checked of the images without decoding one; give the class names, if known.
+
+    Raises:
+        DataError: the folders are not laid out as they should be, or there are too few classes.
+        ArgumentError: an option is out of its range, or the demo could not heed it.
+    """
+    with _in_words_of_options():
+        sampling = Sampling(**asdict(run.drawing))
+        if source is None:
+            _check_demo(run)
+            return ()
+        if run.unseen.test is not None:
+            check_images(run.unseen.test, names=run.reading.class_names)
+        classnames = check_images(source, names=run.reading.class_names)
+        check_division(sampling, classnames, run.unseen.test)
+        return classnames
+
+
+def check_models(optimizer: IPOOptimizer) -> None:
+    """Refuse models that lack a key, before anything is read that takes time.
+
+    Raises:
+        ArgumentError: there is no key where the provider of a model wants one.
+    """
+    describer = optimizer.describer
+    for lm in (optimizer.prompt_model, getattr(describer, "lm", None)):
+        if isinstance(lm, dspy.LM):
+            check_key(lm)
+
+
 def _check_demo(run: RunOptions) -> None:
     """Refuse options that the demo could not heed.
 
@@ -88,6 +122,7 @@ def _check_demo(run: RunOptions) -> None:
         "--class-names": run.reading.class_names is not None,
         "--skip-bad-images": run.reading.skip_bad_images,
         "--hold-out": run.sampling.hold_out != Sampling.hold_out,
+        "--novel": run.sampling.novel,
         "--test": run.unseen.test is not None,
     }
     for option, is_given in given.items():
@@ -96,6 +131,16 @@ def _check_demo(run: RunOptions) -> None:
                 f"The demo draws and divides its own pictures, so {option} would change nothing; "
                 "leave it out, or give a folder of images."
             )
+
+
+def check_layout(path: Path, options: ReadingOptions) -> tuple[str, ...]:
+    """Check a folder of class folders or a table, decoding no image; give the class names.
+
+    Raises:
+        DataError: the images cannot be used; the message says why.
+    """
+    with _in_words_of_options():
+        return check_images(path, names=options.class_names)
 
 
 def read_labeled(path: Path, options: ReadingOptions) -> LabeledImages:
@@ -114,8 +159,16 @@ def _in_words_of_options() -> Iterator[None]:
     try:
         yield
     except (DataError, ArgumentError) as error:
-        told = _OPTIONS.sub(lambda found: f"--{found[1].replace('_', '-')} ", str(error))
+        told = _OPTIONS.sub(_option, str(error))
         raise type(error)(told) from error
+
+
+def _option(found: re.Match[str]) -> str:
+    return f"--{found[1].replace('_', '-')}{'' if found[2] or _ends(found) else ' '}"
+
+
+def _ends(found: re.Match[str]) -> bool:
+    return not found.string[found.end() :][:1].strip(" ,;.")
 
 
 def make_encoder(
@@ -238,8 +291,24 @@ def make_optimizer(
     """
     if options.search.strategy is not None:
         find("strategies", options.search.strategy)
+    models = (options.proposing.prompt_model, options.describing.image_model)
+    check_address_is_used(options.describing.api_base, *models)
     with _in_words_of_options():
         return _optimizer(options, run_dir, on_trial)
+
+
+def check_address_is_used(address: str | None, *models: str) -> None:
+    """Refuse the address of a server that no model is asked at.
+
+    Raises:
+        ArgumentError: all models run here, or there are none.
+    """
+    is_asked = any("/" in each and not each.startswith((*LOCAL_MODELS, "file:")) for each in models)
+    if address is not None and not is_asked:
+        raise ArgumentError(
+            "--api-base is the address of a server, and no model of this command is asked at one; "
+            "name one, such as openai/MODEL, or leave the address out."
+        )
 
 
 def _optimizer(

@@ -394,3 +394,96 @@ def test_arguments_of_the_library_are_told_as_options(
 ) -> None:
     assert "--steps must be" in refused("optimize", pictures, "--steps", 0)
     assert "--max-dollars must be" in refused("optimize", pictures, "--max-dollars", -1)
+
+
+@pytest.fixture
+def no_image_is_opened(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Make the decoding of an image end the test."""
+
+    def opened(*arguments: object, **options: object) -> None:
+        raise AssertionError
+
+    monkeypatch.setattr(Image, "open", opened)
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+
+
+@pytest.mark.usefixtures("no_image_is_opened")
+@pytest.mark.parametrize(
+    ("command", "arguments", "expected"),
+    [
+        *[
+            (command, arguments, arguments[1].partition(":")[2].split("/")[0] or arguments[1])
+            for command in ("optimize", "evaluate", "describe")
+            for arguments in (
+                ("--clip", "open_clip:ViT-B-99/openai"),
+                ("--clip", "demo:small"),
+                ("--device", "toaster"),
+                ("--precision", "int1"),
+                ("--backend", "sparky"),
+                ("--class-names", "nowhere.txt"),
+            )
+        ],
+        ("optimize", ("--prompt-model", "openai/gpt-4o-mini"), "OPENAI_API_KEY"),
+        ("optimize", ("--image-model", "openai/gpt-4o-mini"), "OPENAI_API_KEY"),
+        ("describe", ("--image-model", "openai/gpt-4o-mini"), "OPENAI_API_KEY"),
+        ("optimize", ("--image-model", "file:{own}/cup/000.png"), "UTF-8"),
+        ("optimize", ("--prompt-model", "hf:{own}"), "config.json"),
+        ("optimize", ("--api-base", "http://localhost:9"), "--api-base"),
+        ("optimize", ("--shots", "9" * 30), "--shots"),
+        ("optimize", ("--hold-out", "0.5", "--test", "{own}"), "--test, "),
+        ("optimize", ("--test", "nowhere"), "nowhere"),
+        ("optimize", ("--initial", "w " * 200 + "<CLASS>"), "tokens"),
+        ("optimize", ("--out", "damaged"), "line 1"),
+        ("plan", ("--shots", "0"), "--shots"),
+        ("plan", ("--clip", "clip"), "names no encoder"),
+        ("plan", ("--initial", "a photo"), "<CLASS>"),
+        ("describe", ("--image-model", "none"), "none"),
+        ("describe", ("--api-base", "http://localhost:9"), "--api-base"),
+        ("describe", ("--out", "saved.json"), "saved.json"),
+        ("embed", ("--errors", "{own}"), "folder"),
+    ],
+)
+def test_cheap_checks_come_before_an_image_is_decoded(
+    refused: Callable[..., str],
+    own: Path,
+    tmp_path: Path,
+    command: str,
+    arguments: tuple[str, ...],
+    expected: str,
+) -> None:
+    (tmp_path / "damaged").mkdir()
+    (tmp_path / "damaged" / "journal.jsonl").write_text("no json\n")
+    (tmp_path / "saved.json").write_text("{}")
+    before = sorted(filter(Path.is_file, tmp_path.rglob("*")))
+    prompt = ["a <CLASS>"] if command == "evaluate" else []
+    given = [argument.format(own=own) for argument in arguments]
+    assert expected in refused(command, *prompt, own, *given)
+    assert sorted(filter(Path.is_file, tmp_path.rglob("*"))) == before
+
+
+@pytest.mark.parametrize("number", ["1_000", "１２", " 3", "0x10", "+", "9" * 5000])
+def test_whole_numbers_are_written_in_figures(run: Run, pictures: Path, number: str) -> None:
+    assert run("optimize", pictures, "--steps", number).code == 2
+
+
+def test_the_demo_says_that_it_has_novel_classes_anyway(refused: Callable[..., str]) -> None:
+    assert "--novel" in refused("optimize", "--novel")
+
+
+@pytest.mark.parametrize("file", ["journal.jsonl", "work.json", "program.json", "report.html"])
+@pytest.mark.parametrize("to", ["weights", "open_clip", "program"])
+def test_an_export_takes_no_file_of_a_run_away(
+    refused: Callable[..., str], saved: str, tmp_path: Path, to: str, file: str
+) -> None:
+    (tmp_path / "run").mkdir()
+    for name in ("journal.jsonl", file):
+        (tmp_path / "run" / name).write_text("{}")
+    assert "would be replaced" in refused("export", saved, "--to", to, "--out", f"run/{file}")
+    assert (tmp_path / "run" / file).read_text() == "{}"
+
+
+@pytest.mark.parametrize("option", [("--images", "x.png"), ("--dataset", "flowers")])
+def test_what_a_format_has_no_use_for_is_told(
+    refused: Callable[..., str], saved: str, option: tuple[str, str]
+) -> None:
+    assert option[0] in refused("export", saved, "--to", "open_clip", *option)

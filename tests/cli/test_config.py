@@ -24,7 +24,10 @@ def test_a_file_gives_options_and_the_command_line_comes_before_it(
         ("[plann]\nsteps = 1\n", 1, "[plan]"),
         ("steps = 1\n", 1, "steps"),
         ("[plan]\nstepps = 1\n", 2, "--steps"),
-        ("[plan]\nsteps = 2.5\n", 2, "2.5"),
+        ("[plan]\nsteps = 2.5\n", 1, "2.5"),
+        ('[optimize]\nnovel = "yes"\n', 1, "true or false"),
+        ("[optimize]\nclip = 3\n", 1, "a text in quotes"),
+        ("[optimize]\nsteps = [1, 2]\n", 1, "a whole number"),
     ],
 )
 def test_a_file_that_cannot_be_meant_is_refused(

@@ -43,7 +43,7 @@ def test_the_ending_says_how_rows_are_written(ending: str, tmp_path: Path) -> No
         rows = list(csv.DictReader(text.splitlines()))
         assert [row["prompt"] for row in rows] == [NAMES[0], "'" + NAMES[1]]
     else:
-        assert [line.count("|") - line.count("\\|") for line in text.splitlines()] == [6] * 4
+        assert [line.count("|") - line.count("\\|") for line in text.splitlines()] == [9] * 4
 
 
 def test_another_ending_is_refused(tmp_path: Path) -> None:

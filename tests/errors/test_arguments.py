@@ -286,7 +286,7 @@ WRONG: list[tuple[str, Callable[[], Any]]] = [
     ("strateg", lambda: IPOOptimizer(strategy="")),
     ("model", lambda: compiled_with(prompt_model="")),
     ("prompt", lambda: compiled_with(proposer=dspy.Predict("question -> answer"))),
-    ("facts", lambda: MetaPrompt(facts="{image} images")),
+    ("facts", lambda: IPOOptimizer(meta_prompt=MetaPrompt(facts="{image} images"))),
     ("images", lambda: MetaPrompt().about(0, NAMES)),
     ("labels", lambda: write_labels(iter([1]), "labels.csv")),
     ("dataset", lambda: read_dataset({"image": "x.png"})),

@@ -98,11 +98,13 @@ def test_a_revision_is_fetched_kept_and_tells_answers_apart(make: Callable[..., 
 def test_a_folder_may_have_an_at_in_its_name(tmp_path: Path) -> None:
     folder = tmp_path / "model@home"
     folder.mkdir()
+    (folder / "config.json").write_text("{}")
     lm = language_model(f"hf:{folder}")
     assert (lm.engine.model, lm.engine.revision) == (str(folder.resolve()), None)
 
 
 def test_answers_of_a_folder_are_not_cached(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text("{}")
     lm = language_model(f"hf:{tmp_path}")
     assert lm.engine.model == str(tmp_path.resolve())
     assert not lm.cache

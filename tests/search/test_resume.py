@@ -193,6 +193,18 @@ def test_useless_answers_stop_it_and_a_better_model_goes_on(tmp_path: Path, stea
     )
 
 
+def test_a_search_that_got_no_answer_at_all_asks_again(tmp_path: Path) -> None:
+    def is_down(number: int, request: str) -> str:
+        raise OSError("down")
+
+    in_vain = Run(tmp_path, prompt_model=named(scripted_lm(is_down)), steps=1)
+    assert in_vain.found.detailed_results.useless is not None
+    mended = Run(tmp_path, steps=1)
+    assert mended.writer.calls == PROMPTS
+    assert mended.found.detailed_results.useless is None
+    assert Run(tmp_path, steps=1).writer.calls == 0
+
+
 def test_a_wrong_key_stops_it_and_the_right_one_goes_on(
     whole: tuple[Path, Run], tmp_path: Path
 ) -> None:

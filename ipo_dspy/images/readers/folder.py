@@ -47,7 +47,17 @@ def read_folder(
             no images or no name of its own; there is one class only.
         UnreadableImage: an image cannot be read and `skip_bad_images` is off.
     """
-    root = Path(path).expanduser()
+    files, left_out = list_folder(Path(path), names)
+    return label_files(files, names=names, skip_bad_images=skip_bad_images, left_out=left_out)
+
+
+def list_folder(path: Path, names: Names | None) -> tuple[list[tuple[Path, str]], list[LeftOut]]:
+    """List image files with their classes, and what is left out, without decoding any.
+
+    Raises:
+        DataError: see `read_folder`.
+    """
+    root = path.expanduser()
     folders, beside = _class_folders(root, names)
     found = {folder: list(files_below(folder)) for folder in folders}
     _check_depth(root, found)
@@ -61,17 +71,20 @@ def read_folder(
             )
         files += [(file, folder.name) for file in images]
         left_out += [LeftOut(file, why) for file in inside if (why := _why_not(file))]
-    return label_files(files, names=names, skip_bad_images=skip_bad_images, left_out=left_out)
+    return files, left_out
 
 
 def _class_folders(root: Path, names: Names | None) -> tuple[list[Path], list[Path]]:
     """The class folders, and files beside them."""
-    if not root.exists():
+    if not os.path.exists(root):
         raise DataError(f"there is no folder {root}; check the path")
-    if not root.is_dir():
-        raise DataError(f"{root} is a file; give the folder that holds one folder per class")
+    if not os.path.isdir(root):
+        raise DataError(
+            f"{root} is a file; give the folder that holds one folder per class, or a table that "
+            "ends in .csv, .tsv or .jsonl"
+        )
     entries = _visible(root)
-    folders = [entry for entry in entries if entry.is_dir()]
+    folders = [entry for entry in entries if os.path.isdir(entry)]
     if not folders:
         raise _no_class_folders(root, entries)
     splits = [entry for entry in folders if _SPLIT.fullmatch(entry.name.lower())]
@@ -120,7 +133,7 @@ def _no_class_folders(root: Path, entries: Sequence[Path]) -> DataError:
 
 def _holds_folders_only(folder: Path) -> bool:
     entries = _visible(folder)
-    return any(entry.is_dir() for entry in entries) and not any(map(_is_image, entries))
+    return any(os.path.isdir(entry) for entry in entries) and not any(map(_is_image, entries))
 
 
 def _check_depth(root: Path, found: Mapping[Path, Sequence[Path]]) -> None:
@@ -149,7 +162,7 @@ def files_below(folder: Path, above: frozenset[tuple[int, int]] = frozenset()) -
     if len(here) == len(above):
         return
     for entry in _visible(folder):
-        if entry.is_dir():
+        if os.path.isdir(entry):
             yield from files_below(entry, here)
         else:
             yield entry
@@ -164,7 +177,7 @@ def _visible(folder: Path) -> list[Path]:
 
 
 def _is_image(entry: Path) -> bool:
-    return entry.suffix.lower() in image_suffixes() and not entry.is_dir()
+    return entry.suffix.lower() in image_suffixes() and not os.path.isdir(entry)
 
 
 def _why_not(file: Path) -> str:

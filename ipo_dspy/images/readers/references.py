@@ -47,7 +47,7 @@ def image_references(data: str | os.PathLike[str]) -> Iterator[ImageSource]:
         DataError: there is nothing, or it cannot be read.
     """
     text = os.fspath(data)
-    if "://" in text or (any(sign in text for sign in "*?[") and not Path(text).exists()):
+    if "://" in text or (any(sign in text for sign in "*?[") and not os.path.exists(text)):
         yield from _in_store(text)
         return
     path = Path(text).expanduser()
@@ -55,7 +55,7 @@ def image_references(data: str | os.PathLike[str]) -> Iterator[ImageSource]:
         yield from _of_table(path)
     elif path.suffix.lower() == _TAR and path.is_file():
         yield from _in_tar(str(path.absolute()))
-    elif path.is_dir():
+    elif os.path.isdir(path):
         for file in files_below(path.absolute()):
             if file.suffix.lower() == _TAR:
                 yield from _in_tar(str(file))

@@ -50,12 +50,24 @@ def read_table(
             names do not do.
         UnreadableImage: an image cannot be read and `skip_bad_images` is off.
     """
-    table = Path(path).expanduser()
+    files = list_table(Path(path), image, label)
+    return label_files(files, names=names, skip_bad_images=skip_bad_images)
+
+
+def list_table(path: Path, image: str = "path", label: str = "label") -> list[tuple[Path, str]]:
+    """List image files with their classes, without decoding any.
+
+    Raises:
+        DataError: see `read_table`.
+    """
+    table = path.expanduser()
     files = []
     for number, row in _rows(table, (image, label)):
         file, stored = (_value(table, number, row, column) for column in (image, label))
         files.append((_place(table.parent, file), stored))
-    return label_files(files, names=names, skip_bad_images=skip_bad_images)
+    if not files:
+        raise DataError(f"{table} has no rows; give a line to each image, below the header")
+    return files
 
 
 def image_column(path: Path, image: str = "path") -> Iterator[Path | str]:

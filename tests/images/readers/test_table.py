@@ -52,7 +52,7 @@ def test_all_forms_of_table_say_the_same(folder: Path) -> None:
         ("t.jsonl", ['{"path": "a.png", "label": ["a"]}'], "line 1 of .* expected a text"),
         ("t.csv", ["path,label", "a.png,ant", "b.png,"], "line 3 of .* nothing in .*'label'"),
         ("t.csv", ["path,label", "a.png"], "line 2 of .* nothing in .*'label'"),
-        ("t.csv", ["path,label"], "no labelled images"),
+        ("t.csv", ["path,label"], "has no rows"),
         ("t.csv", ["path,label", "a.png,ant"], "one class only, 'ant'"),
         ("t.jsonl", ["{"], "line 1 of .* not valid JSON"),
         ("t.jsonl", ["", "[1]"], "line 2 of .* should be a JSON object"),
