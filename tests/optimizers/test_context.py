@@ -106,5 +106,5 @@ def test_a_class_name_that_does_not_fit_is_named(towers: Towers) -> None:
 def test_more_vectors_than_tokens_are_refused_before_anything_is_made(
     n: int, towers: Towers
 ) -> None:
-    with pytest.raises(ArgumentError, match=r"at most 74"):
+    with pytest.raises(ArgumentError, match=r"at most 74|from 1 to"):
         CoOp(n_ctx=n, init=None).prompted(CLIPClassifier(["cat"], towers.encoder))
