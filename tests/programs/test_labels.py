@@ -38,10 +38,10 @@ def test_a_misspelt_label_ends_metrics_evaluations_and_searches(
     change: Callable[[str], str | None], metric: Callable[..., float], program: dspy.Module
 ) -> None:
     examples = misspelt(change)
-    with pytest.raises(LabelError, match="none of the"):
+    with pytest.raises(LabelError):
         metric(examples[-1], program(image=examples[-1].image))
-    with pytest.raises(LabelError, match="none of the"):
+    with pytest.raises(LabelError):
         BatchEvaluate(devset=examples, metric=metric)(program)
     optimizer = IPOOptimizer(metric, prompt_model=scripted_lm(["a <CLASS>"]), steps=1)
-    with pytest.raises(LabelError, match="none of the"):
+    with pytest.raises(LabelError):
         optimizer.compile(program, trainset=examples)
