@@ -135,12 +135,15 @@ _MARKER = re.compile(r"\[\[ ##|## \]\]")
 _FENCE = re.compile(r"\A```(?:[\w-]*\n)?(.*?)\n?```\Z", re.DOTALL)
 _TAGS = re.compile(r"\A<(INS|prompt|answer)>(.*?)</\1>\Z", re.DOTALL | re.IGNORECASE)
 _REASONING = r"(?:think(?:ing)?|thoughts?|reasoning|reflection|analysis|scratchpad)"
-_OPENED = re.compile(rf"(?:<{_REASONING}>|\[THINK\])", re.IGNORECASE)
-_CLOSED = re.compile(rf"(?:</{_REASONING}>|\[/THINK\])", re.IGNORECASE)
+_OPENED = re.compile(rf"(?:<{_REASONING}>|\[THINK\]|◁think▷)", re.IGNORECASE)
+_CLOSED = re.compile(rf"(?:</{_REASONING}>|\[/THINK\]|◁/think▷)", re.IGNORECASE)
 _CHANNEL = "<|message|>"
 _END_OF_TURN = re.compile(r"(?:\s*(?:<\|\w+\|>|</s>|<eos>|<end_of_turn>))+\Z")
 _BOXED = re.compile(r"\A\\(?:boxed|text)\{(.*)\}\Z", re.DOTALL)
-_LIST_MARK = re.compile(r"\A(?:[-*•]|\d{1,2}[.)])[ \t]+(?=[^\n]+\Z)")
+_FORMULA = re.compile(r"\A\$+([^$]*)\$+\Z")
+_LIST_MARK = re.compile(
+    r"\A(?:[-*•>]|#{1,6}|\(?(?:\d{1,2}|[A-Za-z])\)|\d{1,2}[.:])[ \t]+(?=[^\n]+\Z)"
+)
 _EXPLAINED = re.compile(
     r"""\A(?:"([^"\n]*<CLASS>[^"\n]*)"|“([^”\n]*<CLASS>[^”\n]*)”|`([^`\n]*<CLASS>[^`\n]*)`)"""
     r"\s*(?:[-–—:(.]|\n)"
@@ -150,12 +153,17 @@ _TO_COLON = r"""(?:[^:\n"“«`<{\[]*:|[^\n]*:[ \t]*\n)"""
 _LEAD = re.compile(
     rf"\A(?:(?:sure|certainly|of course)\b(?:{_TO_COLON}|[!,.]*)"
     rf"|here(?:['’]s| is| are)\b{_TO_COLON}"
-    r"|(?:(?:the|my|a) )?(?:new |improved |final )*(?:prompt|template|answer)\s*:)\s*",
+    r"|\[/INST\]"
+    r"|(?:(?:the|my|a) )?(?:new |improved |final )*"
+    r"(?:prompt|template|answer|option|candidate|caption|proposal|suggestion|version)"
+    r"(?:[ #]+(?:\d{1,2}|[a-z]))?\s*:)\s*",
     re.IGNORECASE,
 )
-_QUOTES = {'"': '"', "'": "'", "“": "”", "‘": "’", "«": "»", "`": "`"}
+_QUOTES = {'"': '"', "'": "'", "“": "”", "‘": "’", "„": "“", "`": "`"}
+_QUOTES |= {"«": "»", "‹": "›", "「": "」", "『": "』"}
 _LEFT_OVER = re.compile(
-    rf"</?INS>|\[\[ ##|## \]\]|```|</?(?:prompt|answer|{_REASONING})>|\[/?THINK\]|<\|\w+\|>",
+    rf"</?INS>|\[\[ ##|## \]\]|```|</?(?:prompt|answer|{_REASONING})>|\[/?(?:THINK|INST)\]|◁/?\w+▷"
+    r"|<\|\w+\|>|\A\{\s*\"|\A\[\s*\"",
     re.IGNORECASE,
 )
 _TAG = re.compile(r"</?\w[^<>]*>")
@@ -202,7 +210,7 @@ def _unwrapped(text: str) -> str:
         return answer
     if (value := _of_json(text)) is not None:
         return value.strip()
-    for pattern in (_FENCE, _TAGS, _BOXED, _EXPLAINED):
+    for pattern in (_FENCE, _TAGS, _FORMULA, _BOXED, _EXPLAINED):
         if match := pattern.match(text):
             return str(match[match.lastindex or 0]).strip()
     for pattern in (_LEAD, _LIST_MARK):
@@ -224,7 +232,7 @@ def _without_quotes(text: str) -> str:
 
 
 def _of_json(text: str) -> str | None:
-    """The text of a JSON object that holds one, or of a JSON list of one."""
+    """The text of a JSON object or list that holds one, or one with the class name."""
     if text[:1] not in "{[" or text[-1:] not in "}]":
         return None
     try:
@@ -232,9 +240,9 @@ def _of_json(text: str) -> str | None:
     except json.JSONDecodeError:
         return None
     values = list(found.values()) if isinstance(found, dict) else found
-    if isinstance(values, list) and len(values) == 1 and isinstance(values[0], str):
-        return values[0]
-    return None
+    texts = [value for value in values if isinstance(value, str)]
+    templates = texts if len(values) == 1 else [text for text in texts if SLOT in text]
+    return templates[0] if len(templates) == 1 else None
 
 
 def _refuse_what_is_no_caption(text: str) -> None:
