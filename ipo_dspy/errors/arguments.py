@@ -366,10 +366,16 @@ def _of_several(annotation: Any, origin: Any, arguments: Sequence[Any]) -> Any:
     if origin is type:
         return Annotated[Any, AfterValidator(_must(lambda v: _is_class_of(v, arguments[0])))]
     kind = origin or annotation
-    if getattr(kind, "_is_protocol", False):
-        members = typing._get_protocol_attrs(kind)  # type: ignore[attr-defined]
+    if members := _members(kind):
         return Annotated[Any, AfterValidator(_must(lambda v: all(hasattr(v, m) for m in members)))]
     return _instance(kind) if isinstance(kind, type) else Any
+
+
+def _members(kind: Any) -> list[str]:
+    """What a protocol asks for, in order of the alphabet; nothing for any other type."""
+    if not getattr(kind, "_is_protocol", False):
+        return []
+    return sorted(typing._get_protocol_attrs(kind))  # type: ignore[attr-defined]
 
 
 def _annotated(annotation: Any, told: Iterable[Any]) -> Any:
@@ -564,8 +570,11 @@ def _described_parts(annotation: Any, origin: Any, arguments: Sequence[Any]) -> 
         return f"a class of {getattr(arguments[0], '__name__', arguments[0])}"
     if _is_path(annotation):
         return "a path"
-    name = getattr(origin or annotation, "__name__", str(annotation))
-    return f"{'an' if name[0] in 'AEIOU' else 'a'} {name}"
+    kind = origin or annotation
+    name = getattr(kind, "__name__", str(annotation))
+    has = _members(kind)
+    with_what = f" (anything that has {', '.join(has)})" if has else ""
+    return f"{'an' if name[0] in 'AEIOU' else 'a'} {name}{with_what}"
 
 
 def _told(metadata: Iterable[Any]) -> list[str]:

@@ -19,7 +19,7 @@ import dspy
 import tqdm
 
 from ipo_dspy.errors import ArgumentError, EvaluationError, LabelError, MetricError, StorageError
-from ipo_dspy.errors.arguments import Count, Natural, checked
+from ipo_dspy.errors.arguments import Count, Natural, checked, shown
 from ipo_dspy.images.examples import image_of
 from ipo_dspy.programs.metrics import Metric, TensorMetric
 from ipo_dspy.programs.predict import zero_shot_predictors
@@ -269,12 +269,16 @@ def number_of(value: Any) -> float:
     """The number that a metric gave, by itself or as the `score` of a prediction.
 
     Raises:
-        TypeError: it gave something else.
-        ArgumentError: it gave a text, infinity or not a number.
+        ArgumentError: it gave something else, infinity or not a number.
     """
-    number = float(value.score if isinstance(value, dspy.Prediction) else value)
+    told = value.get("score") if isinstance(value, dspy.Prediction) else value
+    try:
+        number = float(told)
+    except (TypeError, ValueError, OverflowError, RuntimeError):  # The last of several numbers.
+        number = math.nan
     if not math.isfinite(number):
-        raise ArgumentError(f"the metric gave {number}; expected a finite number")
+        came = shown(value) if told is value else "a Prediction whose score is " + shown(told)
+        raise ArgumentError(f"the metric gave {came}; let it return a finite number")
     return number
 
 

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import errno
+import inspect
 import logging
 import os
 import re
 import signal
 import sys
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from types import FrameType
 
-from cyclopts import App, CycloptsError, UnusedCliTokensError
+from cyclopts import App, CycloptsError, MissingArgumentError, UnusedCliTokensError
 
 from ipo_dspy.errors import ArgumentError, IPOError, SearchStoppedError
 from ipo_dspy.records import visible
@@ -70,6 +72,12 @@ def _misuse(error: CycloptsError) -> str:
     if isinstance(error, UnusedCliTokensError):
         left = ", ".join(map(repr, error.unused_tokens or ()))
         text = visible(f"There is no place for {left}; a text with blanks needs quotes")
+    if isinstance(error, MissingArgumentError) and error.argument and error.target:
+        parameters = inspect.signature(error.target).parameters.values()
+        takes = [each.name.upper() for each in parameters if each.kind is each.POSITIONAL_ONLY]
+        if (missing := error.argument.name) in takes:
+            command = " ".join(error.command_chain or ())
+            text = f"{command} takes {' '.join(takes)}, and {missing} is missing"
     return text if text.endswith((".", "!", "?")) else f"{text}."
 
 
@@ -84,7 +92,7 @@ def as_command(name: str) -> Iterator[None]:
         name: of the command, which sentences begin with.
     """
     interrupt = signal.signal(signal.SIGINT, partial(_leave, name))
-    warnings = _show_warnings()
+    handler = _show_warnings()
     try:
         yield
     except IPOError as error:
@@ -102,7 +110,7 @@ def as_command(name: str) -> Iterator[None]:
         error.add_note(_BUG)
         raise
     finally:
-        logging.getLogger("ipo_dspy").removeHandler(warnings)
+        logging.getLogger("ipo_dspy").removeHandler(handler)
         signal.signal(signal.SIGINT, interrupt)
 
 
@@ -136,7 +144,9 @@ class _Visible(logging.Formatter):
 
 
 def _show_warnings() -> logging.Handler:
-    """Show the library's warnings, and spare the reader those about price lists."""
+    """Show the library's warnings, and spare the reader those about price lists and metadata."""
+    # Pillow warns of odd metadata in pictures that it reads; what it cannot read is an error.
+    warnings.filterwarnings("ignore", module=r"PIL\.")
     for name in ("dspy.clients.model_metadata", "LiteLLM"):
         logging.getLogger(name).setLevel(logging.ERROR)
     handler = logging.StreamHandler()

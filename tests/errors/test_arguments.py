@@ -387,3 +387,8 @@ def test_a_value_whose_repr_fails_is_still_told() -> None:
 )
 def test_annotations_are_put_in_words(annotation: Any, words: str) -> None:
     assert described(annotation) == words
+
+
+def test_what_a_protocol_asks_for_is_told() -> None:
+    with pytest.raises(ArgumentError, match="calls_per_image, describe, spec"):
+        IPOOptimizer(describer=lambda image: "a cup")  # type: ignore[arg-type]

@@ -12,10 +12,10 @@ import pytest
 import torch
 
 from ipo_dspy import CLIPClassifier, CLIPPredict, clip_acc
-from ipo_dspy.errors import EvaluationError
+from ipo_dspy.errors import ArgumentError, EvaluationError
 from ipo_dspy.images import labeled_image
 from ipo_dspy.images.image import ImageFile
-from ipo_dspy.scoring.evaluate import BatchEvaluate, KnownEvaluate, has_batched_forward
+from ipo_dspy.scoring.evaluate import BatchEvaluate, KnownEvaluate, has_batched_forward, number_of
 from ipo_dspy.testing import COLOURS, ColourEncoder, colour_examples
 
 
@@ -258,3 +258,26 @@ def test_a_forward_put_into_a_predictor_is_asked_for_each_example(
     program = CLIPClassifier(list(COLOURS), ColourEncoder(), "a flat <CLASS>.")
     program.predict.forward = lambda **kwargs: dspy.Prediction(label="red")
     assert BatchEvaluate(devset=examples, metric=clip_acc)(program).score == 16.67
+
+
+@pytest.mark.parametrize(
+    ("value", "came"),
+    [
+        (None, "None"),
+        ("good", "'good'"),
+        (float("inf"), "inf"),
+        ([1.0], "list"),
+        (torch.ones(2), "Tensor"),
+        (dspy.Prediction(score=None), "None"),
+        (dspy.Prediction(mark=1.0), "None"),
+    ],
+)
+def test_what_is_no_finite_number_is_named_as_the_metric_gave_it(value: object, came: str) -> None:
+    with pytest.raises(ArgumentError, match=came):
+        number_of(value)
+
+
+@pytest.mark.parametrize("value", [-3, 250.5, True, "0.5", torch.tensor(2.0), np.float32(1)])
+def test_any_finite_number_is_a_score_also_outside_0_to_1(value: object) -> None:
+    assert number_of(value) == float(value)  # type: ignore[arg-type]
+    assert number_of(dspy.Prediction(score=value)) == float(value)  # type: ignore[arg-type]

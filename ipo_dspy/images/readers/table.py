@@ -6,7 +6,7 @@ import csv
 import io
 import json
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import zip_longest
 from pathlib import Path
 from typing import Any
@@ -132,6 +132,8 @@ def _separated_rows(
         chosen = next((i for i, h in enumerate(headers) if set(columns) <= set(h)), 0)
         header = headers[chosen]
         for column in columns:
+            if header and column not in header:
+                raise DataError(f"the header of {table} {_lacks(column, header)}")
             if header.count(column) > 1:
                 raise DataError(f"{table} has the column {column!r} twice; rename one of them")
         reader = csv.reader(io.StringIO(text, newline=""), delimiter=separators[chosen])
@@ -170,10 +172,14 @@ def _json_rows(table: Path, text: str) -> Iterator[tuple[int, Mapping[str, Any]]
         yield number, row
 
 
+def _lacks(column: str, known: Iterable[str]) -> str:
+    found = ", ".join(map(repr, known))
+    return f"has no column {column!r}; it has {found}; rename the one that is meant to {column!r}"
+
+
 def _value(table: Path, number: int, row: Mapping[str, Any], column: str) -> str:
     if column not in row:
-        found = ", ".join(repr(name) for name in row)
-        raise DataError(f"line {number} of {table} has no column {column!r}; it has {found}")
+        raise DataError(f"line {number} of {table} {_lacks(column, row)}")
     value = row[column]
     if isinstance(value, bool | list | dict):
         raise DataError(

@@ -46,7 +46,9 @@ def test_all_forms_of_table_say_the_same(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "lines", "message"),
     [
-        ("t.csv", ["file,label", "a.png,ant"], "line 2 of .* no column 'path'; it has 'file'"),
+        ("t.csv", ["file,label", "a.png,ant"], "header of .* no column 'path'; it has 'file'"),
+        ("t.csv", ["a.png,ant", "b.png,bee"], "header of .* no column 'path'; it has 'a.png'"),
+        ("t.jsonl", ['{"file": "a.png", "label": "ant"}'], "line 1 of .* no column 'path'"),
         ("t.csv", ["path,label,label", "a.png,ant,1"], "column 'label' twice"),
         ("t.csv", ["path,label", "a,b.png,ant"], "line 2 of .* has 3 fields"),
         ("t.jsonl", ['{"path": "a.png", "label": ["a"]}'], "line 1 of .* expected a text"),
