@@ -7,15 +7,21 @@ from typing import NoReturn
 
 _BREAKS = re.compile("[\\x00-\\x1f\\x7f\\x85\\u2028\\u2029\\ud800-\\udfff]")
 
+_LONGEST = 2000
+
 
 class IPOError(Exception):
     """The root of all errors that this package raises; the message tells a person what to do.
 
-    It is one line, whatever the names of files and the texts in it.
+    It is one line of at most 2,000 characters, whatever the names of files and the texts in it.
     """
 
     def __str__(self) -> str:
-        return _BREAKS.sub(lambda found: ascii(found[0])[1:-1], super().__str__())
+        message = super().__str__()
+        if len(message) > _LONGEST:
+            # What is wrong stands in front, and what to do at the end.
+            message = f"{message[:1000]} ... {message[-500:]}"
+        return _BREAKS.sub(lambda found: ascii(found[0])[1:-1], message)
 
 
 class ArgumentError(IPOError, ValueError, TypeError):

@@ -30,7 +30,7 @@ def tensors_of(stored: Mapping[str, str]) -> dict[str, Tensor]:
     """Read what `tensors_as_text` gave.
 
     Raises:
-        ArgumentError: it holds no tensors, or they were not read from their file.
+        ArgumentError: it holds no tensors of finite numbers, or they were not read from their file.
     """
     from safetensors import SafetensorError
     from safetensors.torch import load
@@ -45,6 +45,12 @@ def tensors_of(stored: Mapping[str, str]) -> dict[str, Tensor]:
         tensors: dict[str, Tensor] = load(content)
     except (KeyError, TypeError, binascii.Error, ValueError, SafetensorError) as error:
         raise ArgumentError(f"The learned tensors in the program are damaged: {error}.") from error
+    for name, tensor in tensors.items():
+        if not tensor.is_floating_point() or not bool(tensor.isfinite().all()):
+            raise ArgumentError(
+                f"The learned tensors in the program are damaged: {name!r} holds what is no finite "
+                "number. Learn the prompt anew."
+            )
     return tensors
 
 

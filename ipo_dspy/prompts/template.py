@@ -57,7 +57,8 @@ class Template:
         it, the class name goes in front: behind long prose it would be cut off by the encoder.
         Hidden characters are left out.
         """
-        lines = [without_hidden(line).strip() for line in _with_slots(text).splitlines()]
+        # A hidden character may stand within a slot, so that there is one only without it.
+        lines = [_with_slots(without_hidden(line)).strip() for line in text.splitlines()]
         slotted = [line for line in lines if SLOT in line]
         if not slotted:
             return cls(" ".join([f"{SLOT}.", *(line for line in lines if line)]))

@@ -66,6 +66,8 @@ def test_underscores_in_a_class_name_become_spaces() -> None:
 @example("{\n}")
 @example("<CLASS>{\n}")
 @example("<claſſ>")
+@example("{\u200b}")
+@example("<CLASS> or {cl\u202eass}")
 def test_repair_gives_a_template_of_any_text(text: str) -> None:
     repaired = Template.repair(text)
     assert all(line.count(SLOT) == 1 for line in repaired.lines)
