@@ -9,6 +9,7 @@ import orjson
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from ipo_dspy.errors import ArgumentError, StorageError
+from ipo_dspy.runs.folder import read_whole
 
 _Kind = TypeVar("_Kind", bound=BaseModel)
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
@@ -117,7 +118,7 @@ def read_program(path: str | Path) -> dict[str, Any]:
     """
     path = Path(path)
     try:
-        state = orjson.loads(path.read_bytes())
+        state = orjson.loads(read_whole(path))
     except OSError as error:
         raise StorageError(f"{path} cannot be read: {error.strerror or error}.") from error
     except orjson.JSONDecodeError as error:

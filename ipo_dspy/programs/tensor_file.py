@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ipo_dspy.errors import ArgumentError, StorageError
-from ipo_dspy.runs.folder import write_whole
+from ipo_dspy.runs.folder import read_whole, write_whole
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -80,7 +80,7 @@ def read_from_file(stored: dict[str, Any], path: Path) -> None:
         raise ArgumentError(f"{path} names a file outside its folder: {name!r}.")
     file = path.parent / name
     try:
-        content = file.read_bytes()
+        content = read_whole(file)
     except OSError as error:
         raise StorageError(
             f"{file}, which holds what {path.name} learned, cannot be read: {error.strerror}. Keep "

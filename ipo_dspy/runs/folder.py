@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import secrets
 import shutil
+import stat
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from functools import partial
@@ -188,10 +190,22 @@ def unless_begun(folder: Path) -> Iterator[None]:
 
 def _work_of(folder: Path) -> str | None:
     try:
-        said = orjson.loads((folder / _MARK).read_bytes())
+        said = orjson.loads(read_whole(folder / _MARK))
     except (OSError, orjson.JSONDecodeError):
         return None
     return str(said.get("work")) if isinstance(said, dict) else None
+
+
+def read_whole(path: Path) -> bytes:
+    """Read a file; a pipe or a device would never end, and is refused.
+
+    Raises:
+        OSError: it is none, or cannot be read.
+    """
+    mode = path.stat().st_mode
+    if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
+        raise OSError(errno.EINVAL, "it is a pipe or a device, no file", str(path))
+    return path.read_bytes()
 
 
 def write_whole(path: Path, write: Callable[[Path], object]) -> None:

@@ -16,7 +16,7 @@ import orjson
 
 from ipo_dspy.errors import JournalError
 from ipo_dspy.runs.events import Check
-from ipo_dspy.runs.folder import flush_folder, hold
+from ipo_dspy.runs.folder import flush_folder, hold, read_whole
 
 FORMAT = 2
 """Version of the journal's layout."""
@@ -133,7 +133,7 @@ class Journal:
             if not self.path.exists():
                 self.path.touch()
                 flush_folder(self.path.parent)
-            return self.path.read_bytes()
+            return read_whole(self.path)
         except OSError as error:
             raise JournalError(
                 f"{self.path} cannot be read: {error}. Choose another run folder."
@@ -297,7 +297,7 @@ def check_journal(folder: Path) -> None:
     """
     path = folder / "journal.jsonl"
     try:
-        first, end, _ = path.read_bytes().partition(b"\n")
+        first, end, _ = read_whole(path).partition(b"\n")
         if end:
             _parse_header(first)
     except FileNotFoundError:
@@ -318,7 +318,7 @@ def read_journal(folder: Path) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     """
     path = folder / "journal.jsonl"
     try:
-        first, *lines = path.read_bytes().split(b"\n")
+        first, *lines = read_whole(path).split(b"\n")
         header = _parse_header(first)
     except (OSError, ValueError) as error:
         raise JournalError(f"{path} cannot be read: {error}.") from error

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import copy
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -98,6 +99,12 @@ def test_what_is_no_program_is_refused_in_one_sentence(content: bytes, tmp_path:
 def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
     with pytest.raises(StorageError, match="nowhere"):
         CLIPClassifier.from_file(tmp_path / "nowhere.json")
+
+
+def test_a_pipe_is_refused_and_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "program.json")
+    with pytest.raises(StorageError, match="a pipe or a device"):
+        CLIPClassifier.from_file(tmp_path / "program.json", ColourEncoder())
 
 
 def test_the_place_of_the_damage_is_named(tmp_path: Path) -> None:

@@ -1,3 +1,4 @@
+import os
 import resource
 import subprocess
 import sys
@@ -11,7 +12,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ipo_dspy.errors import JournalError
-from ipo_dspy.runs.journal import FORMAT, Journal, NoJournal, records
+from ipo_dspy.runs.journal import (
+    FORMAT,
+    Journal,
+    NoJournal,
+    check_journal,
+    read_journal,
+    records,
+)
 
 HEADER = {"seed": 1, "prompt_model": "a/b"}
 values = st.recursive(
@@ -231,3 +239,10 @@ def test_without_a_run_folder_nothing_is_kept() -> None:
 
 def test_records_of_one_kind_are_picked_in_order() -> None:
     assert records([{"a": {"n": 1}}, {"b": {"n": 2}}, {"a": {"n": 3}}], "a") == [{"n": 1}, {"n": 3}]
+
+
+def test_a_pipe_in_the_place_of_a_journal_is_refused_and_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "journal.jsonl")
+    for read in (read_journal, check_journal, lambda folder: Journal(folder, {})):
+        with pytest.raises(JournalError, match="a pipe or a device"):
+            read(tmp_path)
