@@ -291,7 +291,8 @@ class ZeroShotPredict(dspy.Predict):
             "signature": self.signature.dump_state(),
             "clip": {
                 "encoder": self.embedder.encoder.spec,
-                "classnames": list(self.classnames),
+                # MLflow logs each entry of a list as a parameter of its own.
+                "classnames": tuple(self.classnames),
                 "top_k": self.top_k,
                 "demo_cache": cache and {"weight": cache.weight, "sharpness": cache.sharpness},
                 **({"class_texts": self._own_texts()} if self.class_texts else {}),

@@ -11,7 +11,7 @@ from dspy.teleprompt import Teleprompter
 from dspy.utils import BaseCallback
 
 from ipo_dspy import CLIPClassifier, IPOOptimizer, clip_acc
-from ipo_dspy.testing import scripted_lm
+from ipo_dspy.testing import ColourEncoder, scripted_lm
 
 Examples = list[dspy.Example]
 
@@ -102,6 +102,21 @@ def test_mlflow_finds_what_it_patches() -> None:
     optimizer.get_params().update(student="x", trainset=[])
     assert "student" not in optimizer.get_params()
     assert optimizer.get_params()["metric"] is clip_acc
+
+
+def test_no_list_of_a_state_grows_with_the_classes() -> None:
+    """MLflow logs each entry of a list in the state as a parameter of its own."""
+    names = [f"class {number}" for number in range(1000)]
+    lists: list[int] = []
+
+    def count(part: object) -> None:
+        if isinstance(part, list):
+            lists.append(len(part))
+        for inner in part.values() if isinstance(part, dict) else ():
+            count(inner)
+
+    count(CLIPClassifier(names, ColourEncoder()).dump_state())
+    assert max(lists, default=0) < 10
 
 
 def test_better_together_can_read_the_arguments_of_compile() -> None:
