@@ -10,7 +10,7 @@ from ipo_dspy.errors import ArgumentError, SearchStoppedError
 from ipo_dspy.optimizers.ipo import IPOOptimizer
 from ipo_dspy.proposing.describers import Describer, LMDescriber, NoDescriber, VocabularyDescriber
 from ipo_dspy.proposing.faults import check_key
-from ipo_dspy.runs.folder import check_no_run, make_room, write_whole
+from ipo_dspy.runs.folder import claim_file, write_whole
 from ipo_dspy.terminal.options import (
     DescribingOptions,
     EncoderOptions,
@@ -81,8 +81,7 @@ def _check_out(out: Path, folder: Path, image_model: str) -> None:
         ArgumentError: the file is one of the images, or read otherwise.
         StorageError: it cannot be written.
     """
-    check_no_run(out)
-    make_room(out, (folder, Path(image_model.removeprefix("file:"))))
+    claim_file(out, (folder, Path(image_model.removeprefix("file:"))))
     if out.is_file() and out.read_bytes()[:1] in (b"{", b"["):
         raise ArgumentError(
             f"{out} is there already and holds no descriptions; name another file with --out, or "

@@ -8,7 +8,7 @@ from time import monotonic
 
 from ipo_dspy.errors import DataError
 from ipo_dspy.images.readers.references import image_references
-from ipo_dspy.runs.folder import check_no_run, make_room, write_whole
+from ipo_dspy.runs.folder import claim_file, write_whole
 from ipo_dspy.terminal.options import EncoderOptions, Flag
 from ipo_dspy.terminal.output import counting, remark, results, stage
 from ipo_dspy.terminal.parts import make_embedder
@@ -39,8 +39,7 @@ def embed(
         trust_remote_code: run code that comes with the encoder.
     """
     if errors is not None:
-        check_no_run(errors)
-        make_room(errors, [Path(data)])
+        claim_file(errors, [Path(data)])
     with stage(f"Loading the encoder {encoder.clip}"):
         embedder = make_embedder(encoder, trust_remote_code=trust_remote_code)
     references = image_references(data)

@@ -22,7 +22,7 @@ from ipo_dspy.programs.prompt import Prompt as ClassifyingPrompt
 from ipo_dspy.programs.prompt import TextPrompt
 from ipo_dspy.programs.state import read_predictor, read_program
 from ipo_dspy.prompts.template import DEFAULT_TEMPLATE, SLOT, Template
-from ipo_dspy.runs.folder import check_no_run, make_room, write_whole
+from ipo_dspy.runs.folder import PROGRAM_FILE, claim_file, write_whole
 from ipo_dspy.scoring.comparison import Evaluation, Evaluator, check_fit
 from ipo_dspy.terminal.options import (
     EncoderOptions,
@@ -32,7 +32,7 @@ from ipo_dspy.terminal.options import (
     Texts,
 )
 from ipo_dspy.terminal.output import remark, results, stage
-from ipo_dspy.terminal.parts import PROGRAM_FILE, check_layout, make_embedder, read_labeled
+from ipo_dspy.terminal.parts import check_layout, make_embedder, read_labeled
 
 
 class Prompt(NamedTuple):
@@ -142,8 +142,7 @@ def _show(
     sources: Sequence[Path],
 ) -> None:
     if out is not None:
-        check_no_run(out)
-        make_room(out, [folder, *sources])
+        claim_file(out, [folder, *sources])
         check_out(out)
     clip = encoder.clip or prompts[0].encoder or EncoderOptions.clip
     for each in prompts:

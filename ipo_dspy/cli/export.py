@@ -10,12 +10,12 @@ from ipo_dspy import registry
 from ipo_dspy.errors import ArgumentError
 from ipo_dspy.exports.base import Explained, Exporter, Found
 from ipo_dspy.images.unlabelled import find_images
-from ipo_dspy.runs.folder import check_no_run, make_room, write_together
+from ipo_dspy.runs.folder import JOURNAL_FILE, PROGRAM_FILE, REPORT_FILE, claim_file, write_together
 from ipo_dspy.terminal.options import Paths, SavedEncoderOptions
 from ipo_dspy.terminal.output import results, stage
-from ipo_dspy.terminal.parts import PROGRAM_FILE, REPORT_FILE, read_program_of
+from ipo_dspy.terminal.parts import read_program_of
 
-_RUN_FILES = (PROGRAM_FILE, REPORT_FILE, "journal.jsonl")
+_RUN_FILES = (PROGRAM_FILE, REPORT_FILE, JOURNAL_FILE)
 
 
 def export(
@@ -53,8 +53,7 @@ def export(
     name = found.resolve().name if found.is_dir() else found.stem
     path = out or Path(f"{name}-{to}{exporter.suffix}")
     if exporter.suffix:
-        check_no_run(path)
-        make_room(path, (found, *(found / file for file in _RUN_FILES), *images))
+        claim_file(path, (found, *(found / file for file in _RUN_FILES), *images))
     if to == "report":
         _copy_report(found, path)
     else:

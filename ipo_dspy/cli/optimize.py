@@ -28,6 +28,8 @@ from ipo_dspy.proposing.faults import advice
 from ipo_dspy.records import Trial
 from ipo_dspy.runs.budget import Spent
 from ipo_dspy.runs.folder import (
+    PROGRAM_FILE,
+    REPORT_FILE,
     hold,
     make_run_folder,
     mark_folder,
@@ -41,8 +43,6 @@ from ipo_dspy.terminal.options import RunOptions
 from ipo_dspy.terminal.output import SearchProgress, remark, results, stage
 from ipo_dspy.terminal.parts import (
     LOCAL_MODELS,
-    PROGRAM_FILE,
-    REPORT_FILE,
     check_models,
     check_task,
     make_embedder,

@@ -23,7 +23,7 @@ from ipo_dspy.exports.labels import (
 from ipo_dspy.images.labeled import LeftOut
 from ipo_dspy.images.unlabelled import find_images
 from ipo_dspy.programs.labelling import label_images
-from ipo_dspy.runs.folder import check_no_run, make_room
+from ipo_dspy.runs.folder import claim_file
 from ipo_dspy.terminal.options import LOCAL, SavedEncoderOptions, Whole
 from ipo_dspy.terminal.output import counted, counting, remark, results, stage
 from ipo_dspy.terminal.parts import read_program_of
@@ -51,8 +51,7 @@ def predict(
         threshold: a label less probable than this is left empty, 0 to 1.
     """
     check_labels_file(out)
-    check_no_run(out)
-    make_room(out, images)
+    claim_file(out, images)
     if out.exists() and not is_labels_file(out):
         raise ArgumentError(
             f"{out} is there already and is no table that predict wrote; name another file with "

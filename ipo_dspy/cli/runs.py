@@ -15,13 +15,10 @@ from rich.text import Text
 from ipo_dspy.cli.table import check_out, write_rows
 from ipo_dspy.errors import ArgumentError, JournalError
 from ipo_dspy.records import State, Trial
-from ipo_dspy.runs.folder import check_no_run, make_room, write_whole
+from ipo_dspy.runs.folder import JOURNAL_FILE, PROGRAM_FILE, claim_file, write_whole
 from ipo_dspy.runs.journal import read_journal, records
 from ipo_dspy.scoring.ranking import Ranking
 from ipo_dspy.terminal.output import results
-from ipo_dspy.terminal.parts import PROGRAM_FILE
-
-_JOURNAL = "journal.jsonl"
 
 
 class Run(NamedTuple):
@@ -43,14 +40,13 @@ def runs(folder: Path = Path("runs"), /, *, out: Path | None = None) -> None:
         out: also write the table to this file, as .csv, .json or .md.
     """
     if out is not None:
-        check_no_run(out)
-        make_room(out)
+        claim_file(out)
         check_out(out, "run")
     if not folder.is_dir():
         raise ArgumentError(
             f"{folder} is no folder. Give the one that holds run folders, or one of them."
         )
-    found = [read_run(path.parent) for path in sorted(folder.glob(f"**/{_JOURNAL}"))]
+    found = [read_run(path.parent) for path in sorted(folder.glob(f"**/{JOURNAL_FILE}"))]
     if not found:
         results.print(f"No run folder lies in {folder}; ipo-dspy optimize makes one.")
         return
@@ -63,14 +59,16 @@ def runs(folder: Path = Path("runs"), /, *, out: Path | None = None) -> None:
 
 def read_run(folder: Path) -> Run:
     """Read what a run has found so far, whether it goes on, has ended or was stopped."""
-    written = datetime.fromtimestamp((folder / _JOURNAL).stat().st_mtime).astimezone()
+    written = datetime.fromtimestamp((folder / JOURNAL_FILE).stat().st_mtime).astimezone()
     try:
         _, events = read_journal(folder)
         trials = [Trial.model_validate(body) for body in records(events, "trial")]
     except JournalError as error:
         return Run(folder, written, trouble=str(error))
     except ValidationError as error:
-        return Run(folder, written, trouble=f"{folder / _JOURNAL} holds no trials: {error.title}.")
+        return Run(
+            folder, written, trouble=f"{folder / JOURNAL_FILE} holds no trials: {error.title}."
+        )
     scored = [trial for trial in trials if trial.state is State.OK]
     ranking = Ranking.of(trial.score for trial in scored if trial.score is not None)
     return Run(

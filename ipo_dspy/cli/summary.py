@@ -18,6 +18,7 @@ from ipo_dspy.exports.report import Report
 from ipo_dspy.exports.usage import open_clip_form, usage
 from ipo_dspy.prompts.template import Template
 from ipo_dspy.records import State
+from ipo_dspy.runs.folder import JOURNAL_FILE, PROGRAM_FILE, REPORT_FILE
 from ipo_dspy.scoring.comparison import Comparison, h_of, sides
 from ipo_dspy.search.results import IPOResults
 
@@ -60,15 +61,15 @@ def print_summary(
     if not results.ended_by.startswith("steps"):
         console.print(f"Ended by the bound on {results.ended_by}.")
     # A wrapped line could not be copied, so lines to copy are left to the terminal.
-    programs = ["program.json"]
+    programs = [PROGRAM_FILE]
     if results.ensemble is not None:
         programs.append(f"{ENSEMBLE} (the best prompts together)")
     if results.described is not None:
         programs.append(f"{CLASS_TEXTS} (the best prompt with texts for each class)")
-    files = ", ".join([*programs, "report.html", "journal.jsonl"])
+    files = ", ".join([*programs, REPORT_FILE, JOURNAL_FILE])
     console.print(f"\nIn {run_folder}: {files}", soft_wrap=True)
     console.print("\nIn Python:\n")
-    for line in usage(run_folder / "program.json", picture):
+    for line in usage(run_folder / PROGRAM_FILE, picture):
         console.print(f"  {line}", soft_wrap=True)
     console.print("\nIn open_clip, as templates=[...]:\n")
     console.print(f"  {open_clip_form(found)}", soft_wrap=True)

@@ -18,8 +18,13 @@ import orjson
 
 from ipo_dspy.errors import ArgumentError, IPOError, JournalError, StorageError
 
+JOURNAL_FILE = "journal.jsonl"
+"""What the journal of a run is called in its folder."""
+PROGRAM_FILE = "program.json"
+"""What the found program is called in its folder."""
+REPORT_FILE = "report.html"
+"""What the report of a run is called in its folder."""
 _LOCK = "journal.lock"
-_JOURNAL = "journal.jsonl"
 _MARK = "work.json"
 """Says which work a folder is for; it is there before the journal is."""
 UNFINISHED = ".part-"
@@ -72,18 +77,21 @@ def make_room(file: Path, inputs: Iterable[Path] = ()) -> None:
     _check_writable(file.parent, f"The folder {file.parent}")
 
 
-def check_no_run(file: Path) -> None:
-    """Refuse a file that a run has written in its folder, and that is read from there.
+def claim_file(file: Path, inputs: Iterable[Path] = ()) -> None:
+    """Make room for a file that a person names, and that may be another's; see `make_room`.
 
     Raises:
-        ArgumentError: it is one.
+        ArgumentError: a run has written it in its folder and reads it from there, or the command
+            reads it.
+        StorageError: it cannot be written, or the file is a folder.
     """
-    is_of_a_run = (file.parent / _JOURNAL).is_file() or (file.parent / _MARK).is_file()
-    if is_of_a_run and file.name in (_JOURNAL, _MARK, _LOCK, "program.json", "report.html"):
+    is_of_a_run = (file.parent / JOURNAL_FILE).is_file() or (file.parent / _MARK).is_file()
+    if is_of_a_run and file.name in (JOURNAL_FILE, _MARK, _LOCK, PROGRAM_FILE, REPORT_FILE):
         raise ArgumentError(
             f"{file} belongs to the run in {file.parent} and would be replaced; name another file "
             "with --out."
         )
+    make_room(file, inputs)
 
 
 def _check_writable(folder: Path, name: str) -> None:

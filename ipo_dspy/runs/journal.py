@@ -16,7 +16,7 @@ import orjson
 
 from ipo_dspy.errors import JournalError
 from ipo_dspy.runs.events import Check
-from ipo_dspy.runs.folder import flush_folder, hold, read_whole
+from ipo_dspy.runs.folder import JOURNAL_FILE, flush_folder, hold, read_whole
 
 FORMAT = 2
 """Version of the journal's layout."""
@@ -69,7 +69,7 @@ class Journal:
         differences: Callable[[Mapping[str, Any]], Sequence[str]] = lambda found: (),
         check: Check = lambda events: {},
     ) -> None:
-        self.path = folder / "journal.jsonl"
+        self.path = folder / JOURNAL_FILE
         self._differences = differences
         self._check = check
         self._writing = threading.Lock()
@@ -110,7 +110,7 @@ class Journal:
         try:
             return _parse_header(line)
         except ValueError as error:
-            raise self._is_no_header(error) from error
+            raise _is_no_header(self.path, error) from error
 
     def _event(self, number: int, line: bytes, needs_checksum: bool) -> dict[str, Any] | None:
         """Read one event; a damaged one costs itself alone, for what it held is made again."""
@@ -150,16 +150,13 @@ class Journal:
         try:
             differences = self._differences(found)
         except (LookupError, TypeError, AttributeError, ValueError) as error:
-            raise self._is_no_header(error) from error
+            raise _is_no_header(self.path, error) from error
         if differences:
             raise JournalError(
                 f"{self.path} belongs to another run, with {'; '.join(differences)}. Repeat what "
                 "it was begun with to go on, or choose another run folder: --out, in Python "
                 "run_dir=."
             )
-
-    def _is_no_header(self, error: Exception) -> JournalError:
-        return _is_no_header(self.path, error)
 
     def append(self, event: Mapping[str, Any]) -> None:
         """Write one event and wait until it is on disk.
@@ -295,7 +292,7 @@ def check_journal(folder: Path) -> None:
     Raises:
         JournalError: its first line is damaged, or it cannot be read.
     """
-    path = folder / "journal.jsonl"
+    path = folder / JOURNAL_FILE
     try:
         first, end, _ = read_whole(path).partition(b"\n")
         if end:
@@ -316,7 +313,7 @@ def read_journal(folder: Path) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     Raises:
         JournalError: there is no journal, or its first line is damaged.
     """
-    path = folder / "journal.jsonl"
+    path = folder / JOURNAL_FILE
     try:
         first, *lines = read_whole(path).split(b"\n")
         header = _parse_header(first)

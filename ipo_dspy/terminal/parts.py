@@ -28,6 +28,7 @@ from ipo_dspy.proposing.models import Connection, language_model
 from ipo_dspy.records import Trial
 from ipo_dspy.registry import find
 from ipo_dspy.runs.budget import Budget, Spent
+from ipo_dspy.runs.folder import PROGRAM_FILE
 from ipo_dspy.terminal.options import (
     DescribingOptions,
     EncoderOptions,
@@ -40,10 +41,6 @@ from ipo_dspy.terminal.output import stage
 if TYPE_CHECKING:
     from ipo_dspy.encoders.base import Encoder
 
-PROGRAM_FILE = "program.json"
-"""What the program of a run is called in its folder."""
-REPORT_FILE = "report.html"
-"""What the report of a run is called in its folder."""
 LOCAL_MODELS = ("offline", "hf:")
 """Beginnings of the specs of models that run on this machine."""
 _OPTIONS = re.compile(
