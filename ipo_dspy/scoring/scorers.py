@@ -180,7 +180,8 @@ def _sums(logits: Tensor, labels: Tensor, metric: TensorMetric) -> Tensor:
 
     values = metric.from_logits(logits, labels)
     by_class = torch.bincount(labels, values.double(), minlength=logits.shape[1])
-    return torch.cat([by_class, losses_at_scales(logits, labels), squares(logits)])
+    exact = logits.double()
+    return torch.cat([by_class, losses_at_scales(exact, labels), squares(exact)])
 
 
 def _score_of(
