@@ -112,8 +112,6 @@ def _value(
         return "Label:"
     if field.name == "descriptions" and knows_how(asked):
         return value_for(field.note, lambda: describe(asked), chance)
-    if field.name == "descriptions" and knows_how(asked):
-        return value_for(field.note, lambda: describe(asked), chance)
     if not (_PROMPT_NAME.search(field.name) or _PROMPT_DESCRIPTION.search(field.description)):
         return value_for(field.note, lambda: NEUTRAL, chance)
     value = value_for(field.note, propose, chance)
